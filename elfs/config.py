@@ -1,0 +1,380 @@
+"""One frozen dataclass per stage: every option's name, type, default, bounds and help, stated once.
+
+The command line, ``elfs.toml``, ``ELFS_*`` variables, the manifest and ``docs/cli.md`` are all generated from or checked
+against these fields. A field whose value is None is ``auto``: the stage works it out from the data by the rule that the
+help states, and records what it chose.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from elfs.catalog import CLUSTER_LOSSES, CLUSTER_METHODS, RECIPES, SCORES, SELECTORS, choose, suggestion
+from elfs.errors import UsageError
+
+__all__ = [
+    "CONFIGS",
+    "SMOKE",
+    "Budget",
+    "ClusterConfig",
+    "DynamicsConfig",
+    "EmbedConfig",
+    "LabelConfig",
+    "ScoreConfig",
+    "SelectConfig",
+    "StageConfig",
+    "TrainConfig",
+    "as_json",
+    "field_type",
+    "from_json",
+]
+
+ConfigT = TypeVar("ConfigT", bound="StageConfig")
+
+
+def _option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: dict[str, Any] | None = None,
+    aliases: tuple[str, ...] = (),
+    internal: bool = False,
+) -> Any:
+    """Declare an option; `aliases` are hidden spellings, `internal` ones are not shown on the command line."""
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "aliases": aliases,
+        "internal": internal,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def field_type(field: "dataclasses.Field[Any]") -> tuple[type, bool]:
+    """Return the plain type of a config field, and whether it may be None (``auto``).
+
+    Parameters
+    ----------
+    field : dataclasses.Field
+        A field of a stage's config.
+
+    Returns
+    -------
+    tuple of (type, bool)
+        One of str, int, float, bool; True where None is allowed.
+    """
+    annotation: Any = field.type
+    if isinstance(annotation, types.UnionType):
+        plain = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return plain[0], True
+    return annotation, False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """What every stage's config shares: the checks that the fields declare."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            plain, optional = field_type(field)
+            spelling = "--" + field.name.replace("_", "-")
+            if value is None:
+                if not optional:
+                    raise UsageError(f"{spelling} needs a value of type {plain.__name__}.")
+                continue
+            if plain is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, field.name, value)
+            if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
+                raise UsageError(f"{spelling} is {value!r}, expected {plain.__name__}.")
+            self._check_range(spelling, value, field.metadata)
+
+    @staticmethod
+    def _check_range(spelling: str, value: Any, metadata: typing.Mapping[str, Any]) -> None:
+        low, high = metadata.get("minimum"), metadata.get("maximum")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{spelling} is {value}, expected a finite number.")
+        if low is not None and value < low:
+            raise UsageError(f"{spelling} is {value:g}, expected at least {low:g}.")
+        if high is not None and value > high:
+            raise UsageError(f"{spelling} is {value:g}, expected at most {high:g}.")
+        if metadata.get("choices") is not None:
+            choose(f"value for {spelling}:", value, metadata["choices"])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedConfig(StageConfig):
+    """Images to embeddings and nearest neighbours."""
+
+    source: str = _option("", "A data set by name, or a folder of images.", internal=True)
+    data_root: str | None = _option(None, "Folder that holds named data sets [default: ~/.cache/elfs/data].")
+    download: bool = _option(False, "Download a named data set that is not there yet.")
+    encoder: str | None = _option(
+        None,
+        "Encoder: 'patches', 'pixels' or any timm model. [auto: vit_base_patch16_224.dino where its weights can be had "
+        "and the images are larger than 32 pixels, else patches]",
+    )
+    weights: str | None = _option(None, "Local checkpoint for the encoder (.safetensors, or .pth without code in it).")
+    embeddings: str | None = _option(None, "Embeddings of your own instead of an encoder (.npy or .safetensors).")
+    ids: str | None = _option(None, "File with one id a line for --embeddings, in its row order.")
+    neighbors: int = _option(50, "Nearest neighbours of each image, by cosine.", minimum=1)
+    batch_size: int = _option(64, "Images per forward pass of the encoder.", minimum=1)
+    limit: int | None = _option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
+    max_broken: float = _option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)
+    max_pixels: int = _option(178_956_970, "Images with more pixels than this count as broken.", minimum=1)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig(StageConfig):
+    """Embeddings to cluster heads (TEMI), or k-means centres."""
+
+    clusters: int | None = _option(
+        None, "Number of clusters. [auto: the data set's classes; else the best silhouette of k-means]", minimum=2
+    )
+    method: str = _option("temi", "How to cluster.", choices=CLUSTER_METHODS)
+    loss: str = _option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
+    heads: int | None = _option(None, "Heads trained side by side. [auto: 16 below 20,000 images, else 50]", minimum=1)
+    epochs: int | None = _option(None, "Passes over the images. [auto: 200, or more to make 1,600 steps]", minimum=1)
+    batch_size: int | None = _option(None, "Images per step. [auto: 1024, or 256 below 20,000 images]", minimum=2)
+    learning_rate: float | None = _option(
+        None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0
+    )
+    min_learning_rate: float = _option(1e-6, "Rate at the end of the cosine.", minimum=0)
+    warmup_epochs: int = _option(20, "Epochs of linear warm-up.", minimum=0)
+    weight_decay: float = _option(1e-4, "Weight decay of the matrices.", minimum=0)
+    beta: float = _option(0.6, "Exponent of the pointwise mutual information.", minimum=0, maximum=1)
+    temperature: float = _option(0.1, "Softmax temperature of student and teacher.", minimum=1e-6)
+    teacher_momentum: float = _option(0.996, "Share of the teacher kept at each step.", minimum=0, maximum=1)
+    prior_momentum: float = _option(0.9, "Share of the cluster prior kept at each step.", minimum=0, maximum=1)
+    hidden: int = _option(512, "Width of a head's hidden layer.", minimum=1)
+    bottleneck: int = _option(256, "Width of a head's bottleneck.", minimum=1)
+    standardize: bool = _option(True, "Standardise every feature before the heads.")
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelConfig(StageConfig):
+    """Cluster heads to one pseudo-label a sample."""
+
+    head: int | None = _option(None, "Take this head. [auto: the one that cluster chose]", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DynamicsConfig(StageConfig):
+    """Pseudo-labels to training dynamics of a proxy network."""
+
+    recipe: str | None = _option(
+        None,
+        "Hyper-parameters. [auto: small below 20,000 images, cifar up to 64 pixels, else imagenet; small without images]",
+        choices=RECIPES,
+    )
+    network: str | None = _option(
+        None, "Proxy: 'resnet8', 'resnet18', 'mlp' or any timm model. [auto: by recipe; mlp without images]"
+    )
+    epochs: int | None = _option(None, "Passes over the images. [auto: by recipe]", minimum=2)
+    batch_size: int | None = _option(None, "Images per step. [auto: by recipe]", minimum=2)
+    learning_rate: float | None = _option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    weight_decay: float | None = _option(None, "Weight decay. [auto: by recipe]", minimum=0)
+    image_size: int | None = _option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig(StageConfig):
+    """Training dynamics to difficulty scores."""
+
+    window: int = _option(10, "Epochs that el2n (first), entropy and loss (last) look at.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectConfig(StageConfig):
+    """Scores to a selection."""
+
+    budget: str = _option("0.1", "How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one.")
+    key: str = _option("aum", "Score to select by.", choices=SCORES)
+    method: str = _option("elfs", "Selector.", choices=SELECTORS)
+    hard_rate: float | None = _option(
+        None,
+        "Share pruned from the hard end before the window starts. [auto: from a table by budget]",
+        minimum=0,
+        maximum=1,
+        aliases=("--mis-ratio",),
+    )
+    name: str | None = _option(None, "Name of the selection. [auto: key or method, and budget]")
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+
+    def __post_init__(self) -> None:
+        super(SelectConfig, self).__post_init__()
+        Budget.parse(self.budget)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(StageConfig):
+    """A network from scratch on a selection with true labels."""
+
+    selection: str | None = _option(None, "Selection to train on. [auto: the one made last]")
+    labels: str | None = _option(None, "CSV with the columns id and label. [auto: the source's own labels]")
+    recipe: str | None = _option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
+    network: str | None = _option(None, "Network. [auto: by recipe]")
+    iterations: int | None = _option(
+        None, "Steps, whatever the budget. [auto: by recipe: cifar 40,000, imagenet 300,000, small 600]", minimum=1
+    )
+    batch_size: int | None = _option(None, "Images per step. [auto: by recipe]", minimum=2)
+    learning_rate: float | None = _option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    weight_decay: float | None = _option(None, "Weight decay. [auto: by recipe]", minimum=0)
+    image_size: int | None = _option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    seeds: int = _option(1, "Repeat with this many seeds and report the spread.", minimum=1)
+    seed: int = _option(0, "First seed.", minimum=0, internal=True)
+
+
+CONFIGS: dict[str, type[StageConfig]] = {
+    "embed": EmbedConfig,
+    "cluster": ClusterConfig,
+    "label": LabelConfig,
+    "dynamics": DynamicsConfig,
+    "score": ScoreConfig,
+    "select": SelectConfig,
+    "train": TrainConfig,
+}
+
+SMOKE: dict[str, dict[str, Any]] = {
+    "embed": {"limit": 300, "neighbors": 10},
+    "cluster": {"heads": 2, "epochs": 20, "batch_size": 128, "warmup_epochs": 2, "hidden": 64, "bottleneck": 32},
+    "dynamics": {"epochs": 4, "batch_size": 64, "image_size": 16},
+    "train": {"iterations": 20},
+}
+"""What ``--smoke`` sets: enough to walk every stage's code, far too little to mean anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many images to select: a share of the pool or a count.
+
+    Attributes
+    ----------
+    share : float or None
+        Share of the eligible images, in (0, 1]; None where a count was asked for.
+    count : int or None
+        Number of images, at least 1; None where a share was asked for.
+    """
+
+    share: float | None
+    count: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> "Budget":
+        """Read ``0.1``, ``10%``, ``500``, ``1.0`` (all) or ``1`` (one image).
+
+        Parameters
+        ----------
+        text : str
+            What was typed after ``--budget``.
+
+        Returns
+        -------
+        Budget
+            A share where the text has a point, an exponent or a percent sign, else a count.
+
+        Raises
+        ------
+        UsageError
+            If the text is no number, not above 0, or a share above 1.0.
+        """
+        stripped = text.strip()
+        expected = "expected a share such as 0.1 or 10%, or a count such as 500"
+        try:
+            if stripped.endswith("%"):
+                share = float(stripped[:-1]) / 100
+            elif stripped.lstrip("+-").isdecimal():
+                count = int(stripped)
+                if count < 1:
+                    raise UsageError(f"--budget is {text}, {expected}; it must be above 0.")
+                return cls(None, count)
+            else:
+                share = float(stripped)
+        except ValueError as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"--budget is {text!r}, {expected}.") from None
+        if not share > 0:
+            raise UsageError(f"--budget is {text}, {expected}; it must be above 0.")
+        if share > 1:
+            raise UsageError(f"--budget is {text}: a share is at most 1.0 (all images); for a count leave out the point.")
+        return cls(share, None)
+
+    def resolve(self, num_eligible: int) -> int:
+        """Return the number of images.
+
+        Parameters
+        ----------
+        num_eligible : int
+            Images that may be selected, at least 1.
+
+        Returns
+        -------
+        int
+            In ``[1, num_eligible]``; a share is rounded to the nearest image and never to zero.
+
+        Raises
+        ------
+        UsageError
+            If a count is asked for that is larger than `num_eligible`.
+        """
+        if self.share is not None:
+            return min(num_eligible, max(1, round(self.share * num_eligible)))
+        assert self.count is not None
+        if self.count > num_eligible:
+            raise UsageError(f"--budget is {self.count:,}, but only {num_eligible:,} images can be selected.")
+        return self.count
+
+
+def as_json(config: StageConfig) -> dict[str, Any]:
+    """Return the config as plain JSON values, one per field.
+
+    Parameters
+    ----------
+    config : StageConfig
+        Any stage's config.
+
+    Returns
+    -------
+    dict
+        Field names to values; ``from_json`` gives the equal config back.
+    """
+    return dataclasses.asdict(config)
+
+
+def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """Return the config that `values` describe, defaults where they are silent.
+
+    Parameters
+    ----------
+    cls : type
+        The config's class.
+    values : dict
+        Field names to plain values.
+
+    Returns
+    -------
+    StageConfig
+        A checked instance of `cls`.
+
+    Raises
+    ------
+    UsageError
+        If a key is no field of `cls`, or a value is out of its range.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"unknown setting '{key}'.{suggestion(key, known)} Available: {', '.join(known)}.")
+    return cls(**values)
