@@ -1,0 +1,1 @@
+"""What true labels say. The only package that reads them."""

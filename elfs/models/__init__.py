@@ -1,0 +1,1 @@
+"""Encoders, cluster heads and proxy networks."""

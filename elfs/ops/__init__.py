@@ -1,0 +1,1 @@
+"""Pure tensor functions: losses, scores, selectors, neighbours."""

@@ -1,0 +1,1 @@
+"""The six stages. They meet only through artifacts in the workspace."""

@@ -1,0 +1,1 @@
+"""The directory that describes itself: manifest, tensors, lock, freshness."""

@@ -1,0 +1,60 @@
+"""The table of commands. A new one is a file beside this one and a line here.
+
+The module ``elfs.cli.<name>`` defines ``body``, decorated with ``_options.command``, and ``EXAMPLES``.
+"""
+
+import shlex
+from pathlib import Path
+
+from elfs.catalog import STAGES
+
+__all__ = ["COMMANDS", "next_commands"]
+
+_STAGE, _LABELS, _LOOK = "Stages", "With true labels", "Look after a workspace"
+
+COMMANDS: dict[str, str] = {
+    "run": _STAGE,
+    "embed": _STAGE,
+    "cluster": _STAGE,
+    "label": _STAGE,
+    "dynamics": _STAGE,
+    "score": _STAGE,
+    "select": _STAGE,
+    "train": _LABELS,
+    "evaluate": _LABELS,
+    "status": _LOOK,
+    "verify": _LOOK,
+    "doctor": _LOOK,
+    "completion": _LOOK,
+}
+"""Name of each command to the panel of ``elfs --help`` that lists it, in the order of the help."""
+
+_AFTER_SELECT = (("report", ""), ("export", "--format label-studio"), ("train", "--selection {name}"))
+
+
+def next_commands(stage: str, record: str, workspace: Path, default: Path) -> list[str]:
+    """Return what a person may want to type after a stage.
+
+    Parameters
+    ----------
+    stage : str
+        The stage that is done.
+    record : str
+        Name of its record, such as ``select/aum-0.1``.
+    workspace, default : Path
+        The workspace, and the one that need not be named.
+
+    Returns
+    -------
+    list of str
+        Commands that exist, with the workspace where it has to be named.
+    """
+    position = STAGES.index(stage) + 1
+    if position < len(STAGES):
+        following = STAGES[position]
+        ideas = [(following, "--budget 0.1 --key aum" if following == "select" else "")]
+    else:
+        name = shlex.quote(record.partition("/")[2])
+        ideas = [(command, words.format(name=name)) for command, words in _AFTER_SELECT if command in COMMANDS]
+    place = "" if workspace == default else f"-w {shlex.quote(str(workspace))}"
+    return [" ".join(word for word in ("elfs", command, words, place) if word) for command, words in ideas]

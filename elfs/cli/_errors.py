@@ -1,0 +1,133 @@
+"""An exception becomes a message, a hint and an exit code. Pure functions; ``app.main`` prints what they return."""
+
+import errno
+from dataclasses import dataclass
+from typing import Any
+
+from elfs.errors import DeviceError, ElfsError, StorageError, UsageError
+
+__all__ = ["EXIT_CODES", "Failure", "as_document", "as_text", "bug", "describe"]
+
+EXIT_CODES: dict[int, str] = {
+    0: "done",
+    1: "a bug in elfs: a traceback is shown",
+    2: "usage: an option's value, a name that does not exist",
+    3: "input data that cannot be used",
+    4: "a stage that this one builds on is missing or stale",
+    5: "an artifact of the workspace is corrupt",
+    6: "another process writes to the workspace",
+    7: "disk full, or no permission",
+    8: "a device is missing, or out of memory",
+    130: "interrupted (SIGINT, Ctrl-C)",
+    143: "terminated (SIGTERM)",
+}
+"""What each exit code means."""
+
+_STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a person or a program is told about an error.
+
+    Attributes
+    ----------
+    message : str
+        What is wrong.
+    hint : str or None
+        The next command to type.
+    exit_code : int
+        One of ``EXIT_CODES``.
+    """
+
+    message: str
+    hint: str | None
+    exit_code: int
+
+
+def describe(error: BaseException) -> Failure | None:
+    """Return what to say about an error that a user can mend.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    Failure or None
+        None for everything else: that is a bug in elfs, and its traceback must be seen.
+    """
+    if isinstance(error, ElfsError):
+        return Failure(error.message, error.hint, error.exit_code)
+    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
+        place = "" if error.filename is None else f": {error.filename}"
+        return Failure(f"{error.strerror}{place}.", None, StorageError.exit_code)
+    if isinstance(error, MemoryError):
+        return Failure("the machine is out of memory.", None, DeviceError.exit_code)
+    if type(error).__name__ == "OutOfMemoryError":
+        first_line = (str(error).splitlines() or [""])[0]
+        return Failure(f"the device is out of memory: {first_line}", "elfs doctor", DeviceError.exit_code)
+    return _usage(error)
+
+
+def _usage(error: BaseException) -> Failure | None:
+    """Return what the parser of the command line complains about; told by its methods, since its class is private."""
+    format_message = getattr(error, "format_message", None)
+    if format_message is None:
+        return None
+    context = getattr(error, "ctx", None)
+    hint = None if context is None else f"{context.command_path} --help"
+    return Failure(str(format_message()), hint, UsageError.exit_code)
+
+
+def bug(error: BaseException) -> Failure:
+    """Return what to say, under the traceback, about an error that nobody expected.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    Failure
+        A request to report it, with exit code 1.
+    """
+    message = f"{type(error).__name__}: {error}. This is a bug in elfs: please report it with the traceback."
+    return Failure(message, "elfs doctor --json", ElfsError.exit_code)
+
+
+def as_text(failure: Failure) -> str:
+    """Return the failure as lines for people.
+
+    Parameters
+    ----------
+    failure : Failure
+        What to say.
+
+    Returns
+    -------
+    str
+        ``error: ...`` and, where there is a hint, ``run:   ...`` below it.
+    """
+    lines = [f"error: {failure.message}"]
+    if failure.hint is not None:
+        lines.append(f"run:   {failure.hint}")
+    return "\n".join(lines)
+
+
+def as_document(failure: Failure) -> dict[str, Any]:
+    """Return the failure as the document that ``--json`` prints.
+
+    Parameters
+    ----------
+    failure : Failure
+        What to say.
+
+    Returns
+    -------
+    dict
+        ``{"error": {"code", "message", "hint"}}``.
+    """
+    return {"error": {"code": failure.exit_code, "message": failure.message, "hint": failure.hint}}

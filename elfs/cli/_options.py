@@ -1,0 +1,462 @@
+"""The options: shared ones as ``Annotated`` aliases, those of a stage made from the fields of its config.
+
+A command is written as a function of an ``Invocation`` and of what it alone takes. ``command`` gives it the signature
+that Typer reads, so that name, type, default, help, variable and completion of every option are stated once.
+"""
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from elfs.catalog import ENCODERS, NETWORKS
+from elfs.cli._output import Output
+from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, parse_option, resolve
+from elfs.config import CONFIGS, StageConfig, field_type
+from elfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from elfs.train.runtime import Runtime
+
+__all__ = [
+    "COMMON",
+    "COMPUTING",
+    "DEFAULT_WORKSPACE",
+    "DIRECTORY",
+    "FILE",
+    "SELECTION",
+    "STAGE_SHARED",
+    "Invocation",
+    "command",
+    "spellings",
+    "words",
+]
+
+DIRECTORY, FILE, SELECTION = "DIRECTORY", "FILE", "SELECTION"
+"""Placeholders that shell completion fills with folders, files and the selections of the workspace."""
+
+DEFAULT_WORKSPACE = Path("elfs-workspace")
+
+_PANEL = "Everywhere"
+_SWITCHES = "Switches"
+_MAX_PLACEHOLDER = 20
+_FIELD_PLACEHOLDERS = {
+    "data_root": DIRECTORY,
+    "weights": FILE,
+    "embeddings": FILE,
+    "ids": FILE,
+    "labels": FILE,
+    "selection": SELECTION,
+    "budget": "SHARE|COUNT",
+}
+_FIELD_WORDS = {"encoder": tuple(ENCODERS), "network": tuple(NETWORKS)}
+_TYPE_PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
+
+
+def words(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return what completes an option or argument to one of `names`.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Every word that fits.
+
+    Returns
+    -------
+    Callable
+        Takes the beginning of a word, returns the words that begin so.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "workspace": (
+        Annotated[
+            Path,
+            typer.Option(
+                "--workspace",
+                "-w",
+                envvar="ELFS_WORKSPACE",
+                metavar=DIRECTORY,
+                help="Folder that holds everything elfs writes.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        DEFAULT_WORKSPACE,
+    ),
+    "devices": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--devices",
+                envvar="ELFS_DEVICES",
+                metavar="auto|cpu|0|0,1|all",
+                autocompletion=words(("auto", "cpu", "0", "0,1", "all")),
+                help="Where to compute. \\[default: auto = the first GPU, else the CPU]",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
+    "workers": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--workers",
+                envvar="ELFS_WORKERS",
+                metavar="INTEGER",
+                help="Processes that decode images, 0 for none. \\[default: auto = by images and CPUs]",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
+    "seed": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--seed",
+                envvar="ELFS_SEED",
+                metavar="INTEGER",
+                help="Seed of every random choice. \\[default: 0]",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
+    "force": (
+        Annotated[
+            bool, typer.Option("--force", metavar="", help="Run even if everything is fresh.", rich_help_panel=_PANEL)
+        ],
+        False,
+    ),
+    "dry_run": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--dry-run",
+                "-n",
+                metavar="",
+                help="Say what would run and why, and do nothing.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        False,
+    ),
+    "smoke": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--smoke",
+                metavar="",
+                help="Settings so small that every step runs in seconds; the result means nothing.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        False,
+    ),
+    "json": (
+        Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.", rich_help_panel=_PANEL)],
+        False,
+    ),
+    "quiet": (
+        Annotated[
+            bool,
+            typer.Option("--quiet", "-q", metavar="", help="Print errors and results only.", rich_help_panel=_PANEL),
+        ],
+        False,
+    ),
+    "verbose": (
+        Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Print the log too.", rich_help_panel=_PANEL)],
+        False,
+    ),
+}
+"""Name to alias and default of every shared option."""
+
+COMMON = ("workspace", "json", "quiet", "verbose")
+COMPUTING = ("workspace", "devices", "workers", "seed", "force", "smoke", "json", "quiet", "verbose")
+STAGE_SHARED = (
+    "workspace",
+    "devices",
+    "workers",
+    "seed",
+    "force",
+    "dry_run",
+    "smoke",
+    "json",
+    "quiet",
+    "verbose",
+)
+"""Shared options of commands that read, that compute, and that run stages."""
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One call of a command: its shared options, its stage options and where it prints.
+
+    Attributes
+    ----------
+    shared : Mapping
+        Shared option to value.
+    flags : Mapping
+        Stage to field to parsed value, only what a flag or a variable gave.
+    spellings : Mapping
+        Stage to field to the option as it is written.
+    """
+
+    shared: Mapping[str, Any]
+    flags: Mapping[str, Mapping[str, Any]]
+    spellings: Mapping[str, Mapping[str, str]]
+
+    @property
+    def workspace(self) -> Path:
+        """The workspace's folder, which need not exist."""
+        return Path(self.shared["workspace"])
+
+    @property
+    def force(self) -> bool:
+        """Whether ``--force`` was given."""
+        return bool(self.shared["force"])
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether ``--dry-run`` was given."""
+        return bool(self.shared["dry_run"])
+
+    @property
+    def smoke(self) -> bool:
+        """Whether ``--smoke`` was given."""
+        return bool(self.shared["smoke"])
+
+    @cached_property
+    def output(self) -> Output:
+        """Where the command says what happened."""
+        return Output(as_json=self.shared.get("json", False), quiet=self.shared.get("quiet", False))
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What ``elfs.toml`` says."""
+        return load_settings(self.workspace)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of the flag or the file; None where neither gives one."""
+        given = parse_count("--seed", self.shared.get("seed"))
+        return self.settings.seed if given is None else given
+
+    def config(self, stage: str, *, base: StageConfig | None = None, **internal: Any) -> StageConfig:
+        """Return the config of a stage.
+
+        Parameters
+        ----------
+        stage : str
+            A key of ``CONFIGS``.
+        base : StageConfig or None
+            What applies where nothing else speaks; None for the dataclass defaults.
+        **internal : Any
+            Fields that are no options.
+
+        Returns
+        -------
+        StageConfig
+            A checked config.
+
+        Raises
+        ------
+        UsageError
+            If a value is out of its range; the message names the option as it is written.
+        """
+        flags = dict(self.flags.get(stage, {})) | internal
+        if self.seed is not None and any(item.name == "seed" for item in dataclasses.fields(CONFIGS[stage])):
+            flags["seed"] = self.seed
+        try:
+            return resolve(stage, flags, self.settings, smoke=self.smoke, base=base)
+        except UsageError as error:
+            raise UsageError(self._respelled(stage, error.message), hint=error.hint) from None
+
+    def _respelled(self, stage: str, message: str) -> str:
+        for name, spelling in self.spellings.get(stage, {}).items():
+            message = re.sub(rf"(?<!\S){_plain_spelling(name)}\b(?!-)", spelling, message)
+        return message
+
+    def runtime(self) -> "Runtime":
+        """Return where and how stages run.
+
+        Returns
+        -------
+        Runtime
+            Devices and workers as flags, variables and ``elfs.toml`` say.
+        """
+        from elfs.train.runtime import Runtime
+
+        workers = self.shared.get("workers")
+        runtime = Runtime(
+            devices=self.shared["devices"] or self.settings.devices or "auto",
+            num_workers=parse_count("--workers", self.settings.workers if workers is None else workers),
+            progress=self.output.progress(),
+            warn=self.output.warn,
+        )
+        _ = runtime.choice  # refuses a --devices that makes no sense before anything is loaded
+        return runtime
+
+
+def _plain_spelling(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def spellings(stages: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return how the options of several stages are written in one command.
+
+    Parameters
+    ----------
+    stages : sequence of str
+        Keys of ``CONFIGS``.
+
+    Returns
+    -------
+    dict
+        Stage to field to option; a name that two stages share gets the stage before it: ``--cluster-epochs``.
+    """
+    count = Counter(name for stage in stages for name in option_fields(stage))
+    return {
+        stage: {name: _plain_spelling(name if count[name] == 1 else f"{stage}_{name}") for name in option_fields(stage)}
+        for stage in stages
+    }
+
+
+def _choices(item: "dataclasses.Field[Any]") -> tuple[str, ...]:
+    return tuple(item.metadata["choices"] or ())
+
+
+def _placeholder(item: "dataclasses.Field[Any]") -> str:
+    """Return what stands for the value in the help: the choices themselves where they fit."""
+    plain, optional = field_type(item)
+    if choices := _choices(item):
+        text = "|".join(("auto", *choices) if optional else choices)
+        return text if len(text) <= _MAX_PLACEHOLDER else item.name.upper()
+    return _FIELD_PLACEHOLDERS.get(item.name, _TYPE_PLACEHOLDERS.get(plain, ""))
+
+
+def _field_help(item: "dataclasses.Field[Any]") -> str:
+    """Return the help of a field with its choices and default, brackets escaped against rich's markup."""
+    text = str(item.metadata["help"])
+    if (choices := _choices(item)) and _placeholder(item) == item.name.upper():
+        sentence, bracket, rule = text.partition(" [")
+        text = f"{sentence.rstrip('.')}: {', '.join(choices)}.{bracket}{rule}"
+    plain, optional = field_type(item)
+    if optional:
+        text = text.replace("[auto: ", "[default: auto = ")
+    elif plain is not bool and "[default:" not in text:
+        text += f" [default: {item.default}]"
+    elif plain is bool:
+        text += f" [default: {'yes' if item.default else 'no'}]"
+    return text.replace("[", "\\[")
+
+
+def _field_option(stage: str, item: "dataclasses.Field[Any]", declaration: str, panel: str | None) -> Any:
+    """Return the annotation of one option of a stage."""
+    plain, optional = field_type(item)
+    known = _choices(item) or _FIELD_WORDS.get(item.name, ())
+    if known and optional:
+        known = ("auto", *known)
+    option = typer.Option(
+        declaration,
+        envvar=f"ELFS_{stage}_{item.name}".upper(),
+        show_envvar=False,
+        show_default=False,
+        metavar=_placeholder(item),
+        autocompletion=words(known) if known else None,
+        help=_field_help(item),
+        rich_help_panel=_SWITCHES if plain is bool else panel,
+    )
+    return Annotated[bool | None if plain is bool else str | None, option]
+
+
+def _keyword(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _stage_parameters(stages: Sequence[str]) -> list[inspect.Parameter]:
+    """Return the parameters ``<stage>__<field>`` that stand for the options of the stages."""
+    parameters = []
+    for stage, written in spellings(stages).items():
+        panel = stage.capitalize() if len(stages) > 1 else None
+        for name, item in option_fields(stage).items():
+            spelling = written[name]
+            is_flag = field_type(item)[0] is bool
+            declaration = f"{spelling}/--no-{spelling[2:]}" if is_flag else spelling
+            parameters.append(_keyword(f"{stage}__{name}", _field_option(stage, item, declaration, panel)))
+            for position, alias in enumerate(item.metadata["aliases"]):
+                hidden = Annotated[str | None, typer.Option(alias, hidden=True)]
+                parameters.append(_keyword(f"{stage}__{name}__{position}", hidden))
+    return parameters
+
+
+def _flags(stages: Sequence[str], values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Take the values of the stage options out of `values`, parsed; aliases count where the option was not given."""
+    found: dict[str, dict[str, Any]] = {}
+    for stage, written in spellings(stages).items():
+        found[stage] = {}
+        for name, item in option_fields(stage).items():
+            given = values.pop(f"{stage}__{name}")
+            for position in range(len(item.metadata["aliases"])):
+                alias = values.pop(f"{stage}__{name}__{position}")
+                given = alias if given is None else given
+            if given is not None:
+                is_flag = isinstance(given, bool)
+                found[stage][name] = given if is_flag else parse_option(item, written[name], given)
+    return found
+
+
+def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a Typer command of a function that takes an ``Invocation`` first.
+
+    Parameters
+    ----------
+    *stages : str
+        Stages whose config fields become options.
+    shared : sequence of str
+        Shared options that the command takes; a seed only where one of the stages has one.
+
+    Returns
+    -------
+    Callable
+        A decorator; the function's other parameters stay options and arguments of its own.
+    """
+    seeded = any(field.name == "seed" for stage in stages for field in dataclasses.fields(CONFIGS[stage]))
+    names = [name for name in shared if name != "seed" or seeded]
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(body).parameters.values())[1:]
+        parameters = [
+            *(_keyword(item.name, item.annotation, item.default) for item in own),
+            *_stage_parameters(stages),
+            *(_keyword(name, *_SHARED[name]) for name in names),
+        ]
+
+        @functools.wraps(body)
+        def call(**values: Any) -> None:
+            chosen = {name: values.pop(name) for name in names}
+            flags = _flags(stages, values)
+            invocation = Invocation(chosen, flags, spellings(stages))
+            if chosen.get("verbose", False):
+                invocation.output.show_log()
+            body(invocation, **values)
+
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {item.name: item.annotation for item in parameters}
+        return call
+
+    return decorate

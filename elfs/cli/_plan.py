@@ -1,0 +1,146 @@
+"""What ``--dry-run`` says: which stages would run, and why. Reads the manifest, never the images."""
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elfs.cli._options import Invocation
+from elfs.config import StageConfig, as_json
+from elfs.errors import MissingUpstreamError
+
+if TYPE_CHECKING:
+    from elfs.stages.status import StageState
+    from elfs.workspace.records import Record
+
+__all__ = ["Step", "changes", "plan", "show_plan"]
+
+_UNRECORDED = frozenset({"data_root", "download"})
+_RECORDED_BY_NAME = frozenset({"weights", "embeddings", "ids"})
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What would become of one stage.
+
+    Attributes
+    ----------
+    stage, record : str
+        The stage, and the record that it makes.
+    action : {"run", "skip", "refuse"}
+        Whether it would run, has nothing to do, or lacks what it builds on.
+    reason : str
+        Why.
+    """
+
+    stage: str
+    record: str
+    action: str
+    reason: str
+
+
+def changes(asked: StageConfig, recorded: dict[str, Any]) -> list[str]:
+    """Return how a config differs from the one that a record was made with.
+
+    Parameters
+    ----------
+    asked : StageConfig
+        What would run.
+    recorded : dict
+        The record's config, where files stand by name alone.
+
+    Returns
+    -------
+    list of str
+        ``heads 16 -> 8`` for each difference; empty if there is none.
+    """
+    differences = []
+    for name, value in as_json(asked).items():
+        if name in _UNRECORDED:
+            continue
+        if name in _RECORDED_BY_NAME and value is not None:
+            value = Path(value).name
+        if value != recorded.get(name):
+            old, new = ("auto" if item is None else str(item) for item in (recorded.get(name), value))
+            differences.append(f"{name.replace('_', '-')} {old} -> {new}")
+    return differences
+
+
+def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bool) -> list[Step]:
+    """Return what would become of every stage.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    calls : sequence of (str, StageConfig)
+        The stages that would be called, in running order.
+    force : bool
+        Whether ``--force`` is given.
+
+    Returns
+    -------
+    list of Step
+        One for each of `calls`.
+    """
+    from elfs.stages.graph import ancestors, record_name
+    from elfs.stages.status import states
+    from elfs.workspace.workspace import Workspace
+
+    found: dict[str, StageState] = {}
+    records: dict[str, Record] = {}
+    with contextlib.suppress(MissingUpstreamError):
+        found = {state.record: state for state in states(workspace)}
+        records = Workspace.open(workspace).manifest.records
+    planned: dict[str, Step] = {}
+    for stage, config in calls:
+        record = record_name(stage, config)
+        action, reason = _upstream(ancestors(stage, config), found, planned)
+        if action == "":
+            recorded = records[record].config if record in records else None
+            action, reason = _own(found.get(record), recorded, config, force=force)
+        planned[stage] = Step(stage, record, action, reason)
+    return list(planned.values())
+
+
+def _upstream(names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, Step]) -> tuple[str, str]:
+    """Return what the stages before this one decide about it; no action where they leave the decision to it."""
+    for name in names:
+        state = found[name].state if name in found else "missing"
+        if name not in planned and state != "fresh":
+            return "refuse", f"{name} is {state}"
+    reruns = [name for name in names if name in planned and planned[name].action == "run"]
+    return ("run", f"{reruns[-1]} runs before it") if reruns else ("", "")
+
+
+def _own(
+    state: "StageState | None", recorded: dict[str, Any] | None, config: StageConfig, *, force: bool
+) -> tuple[str, str]:
+    """Return what a stage's own record decides about it."""
+    if state is None or recorded is None:
+        return "run", "never ran"
+    if state.state == "stale":
+        return "run", str(state.reason)
+    if differences := changes(config, recorded):
+        return "run", ", ".join(differences)
+    if force:
+        return "run", "--force"
+    return "skip", "fresh, unless the images have changed" if state.stage == "embed" else "fresh"
+
+
+def show_plan(invocation: Invocation, calls: Sequence[tuple[str, StageConfig]]) -> None:
+    """Print what would run, and do nothing.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of the command.
+    calls : sequence of (str, StageConfig)
+        The stages that it would call, in running order.
+    """
+    steps = plan(invocation.workspace, calls, force=invocation.force)
+    invocation.output.table([(step.record, step.action, step.reason) for step in steps])
+    document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(step) for step in steps]}
+    invocation.output.document(document)

@@ -1,0 +1,245 @@
+"""Where an option's value comes from: flag or variable, smoke settings, ``elfs.toml``, recorded config, default."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elfs.catalog import suggestion
+from elfs.config import CONFIGS, SMOKE, StageConfig, as_json, field_type, from_json
+from elfs.errors import UsageError
+
+__all__ = ["FILE_NAME", "Settings", "load_settings", "option_fields", "parse_count", "parse_option", "resolve"]
+
+FILE_NAME = "elfs.toml"
+
+_KINDS = {int: "a whole number", float: "a number"}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``elfs.toml`` says; everything is None or empty where there is no such file.
+
+    Attributes
+    ----------
+    devices : str or None
+        As ``--devices``.
+    seed : int or None
+        As ``--seed``.
+    workers : str or None
+        As ``--workers``.
+    tables : dict
+        Stage name to field name to value, checked, with ``"auto"`` already None.
+    """
+
+    devices: str | None = None
+    seed: int | None = None
+    workers: str | None = None
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def values(self, stage: str) -> dict[str, Any]:
+        """Return what the file says about one stage.
+
+        Parameters
+        ----------
+        stage : str
+            A key of ``CONFIGS``.
+
+        Returns
+        -------
+        dict
+            Field name to value; the seed too, where the stage has one.
+        """
+        found = dict(self.tables.get(stage, {}))
+        if self.seed is not None and any(item.name == "seed" for item in dataclasses.fields(CONFIGS[stage])):
+            found["seed"] = self.seed
+        return found
+
+
+def option_fields(stage: str) -> dict[str, "dataclasses.Field[Any]"]:
+    """Return the fields of a stage's config that are options of its command.
+
+    Parameters
+    ----------
+    stage : str
+        A key of ``CONFIGS``.
+
+    Returns
+    -------
+    dict
+        Field name to field, in the order of the config; internal fields are left out.
+    """
+    fields = dataclasses.fields(CONFIGS[stage])
+    return {item.name: item for item in fields if not item.metadata.get("internal", False)}
+
+
+def load_settings(workspace: Path) -> Settings:
+    """Read ``elfs.toml`` beside a workspace.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+
+    Returns
+    -------
+    Settings
+        Checked; empty where there is no file.
+
+    Raises
+    ------
+    UsageError
+        If the file is no TOML, names a setting that does not exist, or gives one a value that it cannot take.
+    """
+    path = workspace.absolute().parent / FILE_NAME
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}.") from None
+    _refuse_unknown(str(path), document, ["devices", "seed", "workers", *CONFIGS])
+    seed = document.get("seed")
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        raise UsageError(f"{path}: seed is {seed!r}, expected a whole number of at least 0.")
+    words = {}
+    for name in ("devices", "workers"):
+        value = document.get(name)
+        if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):
+            raise UsageError(f"{path}: {name} is {value!r}, expected text or a whole number.")
+        words[name] = None if value is None else str(value)
+    tables = {stage: _table(path, stage, document[stage]) for stage in CONFIGS if stage in document}
+    return Settings(words["devices"], seed, words["workers"], tables)
+
+
+def _refuse_unknown(where: str, given: Mapping[str, Any], known: list[str]) -> None:
+    for key in given:
+        if key not in known:
+            raise UsageError(
+                f"{where}: unknown setting '{key}'.{suggestion(key, known)} Available: {', '.join(sorted(known))}."
+            )
+
+
+def _table(path: Path, stage: str, values: Any) -> dict[str, Any]:
+    """Return one stage's table with plain values, or refuse it by the name of the file."""
+    where = f"{path}, [{stage}]"
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: {stage} is {values!r}, expected a table [{stage}].")
+    fields = option_fields(stage)
+    _refuse_unknown(where, values, list(fields))
+    table = {}
+    for name, value in values.items():
+        plain, optional = field_type(fields[name])
+        if optional and value == "auto":
+            value = None
+        elif plain is str and isinstance(value, int | float) and not isinstance(value, bool):
+            value = str(value)
+        table[name] = value
+    try:
+        from_json(CONFIGS[stage], table)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.message}") from None
+    return table
+
+
+def parse_option(item: "dataclasses.Field[Any]", spelling: str, text: str) -> Any:
+    """Read the value of one option.
+
+    Parameters
+    ----------
+    item : dataclasses.Field
+        The config field that the option sets.
+    spelling : str
+        How the option is written, for the error.
+    text : str
+        What was typed, or what a variable holds.
+
+    Returns
+    -------
+    Any
+        A str, int or float; None for ``auto`` where the field allows it.
+
+    Raises
+    ------
+    UsageError
+        If the text is no value of the field's type.
+    """
+    plain, optional = field_type(item)
+    if optional and text.strip().lower() == "auto":
+        return None
+    if plain is str:
+        return text
+    try:
+        return plain(text)
+    except ValueError:
+        alternative = " or auto" if optional else ""
+        raise UsageError(f"{spelling} is {text!r}, expected {_KINDS[plain]}{alternative}.") from None
+
+
+def parse_count(spelling: str, text: str | None) -> int | None:
+    """Read a whole number of at least 0, or ``auto``.
+
+    Parameters
+    ----------
+    spelling : str
+        How the option is written, for the error.
+    text : str or None
+        What was typed; None if nothing was.
+
+    Returns
+    -------
+    int or None
+        None for ``auto`` and for nothing.
+
+    Raises
+    ------
+    UsageError
+        If the text is neither.
+    """
+    if text is None or text.strip().lower() == "auto":
+        return None
+    if not text.strip().isdecimal():
+        raise UsageError(f"{spelling} is {text!r}, expected a whole number of at least 0 or auto.")
+    return int(text)
+
+
+def resolve(
+    stage: str,
+    flags: Mapping[str, Any],
+    settings: Settings,
+    *,
+    smoke: bool = False,
+    base: StageConfig | None = None,
+) -> StageConfig:
+    """Return a stage's config, each field from the first place that names it.
+
+    Parameters
+    ----------
+    stage : str
+        A key of ``CONFIGS``.
+    flags : Mapping
+        Field name to parsed value, for every option that a flag or a variable gives; None stands for ``auto``.
+    settings : Settings
+        What ``elfs.toml`` says.
+    smoke : bool
+        Whether the smoke settings apply: below the flags, above ``elfs.toml``.
+    base : StageConfig or None
+        What applies where nothing else speaks; None for the dataclass defaults.
+
+    Returns
+    -------
+    StageConfig
+        A checked config.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range.
+    """
+    merged: dict[str, Any] = {} if base is None else as_json(base)
+    merged |= settings.values(stage)
+    merged |= SMOKE.get(stage, {}) if smoke else {}
+    merged |= flags
+    return from_json(CONFIGS[stage], merged)

@@ -1,0 +1,184 @@
+"""What the six stage commands and ``run`` share: call a stage, say what became of it, say what comes next."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elfs.cli._commands import next_commands
+from elfs.cli._options import DEFAULT_WORKSPACE, Invocation
+from elfs.cli._plan import show_plan
+from elfs.cli._text import clock, plural, stage_row
+from elfs.config import StageConfig
+
+if TYPE_CHECKING:
+    from elfs.stages.execution import Outcome
+    from elfs.train.runtime import Runtime
+
+__all__ = ["call_stage", "run_stage", "selection_document", "selection_file", "selection_lines", "show_end"]
+
+SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
+
+
+def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_root: Path | None = None) -> None:
+    """Do what a stage's command does.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of the command.
+    stage : str
+        Its name.
+    config : StageConfig
+        Its config.
+    source_root : Path or None
+        Folder of the images, for embed.
+    """
+    if invocation.dry_run:
+        show_plan(invocation, [(stage, config)])
+        return
+    outcome = call_stage(invocation, invocation.runtime(), stage, config, source_root)
+    show_end(invocation, [outcome])
+
+
+def call_stage(
+    invocation: Invocation, runtime: "Runtime", stage: str, config: StageConfig, source_root: Path | None
+) -> "Outcome":
+    """Call one stage and print its row of the table.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of the command.
+    runtime : Runtime
+        Where and how to run.
+    stage : str
+        Its name.
+    config : StageConfig
+        Its config.
+    source_root : Path or None
+        Folder of the images, for embed.
+
+    Returns
+    -------
+    Outcome
+        What was made or found.
+    """
+    from elfs.stages.execution import execute
+
+    outcome = execute(
+        stage,
+        invocation.workspace,
+        config,
+        runtime,
+        force=invocation.force,
+        smoke=invocation.smoke,
+        source_root=source_root,
+    )
+    invocation.output.note(stage_row(stage, outcome.headline, clock(outcome.seconds) if outcome.ran else "fresh"))
+    return outcome
+
+
+def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
+    """Print what a command ends with: the selection if there is one, warnings, what to do next, the document.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of the command.
+    outcomes : sequence of Outcome
+        What its stages made or found, in order; at least one.
+    """
+    output, last = invocation.output, outcomes[-1]
+    document: dict[str, Any] = {
+        "workspace": str(invocation.workspace),
+        "stages": [
+            {
+                "stage": outcome.stage,
+                "record": outcome.record,
+                "ran": outcome.ran,
+                "seconds": round(outcome.seconds, 3),
+                "smoke": outcome.smoke,
+                "summary": outcome.summary,
+            }
+            for outcome in outcomes
+        ],
+    }
+    if last.stage == "select":
+        document["selection"] = selection_document(invocation.workspace, last)
+        for line in selection_lines(invocation.workspace, last, quiet=output.quiet):
+            output.data(line)
+    if last.smoke:
+        output.warn(SMOKE_WARNING)
+    for position, line in enumerate(next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE)):
+        output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
+    output.document(document)
+
+
+def selection_file(workspace: Path, record: str) -> Path:
+    """Return the file of a selection that people read.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace.
+    record : str
+        Name of its record, such as ``select/aum-0.1``.
+
+    Returns
+    -------
+    Path
+        ``<workspace>/selections/<name>/selection.csv``.
+    """
+    return workspace / "selections" / record.partition("/")[2] / "selection.csv"
+
+
+def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:
+    """Return what ``--json`` says about a selection.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace.
+    outcome : Outcome
+        What select made or found.
+
+    Returns
+    -------
+    dict
+        Its name and file beside the facts of its summary.
+    """
+    path = selection_file(workspace, outcome.record)
+    return {**outcome.summary, "name": outcome.record.partition("/")[2], "path": str(path)}
+
+
+def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list[str]:
+    """Return what people read about a selection: where it lies and what it contains.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace.
+    outcome : Outcome
+        What select made or found.
+    quiet : bool
+        The file's name alone, for scripts.
+
+    Returns
+    -------
+    list of str
+        Lines for stdout.
+    """
+    path = selection_file(workspace, outcome.record)
+    if quiet:
+        return [str(path)]
+    facts = outcome.summary
+    share = f"{plural(facts['count'], 'image')} of {facts['eligible']:,} ({facts['share']:.1%})"
+    lines = [f"selection  {path}", f"contains   {share}"]
+    if "clusters" in facts:
+        lines[-1] += (
+            f", {facts['clusters_covered']} of {plural(facts['clusters'], 'cluster')}, "
+            f"{facts['fewest_per_cluster']:,} to {facts['most_per_cluster']:,} from each"
+        )
+    if facts.get("without_score"):
+        lines.append(f"left out   {plural(facts['without_score'], 'image')} without a score")
+    return lines

@@ -1,0 +1,107 @@
+"""How times, counts and columns look. Pure functions."""
+
+from collections.abc import Sequence
+
+__all__ = ["clock", "columns", "plural", "printable", "stage_row"]
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as ``0:38``, ``12:05`` or ``3:07:00``.
+
+    Parameters
+    ----------
+    seconds : float
+        At least 0.
+
+    Returns
+    -------
+    str
+        Minutes and seconds, from an hour on with hours.
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return ``1 image`` or ``1,437 images``.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    noun : str
+        What, in the singular.
+
+    Returns
+    -------
+    str
+        Both, with an ``s`` where there is not exactly one.
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Return the text with everything escaped that a terminal would obey instead of showing it.
+
+    Parameters
+    ----------
+    text : str
+        May hold file names from anywhere: control sequences, lone surrogates.
+
+    Returns
+    -------
+    str
+        The same text where all is printable; line breaks and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
+def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
+    """Return the rows as lines with aligned columns.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        All of one length.
+    indent : str
+        Put before each line.
+
+    Returns
+    -------
+    list of str
+        Columns two spaces apart; no trailing spaces.
+    """
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    ]
+
+
+def stage_row(stage: str, headline: str, ending: str) -> str:
+    """Return the line that a finished stage gets in the table of a run.
+
+    Parameters
+    ----------
+    stage : str
+        Its name.
+    headline : str
+        What it made; three spaces part the right-hand column from the left-hand one.
+    ending : str
+        How long it took, or why it did not run.
+
+    Returns
+    -------
+    str
+        One line whose columns align with those of the other stages.
+    """
+    left, _, right = headline.partition("   ")
+    return f"  {stage:<9} {left:<34} {right.strip():<18} {ending:>7}".rstrip()

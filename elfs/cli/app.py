@@ -1,0 +1,99 @@
+"""The command line: assembly of the commands, and ``main``, which turns errors into messages and exit codes."""
+
+import importlib
+import io
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+import elfs
+from elfs.cli._commands import COMMANDS
+from elfs.cli._errors import bug, describe
+from elfs.cli._output import Output
+
+__all__ = ["app", "main", "run"]
+
+HELP = "Pick which of your unlabelled images to annotate: label-free coreset selection (ELFS)."
+
+SIGINT_EXIT, SIGTERM_EXIT = 130, 143
+
+app = typer.Typer(
+    name="elfs",
+    help=HELP,
+    epilog="Start with  elfs run digits --budget 0.1 --key aum",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VersionOption = Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(context: typer.Context, version: VersionOption = False) -> None:
+    if version:
+        typer.echo(f"elfs {elfs.__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        context.get_help()
+
+
+def _epilog(examples: Sequence[str]) -> str:
+    lines = "\n".join(f"  {line}" for line in examples)
+    return f"Examples:\n{lines}".replace("[", "\\[")
+
+
+for _name, _panel in COMMANDS.items():
+    _module = importlib.import_module(f"elfs.cli.{_name}")
+    app.command(_name, epilog=_epilog(_module.EXAMPLES), rich_help_panel=_panel)(_module.body)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        What follows ``elfs``.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    output = Output(as_json="--json" in arguments)
+    try:
+        code = app(list(arguments), prog_name="elfs", standalone_mode=False) or 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        failure = describe(error)
+        if failure is None:
+            traceback.print_exception(error)
+            failure = bug(error)
+        output.failure(failure)
+        return failure.exit_code
+    if code in (SIGINT_EXIT, SIGTERM_EXIT):
+        output.note("stopped: what is finished is kept, the same command continues from there.")
+    return int(code)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """Unwind on SIGTERM as on Ctrl-C, so that locks are released and drafts are left in order."""
+    raise SystemExit(SIGTERM_EXIT)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,14 @@
+"""``elfs cluster``."""
+
+from elfs.cli._options import Invocation, command
+from elfs.cli._stage import run_stage
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = ("elfs cluster --clusters 10", "elfs cluster --method kmeans")
+
+
+@command("cluster")
+def body(invocation: Invocation) -> None:
+    """Group the embeddings with many small heads (TEMI), or with k-means."""
+    run_stage(invocation, "cluster", invocation.config("cluster"))

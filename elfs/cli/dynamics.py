@@ -1,0 +1,14 @@
+"""``elfs dynamics``."""
+
+from elfs.cli._options import Invocation, command
+from elfs.cli._stage import run_stage
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = ("elfs dynamics", "elfs dynamics --recipe cifar --devices 0")
+
+
+@command("dynamics")
+def body(invocation: Invocation) -> None:
+    """Train a proxy network on the pseudo-labels and record how every image is learned."""
+    run_stage(invocation, "dynamics", invocation.config("dynamics"))

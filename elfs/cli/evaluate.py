@@ -1,0 +1,31 @@
+"""``elfs evaluate``."""
+
+from typing import Annotated
+
+import typer
+
+from elfs.cli._options import COMMON, FILE, Invocation, command
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = ("elfs evaluate", "elfs evaluate --labels annotated.csv --json")
+
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar=FILE,
+        help="CSV with the columns id and label. \\[default: auto = the source's own labels]",
+    ),
+]
+
+
+@command(shared=COMMON)
+def body(invocation: Invocation, labels: LabelsOption = None) -> None:
+    """Say how well clusters and pseudo-labels agree with true labels, where there are any."""
+    from elfs.evaluation.evaluate import evaluate
+
+    report = evaluate(invocation.workspace, None if labels == "auto" else labels)
+    for line in report.lines():
+        invocation.output.data(line)
+    invocation.output.document(report.as_json())

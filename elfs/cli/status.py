@@ -1,0 +1,91 @@
+"""``elfs status``."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from elfs.catalog import STAGES
+from elfs.cli._options import COMMON, Invocation, command
+from elfs.cli._stage import selection_file
+from elfs.errors import MissingUpstreamError
+
+if TYPE_CHECKING:
+    from elfs.stages.status import StageState
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = ("elfs status", "elfs status --workspace /data/cats --json")
+
+_COUNTS = ("ok", "missing", "broken", "unsupported", "too_large")
+"""What can have become of an image, as embed's summary counts it."""
+
+_STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim"}
+
+
+@command(shared=COMMON)
+def body(invocation: Invocation) -> None:
+    """Show what is there, what is stale, and what to run next."""
+    from elfs.stages.status import command_line, states
+
+    output, workspace = invocation.output, invocation.workspace
+    try:
+        found = states(workspace)
+    except MissingUpstreamError:
+        output.data(f"no workspace at {workspace}")
+        output.note(f"{'next':<10} {command_line('embed', None, workspace)}", style="cyan")
+        output.document({"workspace": str(workspace), "exists": False, "stages": []})
+        return
+    images = _images(workspace)
+    output.data(f"workspace {workspace}")
+    output.table([_row(state) for state in found], [_STYLES[state.state] for state in found])
+    if images:
+        output.data(_images_line(images))
+    selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
+    for path in selections:
+        output.data(f"selection  {path}")
+    mending = _mending(found)
+    if mending is not None:
+        output.note(f"{'next':<10} {mending}", style="cyan")
+    output.document(
+        {
+            "workspace": str(workspace),
+            "exists": True,
+            "stages": [dataclasses.asdict(state) for state in found],
+            "images": images,
+            "selections": selections,
+            "next": mending,
+        }
+    )
+
+
+def _is_selection(state: "StageState") -> bool:
+    return state.stage == "select" and state.state != "missing"
+
+
+def _row(state: "StageState") -> tuple[str, str, str]:
+    """Return record, state and what there is to say about it."""
+    said = {"fresh": state.headline, "stale": state.reason or "", "missing": ""}[state.state]
+    said = "  ".join(said.split("   "))
+    return f"  {state.record}", state.state, f"{said} (smoke run)" if state.smoke else said
+
+
+def _mending(found: "list[StageState]") -> str | None:
+    """Return the command for the first stage that is not fresh."""
+    first = min(
+        (state for state in found if state.state != "fresh"), key=lambda state: STAGES.index(state.stage), default=None
+    )
+    return None if first is None else first.command
+
+
+def _images(workspace: Path) -> dict[str, Any]:
+    """Return the counts of images by what became of them; empty before the first embed."""
+    from elfs.workspace.workspace import Workspace
+
+    record = Workspace.open(workspace).manifest.records.get("embed")
+    if record is None:
+        return {}
+    return {name: record.summary[name] for name in _COUNTS if name in record.summary}
+
+
+def _images_line(images: dict[str, Any]) -> str:
+    return "images     " + ", ".join(f"{count:,} {name}" for name, count in images.items() if count)

@@ -1,0 +1,130 @@
+"""Embeddings that a user brings along: one ``.npy`` or ``.safetensors`` file, and a text file with the ids."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.data.text_column import TextColumn
+from elfs.errors import InputDataError
+
+__all__ = ["finite_rows", "load_embeddings"]
+
+_BLOCK_VALUES = 2**24
+
+
+def load_embeddings(path: Path, ids_path: Path | None) -> tuple[TextColumn, NDArray[Any]]:
+    """Open a file of embeddings and the ids of its rows.
+
+    Parameters
+    ----------
+    path : Path
+        ``.npy``, memory-mapped, without pickled objects; or ``.safetensors``, of which the tensor ``embeddings`` is
+        taken, else the only floating one with two axes.
+    ids_path : Path or None
+        Text file with one id a line in row order, UTF-8 (other bytes are kept). None names the rows ``row/00000000``
+        and so on.
+
+    Returns
+    -------
+    ids : TextColumn of length n
+        Unique ids; iterates over ``str``.
+    embeddings : ndarray of shape (n, d), float16 or float32
+        As in the file; float64 is cast to float32, where values too large for it become infinite.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read, is not a floating array with two axes and at least one row and column, or the ids
+        are too few, too many, empty or repeated.
+
+    Notes
+    -----
+    Values that are not finite are let through; `finite_rows` finds them.
+    """
+    readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
+    if path.suffix.lower() not in readers:
+        raise InputDataError(f"{path} has the extension '{path.suffix}', expected .npy or .safetensors.")
+    try:
+        array = readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None
+    if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
+        expected = "expected float16, float32 or float64 of shape (rows, features)"
+        raise InputDataError(f"{path} holds {array.dtype} of shape {array.shape}, {expected}.")
+    if array.dtype not in (np.float16, np.float32) or not array.dtype.isnative:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float16 if array.dtype.itemsize == 2 else np.float32)
+    return _read_ids(ids_path, len(array)), array
+
+
+def finite_rows(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which rows hold neither NaN nor infinity.
+
+    Parameters
+    ----------
+    embeddings : ndarray of shape (n, d), floating
+        Possibly a memory map; read block by block.
+
+    Returns
+    -------
+    ndarray of shape (n,), bool
+        True where every value is finite.
+    """
+    finite = np.empty(len(embeddings), bool)
+    block = max(1, _BLOCK_VALUES // embeddings.shape[1])
+    for start in range(0, len(embeddings), block):
+        finite[start : start + block] = np.isfinite(embeddings[start : start + block]).all(axis=1)
+    return finite
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise InputDataError(f"{path} is no .npy file that can be used: {error}.") from None
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
+    return array
+
+
+def _read_safetensors(path: Path) -> NDArray[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+            shapes = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            matrices = [name for name, (dtype, shape) in shapes.items() if dtype.startswith("F") and len(shape) == 2]
+            name = "embeddings" if "embeddings" in shapes else matrices[0] if len(matrices) == 1 else None
+            if name is None:
+                seen = ", ".join(f"{key}: {dtype} {shape}" for key, (dtype, shape) in shapes.items()) or "nothing"
+                raise InputDataError(f"{path} holds {seen}; expected a floating tensor 'embeddings' with two axes.")
+            dtype, shape = shapes[name]
+            if dtype not in ("F16", "F32", "F64"):
+                raise InputDataError(f"{path}: '{name}' is {dtype} of shape {shape}, expected F16, F32 or F64.")
+            tensor: NDArray[Any] = file.get_tensor(name)
+            return tensor
+    except SafetensorError as error:
+        raise InputDataError(f"{path} is no .safetensors file that can be used: {error}.") from None
+
+
+def _read_ids(path: Path | None, num_rows: int) -> TextColumn:
+    if path is None:
+        return TextColumn.from_strings(f"row/{row:08d}" for row in range(num_rows))
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+            ids = TextColumn.from_strings(line.removesuffix("\n").removesuffix("\r") for line in file)
+    except OSError as error:
+        raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None
+    if len(ids) != num_rows:
+        raise InputDataError(f"{path} has {len(ids):,} ids, but there are {num_rows:,} embeddings; expected one each.")
+    empty = np.flatnonzero(ids.offsets[1:] == ids.offsets[:-1])
+    if len(empty):
+        raise InputDataError(f"{path} has an empty id on line {empty[0] + 1}.")
+    if repeat := ids.first_duplicate():
+        lines = " and ".join(str(row + 1) for row in repeat)
+        raise InputDataError(f"{path} lists the id {ids[repeat[0]]!r} twice, on lines {lines}.")
+    return ids

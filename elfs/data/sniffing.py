@@ -1,0 +1,94 @@
+"""What a file is, by its first bytes. Names lie: a GIF called ``.jpg`` is a GIF."""
+
+__all__ = ["HEAD_BYTES", "IMAGE_EXTENSIONS", "SIDECAR_EXTENSIONS", "describe_other", "sniff"]
+
+HEAD_BYTES = 32
+"""How many bytes of a file `sniff` looks at."""
+
+IMAGE_EXTENSIONS = frozenset(
+    b".apng .avif .bmp .dib .gif .heic .heif .j2k .jfif .jp2 .jpe .jpeg .jpg .jxl .mpo .pbm .pgm .png .pnm .ppm .tif "
+    b".tiff .webp".split()
+)
+"""Extensions (lower case) whose files are taken for images without a look inside."""
+
+SIDECAR_EXTENSIONS = frozenset(
+    b".bz2 .csv .gz .htm .html .ini .ipynb .json .jsonl .lock .log .md .parquet .pdf .py .rst .sh .tar .tgz .toml .tsv "
+    b".txt .xml .xz .yaml .yml .zip .zst".split()
+)
+"""Extensions (lower case) that lie beside images by the million and are never opened to see whether they are one."""
+
+_PREFIXES = (
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF87a", "gif"),
+    (b"GIF89a", "gif"),
+    (b"II*\0", "tiff"),
+    (b"MM\0*", "tiff"),
+    (b"II+\0", "tiff"),
+    (b"MM\0+", "tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "jpeg2000"),
+    (b"\xff\x4f\xff\x51", "jpeg2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
+    (b"\xff\x0a", "jxl"),
+)
+_HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"))
+_AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_BMP_HEADER_BYTES = frozenset((12, 40, 52, 56, 64, 108, 124))
+
+
+def sniff(head: bytes) -> str | None:
+    """Return the kind of image that starts with these bytes.
+
+    Parameters
+    ----------
+    head : bytes
+        The start of a file; `HEAD_BYTES` of it are enough, more are ignored.
+
+    Returns
+    -------
+    str or None
+        One of avif, bmp, gif, heic, jpeg, jpeg2000, jxl, png, ppm, tiff, webp; None if it is no image that elfs knows.
+    """
+    head = head[:HEAD_BYTES]
+    for prefix, kind in _PREFIXES:
+        if head.startswith(prefix):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp"
+    if head[4:8] == b"ftyp":
+        return _sniff_media_container(head)
+    if head[:2] == b"BM" and int.from_bytes(head[14:16], "little") in _BMP_HEADER_BYTES:
+        return "bmp"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return "ppm"
+    return None
+
+
+def _sniff_media_container(head: bytes) -> str | None:
+    brand = head[8:12]
+    compatible = {head[start : start + 4] for start in range(16, len(head), 4)}
+    if brand in _AVIF_BRANDS or (brand in (b"mif1", b"msf1") and compatible & _AVIF_BRANDS):
+        return "avif"
+    return "heic" if brand in _HEIC_BRANDS else None
+
+
+def describe_other(data: bytes) -> str:
+    """Say what a file is that is no image.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file or its start.
+
+    Returns
+    -------
+    str
+        A reason for people, such as "an HTML page, not an image".
+    """
+    if not data:
+        return "empty file"
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if head.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "an HTML page, not an image"
+    control = sum(byte < 32 and byte not in b"\t\n\r\f" for byte in head)
+    return "not an image format that elfs knows" if control else "text, not an image"

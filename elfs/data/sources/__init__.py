@@ -1,0 +1,149 @@
+"""Where images come from: a folder, a named data set, or nowhere (embeddings of one's own).
+
+A source lists its samples in a fixed order and hands out a reader of their pixels. It knows no labels.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from PIL import Image
+
+from elfs.catalog import DATASETS, choose
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError
+
+__all__ = ["ImageReader", "Source", "open_source"]
+
+
+class ImageReader(Protocol):
+    """Gives the image of a row. Can be pickled, so that worker processes can have it."""
+
+    def read(self, row: int) -> Image.Image:
+        """Read one image.
+
+        Parameters
+        ----------
+        row : int
+            Row of the sample table.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Mode RGB, at its own size.
+
+        Raises
+        ------
+        BadImageError
+            If the image is missing or cannot be decoded.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A set of samples.
+
+    Attributes
+    ----------
+    name : str
+        "folder", "embeddings" or a key of ``catalog.DATASETS``.
+    channels : int
+        1 if every image is gray, else 3. Readers give RGB either way.
+    mirror : bool
+        Whether a mirrored image still shows the same thing.
+    num_classes : int or None
+        How many classes the makers of the set drew; None where nobody said.
+    has_images : bool
+        False for embeddings of one's own.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def channels(self) -> int: ...  # noqa: D102
+    @property
+    def mirror(self) -> bool: ...  # noqa: D102
+    @property
+    def num_classes(self) -> int | None: ...  # noqa: D102
+    @property
+    def has_images(self) -> bool: ...  # noqa: D102
+
+    def list(self) -> SampleTable:
+        """List all samples.
+
+        Returns
+        -------
+        SampleTable
+            In an order that depends on the data alone.
+
+        Raises
+        ------
+        InputDataError
+            If there are none, or they cannot be had.
+        """
+        ...
+
+    def reader(self, table: SampleTable) -> ImageReader:
+        """Return what reads the images of a table.
+
+        Parameters
+        ----------
+        table : SampleTable
+            As `list` gave it, now or in an earlier run.
+
+        Returns
+        -------
+        ImageReader
+            Its rows are those of `table`.
+
+        Raises
+        ------
+        InputDataError
+            If the images cannot be had, or are others than those of `table`.
+        """
+        ...
+
+
+def open_source(name: str, root: Path | None, *, download: bool, max_pixels: int) -> Source:
+    """Return the source of that name; nothing is read yet.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``catalog.DATASETS``, "folder" or "embeddings".
+    root : Path or None
+        The folder of images; for a named data set the folder that holds its files (None: the cache); unused otherwise.
+    download : bool
+        Whether a named data set that is absent may be fetched.
+    max_pixels : int
+        Images of a folder with more pixels than this are TOO_LARGE.
+
+    Returns
+    -------
+    Source
+        Ready to list.
+
+    Raises
+    ------
+    UsageError
+        If there is no data set of that name.
+    InputDataError
+        If a folder source has no root.
+    """
+    if name == "embeddings":
+        from elfs.data.sources.embeddings import EmbeddingsSource
+
+        return EmbeddingsSource()
+    if name == "folder":
+        from elfs.data.sources.folder import FolderSource
+
+        if root is None:
+            raise InputDataError("the folder of images is not known.", hint="elfs embed FOLDER")
+        return FolderSource(root, max_pixels)
+    dataset = DATASETS[choose("data set", name, DATASETS)]
+    if dataset.torchvision is None:
+        from elfs.data.sources.digits import DigitsSource
+
+        return DigitsSource()
+    from elfs.data.sources.torchvision_sets import TorchvisionSource
+
+    return TorchvisionSource(name, root, download)

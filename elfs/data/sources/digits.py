@@ -1,0 +1,76 @@
+"""The 1,797 scanned digits that scikit-learn carries along (test set of UCI's optical recognition of digits)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.catalog import DATASETS
+from elfs.data.samples import SampleTable, Split
+from elfs.data.sources.arrays import ArrayReader, array_table
+
+__all__ = ["NUM_TEST", "DigitsSource", "digits_order"]
+
+NUM_DIGITS = 1797
+NUM_TEST = 360
+
+
+def digits_order() -> NDArray[np.int64]:
+    """Return which of scikit-learn's digits each row is.
+
+    Returns
+    -------
+    ndarray of shape (1797,), int64
+        Index into ``load_digits().images``: 1,437 train rows, then 360 test rows, each in the original order. The test
+        rows are the first 360 of ``numpy.random.RandomState(0).permutation(1797)``.
+    """
+    is_test = np.zeros(NUM_DIGITS, bool)
+    is_test[np.random.RandomState(0).permutation(NUM_DIGITS)[:NUM_TEST]] = True
+    return np.concatenate([np.flatnonzero(~is_test), np.flatnonzero(is_test)]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class DigitsSource:
+    """Digits of 8x8 pixels with 17 gray levels, spread over 0..255."""
+
+    name = "digits"
+    channels = 1
+    mirror = DATASETS["digits"].mirror
+    num_classes = DATASETS["digits"].num_classes
+    has_images = True
+
+    @cached_property
+    def _images(self) -> NDArray[np.uint8]:
+        from sklearn.datasets import load_digits
+
+        levels: NDArray[np.float64] = load_digits().images[digits_order()]
+        return np.rint(levels * 255 / 16).astype(np.uint8)
+
+    def list(self) -> SampleTable:
+        """List the digits.
+
+        Returns
+        -------
+        SampleTable
+            ``digits/train/0000`` to ``1436``, then ``digits/test/0000`` to ``0359``, 64 bytes each.
+        """
+        num_train = NUM_DIGITS - NUM_TEST
+        return array_table(
+            self.name, {Split.TRAIN: self._images[:num_train], Split.TEST: self._images[num_train:]}, width=4
+        )
+
+    def reader(self, table: SampleTable) -> ArrayReader:
+        """Return what reads the digits.
+
+        Parameters
+        ----------
+        table : SampleTable
+            Unused: every table of digits has the same rows.
+
+        Returns
+        -------
+        ArrayReader
+            Of all 1,797 images.
+        """
+        return ArrayReader((self._images,))

@@ -1,0 +1,167 @@
+"""Named data sets whose files torchvision can read and fetch. Only their images are looked at here."""
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.catalog import DATASETS
+from elfs.data.samples import SampleTable, Split
+from elfs.data.sources.arrays import ArrayReader, array_table
+from elfs.errors import InputDataError
+
+__all__ = ["TorchvisionSource", "default_data_root", "open_torchvision"]
+
+_NAMES_ITS_SPLIT = frozenset(("SVHN", "STL10"))
+_MAX_REASON = 300
+
+
+def default_data_root() -> Path:
+    """Return the folder that holds named data sets unless the user says otherwise.
+
+    Returns
+    -------
+    Path
+        ``data`` in ``ELFS_CACHE_DIR``, else ``elfs/data`` in ``XDG_CACHE_HOME``, else in ``~/.cache``.
+    """
+    if cache := os.environ.get("ELFS_CACHE_DIR"):
+        return Path(cache) / "data"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "elfs" / "data"
+
+
+def open_torchvision(name: str, root: Path | None, split: Split, download: bool) -> Any:
+    """Open one split of a named data set with torchvision.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``catalog.DATASETS`` that has a torchvision class.
+    root : Path or None
+        Folder that torchvision calls ``root``; None is `default_data_root`.
+    split : Split
+        Which part.
+    download : bool
+        Whether to fetch the files if they are absent.
+
+    Returns
+    -------
+    torchvision.datasets.VisionDataset
+        The data set, in torchvision's order. Whoever takes labels from it must be in ``elfs.evaluation``.
+
+    Raises
+    ------
+    InputDataError
+        If the files are absent or damaged, or could not be fetched.
+    """
+    from torchvision import datasets
+
+    folder = default_data_root() if root is None else root
+    class_name = DATASETS[name].torchvision
+    assert class_name is not None
+    part = split.name.lower()
+    options = {"split": part} if class_name in _NAMES_ITS_SPLIT else {"train": split == Split.TRAIN}
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # stdout carries data only; torchvision may print
+            return getattr(datasets, class_name)(str(folder), download=download, **options)
+    except Exception as error:  # URLError, md5 mismatch, bad archive, bad pickle: to the user all are "not there"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
+        advice = f"Put the files that torchvision's {class_name} reads there, or give their folder with --data-root."
+        if download:
+            message = f"could not download {name} to {folder} ({reason}). {advice}"
+        else:
+            message = f"{name} was not found in {folder} ({reason}); nothing was downloaded. {advice}"
+        raise InputDataError(message, hint=f"elfs embed {name} --download") from error
+
+
+@dataclass(frozen=True)
+class TorchvisionSource:
+    """Train split, then test split, of a data set that torchvision knows.
+
+    Attributes
+    ----------
+    name : str
+        A key of ``catalog.DATASETS``.
+    root : Path or None
+        Folder that holds the files; None is `default_data_root`.
+    download : bool
+        Whether to fetch them if they are absent.
+    """
+
+    name: str
+    root: Path | None
+    download: bool
+
+    has_images = True
+
+    @property
+    def mirror(self) -> bool:
+        """Whether a mirrored image still shows the same thing."""
+        return DATASETS[self.name].mirror
+
+    @property
+    def num_classes(self) -> int | None:
+        """How many classes the makers of the set drew."""
+        return DATASETS[self.name].num_classes
+
+    @property
+    def channels(self) -> int:
+        """1 for gray images, else 3; opens the files."""
+        return 1 if self._images[Split.TRAIN].ndim == 3 else 3
+
+    @cached_property
+    def _images(self) -> dict[Split, NDArray[np.uint8]]:
+        return {
+            split: _channels_last(open_torchvision(self.name, self.root, split, self.download).data) for split in Split
+        }
+
+    def list(self) -> SampleTable:
+        """List train and test images in torchvision's order.
+
+        Returns
+        -------
+        SampleTable
+            Ids such as ``cifar10/train/00001``; sizes are those of the pixels.
+
+        Raises
+        ------
+        InputDataError
+            If the files are absent or damaged, or could not be fetched.
+        """
+        return array_table(self.name, self._images, width=5)
+
+    def reader(self, table: SampleTable) -> ArrayReader:
+        """Return what reads the images.
+
+        Parameters
+        ----------
+        table : SampleTable
+            As `list` gave it.
+
+        Returns
+        -------
+        ArrayReader
+            Of both splits.
+
+        Raises
+        ------
+        InputDataError
+            If the files are absent or damaged, or hold another number of images than `table`.
+        """
+        parts = tuple(self._images.values())
+        count = sum(len(part) for part in parts)
+        if count != len(table):
+            raise InputDataError(f"{self.name} has {count:,} images, but the workspace lists {len(table):,}.")
+        return ArrayReader(parts)
+
+
+def _channels_last(images: Any) -> NDArray[np.uint8]:
+    """Return (n, height, width) or (n, height, width, 3), whichever way torchvision keeps them."""
+    pixels = np.asarray(images, np.uint8)
+    return np.moveaxis(pixels, 1, -1) if pixels.ndim == 4 and pixels.shape[-1] != 3 else pixels

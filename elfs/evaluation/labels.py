@@ -1,0 +1,155 @@
+"""True labels: from the source, from the names of class folders, or from a table after annotation."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.catalog import DATASETS
+from elfs.data.samples import SampleTable, Split
+from elfs.data.sources.digits import digits_order
+from elfs.data.sources.torchvision_sets import open_torchvision
+from elfs.errors import InputDataError
+from elfs.workspace.files import sha256_file
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["FOLDERS", "TrueLabels", "labels_digest", "true_labels"]
+
+FOLDERS = "folders"
+"""What to write after ``--labels`` to take the name of each image's folder as its label."""
+
+_GIVE_LABELS = "Give them with --labels labels.csv (columns id,label), or --labels folders for one folder a class."
+
+
+@dataclass(frozen=True)
+class TrueLabels:
+    """What annotators, or the makers of a data set, say.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_samples,), int64
+        Class of every row of the workspace; -1 where it is not known.
+    names : tuple of str
+        Name of each class.
+    """
+
+    values: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+def labels_digest(labels: str | None) -> dict[str, str]:
+    """Return the digest of a table of labels, as an external input of a record.
+
+    Parameters
+    ----------
+    labels : str or None
+        What was typed after ``--labels``.
+
+    Returns
+    -------
+    dict of str to str
+        Empty where the labels are no file.
+
+    Raises
+    ------
+    InputDataError
+        If there is no such file.
+    """
+    if labels is None or labels == FOLDERS:
+        return {}
+    if not Path(labels).is_file():
+        raise InputDataError(f"--labels {labels}: there is no such file.")
+    return {"external:labels": sha256_file(Path(labels))}
+
+
+def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) -> TrueLabels:
+    """Return the true labels of a workspace's samples.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its manifest names the source.
+    table : SampleTable
+        The samples.
+    labels : str or None
+        A CSV file with the columns ``id`` and ``label``, the word ``folders``, or None for the source's own labels.
+
+    Returns
+    -------
+    TrueLabels
+        Classes in sorted order of their names.
+
+    Raises
+    ------
+    InputDataError
+        If the source has no labels, or the table names unknown ids or lacks a column.
+    """
+    if labels == FOLDERS:
+        return _from_folders(table)
+    if labels is not None:
+        return _from_csv(Path(labels), table)
+    source = str(workspace.manifest.artifacts["samples"].metadata["source"])
+    root = workspace.manifest.source_root
+    if source == "digits":
+        return _named(table, *_digits())
+    if source in DATASETS:
+        return _named(table, *_torchvision(source, None if root is None else Path(root)))
+    raise InputDataError(f"the source '{source}' has no true labels of its own. {_GIVE_LABELS}")
+
+
+def _named(table: SampleTable, ids: list[str], values: NDArray[np.int64], names: tuple[str, ...]) -> TrueLabels:
+    """Bring labels by id into the workspace's row order, which may hold a part of them only."""
+    known = dict(zip(ids, values.tolist(), strict=True))
+    rows = table.ids(np.arange(len(table)))
+    return TrueLabels(np.array([known.get(name, -1) for name in rows], dtype=np.int64), names)
+
+
+def _digits() -> tuple[list[str], NDArray[np.int64], tuple[str, ...]]:
+    from sklearn.datasets import load_digits
+
+    from elfs.data.sources import open_source
+
+    listing = open_source("digits", None, download=False, max_pixels=1 << 30).list()
+    values = load_digits().target[digits_order()].astype(np.int64)
+    return listing.ids(np.arange(len(listing))), values, tuple("0123456789")
+
+
+def _torchvision(name: str, root: Path | None) -> tuple[list[str], NDArray[np.int64], tuple[str, ...]]:
+    ids, values = [], []
+    for split in Split:
+        dataset = open_torchvision(name, root, split, download=False)
+        targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
+        ids += [f"{name}/{split.name.lower()}/{index:05d}" for index in range(len(dataset))]
+        values.append(np.asarray(targets, dtype=np.int64))
+    joined = np.concatenate(values)
+    return ids, joined, tuple(str(label) for label in range(int(joined.max()) + 1))
+
+
+def _from_folders(table: SampleTable) -> TrueLabels:
+    folders = [name.rpartition("/")[0].rpartition("/")[2] for name in table.ids(np.arange(len(table)))]
+    names = sorted(set(folders))
+    if len(names) < 2:
+        raise InputDataError("--labels folders: all images lie in one folder, so their folders tell nothing.")
+    index = {name: number for number, name in enumerate(names)}
+    return TrueLabels(np.array([index[name] for name in folders], dtype=np.int64), tuple(names))
+
+
+def _from_csv(path: Path, table: SampleTable) -> TrueLabels:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        columns = reader.fieldnames or []
+        if "id" not in columns or "label" not in columns:
+            raise InputDataError(f"{path} has the columns {', '.join(columns) or 'none'}, expected id and label.")
+        pairs = [(line["id"], (line["label"] or "").strip()) for line in reader]
+    given = [(name, label) for name, label in pairs if label]
+    rows = table.rows_of([name for name, _ in given])
+    names = sorted({label for _, label in given})
+    index = {name: number for number, name in enumerate(names)}
+    values = np.full(len(table), -1, dtype=np.int64)
+    for row, (name, label) in zip(rows, given, strict=True):
+        if values[row] not in (-1, index[label]):
+            raise InputDataError(f"{path} gives '{name}' two labels: '{names[values[row]]}' and '{label}'.")
+        values[row] = index[label]
+    return TrueLabels(values, tuple(names))

@@ -1,0 +1,235 @@
+"""Embeddings to cluster heads, or to k-means centres."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elfs.config import ClusterConfig
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError
+from elfs.models.heads import ClusterHeads
+from elfs.ops.kmeans import kmeans
+from elfs.stages.job import Job, Result
+from elfs.train.cluster_count import estimate_num_clusters
+from elfs.train.clustering import HeadSettings, train_heads
+from elfs.train.features import Features, standardization
+from elfs.train.seeding import derived_seed
+from elfs.workspace.files import json_bytes
+
+__all__ = ["run", "settings_for"]
+
+SMALL_POOL = 20_000
+"""Below this many images the automatic settings are those for small pools."""
+
+_MIN_STEPS = 1_600
+_KMEANS_RESTARTS = 10
+_BLOCK_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The images that are clustered: rows, standardised embeddings, and how they were standardised."""
+
+    rows: NDArray[np.int64]
+    features: Features
+    mean: Tensor
+    inverse_deviation: Tensor
+
+
+def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadSettings:
+    """Return the training settings with every ``auto`` worked out.
+
+    Small pools need steps, not epochs: 200 epochs of 1,400 images are 1,200 steps of 256, and stop too early.
+
+    Parameters
+    ----------
+    config : ClusterConfig
+        What the user asked for.
+    num_images : int
+        Images that are clustered.
+    clusters : int
+        Number of clusters.
+
+    Returns
+    -------
+    HeadSettings
+        Below 20,000 images: 16 heads, batch 256, ten times the paper's rate, and as many epochs as make 1,600 steps.
+        Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256, 200 epochs.
+    """
+    small = num_images < SMALL_POOL
+    batch_size = min(config.batch_size or (256 if small else 1024), num_images)
+    steps_per_epoch = -(-num_images // batch_size)
+    rate = config.learning_rate
+    if rate is None:
+        rate = (1e-3 if small else 1e-4) * batch_size / 256
+    return HeadSettings(
+        clusters=clusters,
+        heads=config.heads or (16 if small else 50),
+        hidden=config.hidden,
+        bottleneck=config.bottleneck,
+        loss=config.loss,
+        epochs=config.epochs or max(200, -(-_MIN_STEPS // steps_per_epoch)),
+        warmup_epochs=config.warmup_epochs,
+        batch_size=batch_size,
+        learning_rate=rate,
+        min_learning_rate=config.min_learning_rate,
+        weight_decay=config.weight_decay,
+        beta=config.beta,
+        temperature=config.temperature,
+        teacher_momentum=config.teacher_momentum,
+        prior_momentum=config.prior_momentum,
+        seed=config.seed,
+    )
+
+
+def run(job: Job, config: ClusterConfig) -> Result:
+    """Write ``heads`` and ``clusters``.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace, draft, runtime.
+    config : ClusterConfig
+        How to cluster.
+
+    Returns
+    -------
+    Result
+        The chosen head, the number of clusters, how evenly they are used.
+
+    Raises
+    ------
+    InputDataError
+        If there are more clusters than images.
+    """
+    pool = _pool(job, config)
+    clusters = _num_clusters(job, config, pool)
+    if clusters > len(pool.rows):
+        raise InputDataError(f"--clusters {clusters} is more than the {len(pool.rows):,} images of the pool.")
+    train = _train if config.method == "temi" else _kmeans
+    tensors, report, headline = train(job, config, pool, clusters)
+    tensors |= {"mean": pool.mean, "inverse_deviation": pool.inverse_deviation}
+    job.draft.save("heads", {name: np.asarray(tensor.numpy()) for name, tensor in tensors.items()})
+    job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
+    used = report["heads"][report["chosen"]]["used_clusters"]
+    entropy = report["heads"][report["chosen"]]["assignment_entropy"]
+    if used < clusters or entropy < 0.5:
+        job.runtime.warn(
+            f"collapse: {used} of {clusters} clusters are used, assignment entropy {entropy:.2f} of 1. "
+            f"Try --clusters {max(2, used)}, another --seed, or a better encoder."
+        )
+    summary = {key: value for key, value in report.items() if key != "heads"}
+    return Result(headline, summary | {"used_clusters": used, "assignment_entropy": entropy})
+
+
+def _pool(job: Job, config: ClusterConfig) -> _Pool:
+    table = SampleTable.from_tensors(job.workspace.arrays("samples"))
+    rows = np.flatnonzero(table.eligible())
+    embeddings = job.workspace.tensors("embeddings")["embeddings"]
+    mean, inverse = torch.zeros(embeddings.shape[1]), torch.ones(embeddings.shape[1])
+    if config.standardize:
+        mean, inverse = standardization(embeddings, rows)
+    features = Features(embeddings, rows, job.runtime.device(), mean=mean, inverse_deviation=inverse)
+    return _Pool(rows, features, mean, inverse)
+
+
+def _num_clusters(job: Job, config: ClusterConfig, pool: _Pool) -> int:
+    """Return what the user asked for, what the data set is known to have, or an estimate."""
+    known = job.workspace.manifest.artifacts["samples"].metadata.get("num_classes")
+    if config.clusters is not None:
+        return config.clusters
+    if known is not None:
+        return int(known)
+    estimate = estimate_num_clusters(pool.features, derived_seed(config.seed, "clusters"))
+    job.runtime.warn(f"{estimate} clusters by the silhouette of k-means; --clusters N sets another number.")
+    return estimate
+
+
+def _neighbor_positions(job: Job, pool: _Pool) -> NDArray[np.int32]:
+    """Return the neighbours [M, K] as positions in the pool."""
+    indices = job.workspace.arrays("neighbors")["indices"]
+    position = np.full(indices.shape[0], -1, dtype=np.int32)
+    position[pool.rows] = np.arange(len(pool.rows), dtype=np.int32)
+    neighbors_MK: NDArray[np.int32] = position[indices[pool.rows]]
+    return neighbors_MK
+
+
+def _train(
+    job: Job, config: ClusterConfig, pool: _Pool, clusters: int
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Train the heads and choose one of them without labels."""
+    settings = settings_for(config, len(pool.rows), clusters)
+    neighbors = torch.from_numpy(_neighbor_positions(job, pool))
+    num_steps = settings.epochs * -(-len(pool.rows) // settings.batch_size)
+    with job.runtime.progress.task("cluster", num_steps, "steps") as task:
+        training = train_heads(
+            pool.features,
+            lambda positions: neighbors[positions].long(),
+            settings,
+            checkpoint=job.draft.directory / "checkpoint.safetensors",
+            task=task,
+        )
+    counts_HC = _assignment_counts(training.teacher, pool.features)
+    chosen = int(training.loss.argmin())
+    report = {
+        "method": "temi",
+        "loss": settings.loss,
+        "clusters": clusters,
+        "chosen": chosen,
+        "epochs": settings.epochs,
+        "steps": num_steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "heads": [_head_report(counts_HC[h], float(training.loss[h])) for h in range(settings.heads)],
+    }
+    headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"
+    return training.teacher.cpu().to_tensors(), report, headline
+
+
+@torch.inference_mode()
+def _assignment_counts(heads: ClusterHeads, features: Features) -> Tensor:
+    """Return how many images each head puts into each cluster [H, C]."""
+    counts: Tensor | None = None
+    for positions_B in torch.arange(len(features)).split(_BLOCK_ROWS):
+        logits_HBC = heads(features.take(positions_B))
+        block_HC = torch.nn.functional.one_hot(logits_HBC.argmax(dim=2), logits_HBC.shape[2]).sum(dim=1)
+        counts = block_HC if counts is None else counts + block_HC
+    assert counts is not None
+    return counts.cpu()
+
+
+def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
+    share_C = counts_C.double() / counts_C.sum()
+    entropy = float(-(share_C * share_C.clamp_min(1e-300).log()).sum() / np.log(len(counts_C)))
+    return {
+        "loss": loss,
+        "assignment_entropy": round(entropy, 6),
+        "used_clusters": int((counts_C > 0).sum()),
+        "smallest_cluster": int(counts_C.min()),
+        "largest_cluster": int(counts_C.max()),
+    }
+
+
+def _kmeans(
+    job: Job, config: ClusterConfig, pool: _Pool, clusters: int
+) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+    """Cluster by k-means: one head, whose loss is the mean squared distance to the centres."""
+    with job.runtime.progress.task("cluster: k-means", 1, "pass") as task:
+        embeddings = pool.features.take(torch.arange(len(pool.rows)))
+        centroids, assignment, inertia = kmeans(
+            embeddings.cpu(), clusters, seed=derived_seed(config.seed, "kmeans"), restarts=_KMEANS_RESTARTS
+        )
+        task.advance()
+    counts_C = torch.bincount(assignment, minlength=clusters)
+    report = {
+        "method": "kmeans",
+        "loss": "distance",
+        "clusters": clusters,
+        "chosen": 0,
+        "heads": [_head_report(counts_C, inertia / len(pool.rows))],
+    }
+    return {"centroids": centroids}, report, f"k-means, {clusters} clusters"

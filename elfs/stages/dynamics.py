@@ -1,0 +1,135 @@
+"""Pseudo-labels to training dynamics of a proxy network: per-epoch traces, never logits."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elfs.config import DynamicsConfig
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError
+from elfs.models.networks import build_network
+from elfs.stages.job import Job, Result
+from elfs.train.classifier import Fit, record_dynamics
+from elfs.train.inputs import InputBuilder
+from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
+from elfs.train.seeding import derived_seed
+from elfs.workspace.tensors import load_tensors, save_tensors
+
+__all__ = ["recipe_for", "run"]
+
+_FILE_BYTES = 1 << 30
+"""Above this size the traces of a run are spread over several files, whole epochs in each."""
+
+_UNRECORDED = {"correct": 255}
+"""What stands in a trace where a sample was never trained on; NaN in the floating traces."""
+
+
+def recipe_for(config: DynamicsConfig, num_rows: int, image_side: int | None) -> tuple[Recipe, int]:
+    """Return the recipe and the number of epochs, with every ``auto`` worked out.
+
+    Parameters
+    ----------
+    config : DynamicsConfig
+        What the user asked for.
+    num_rows : int
+        Samples of the pool.
+    image_side : int or None
+        Short side of a typical image in pixels; None where there are no images.
+
+    Returns
+    -------
+    tuple of (Recipe, int)
+        Hyper-parameters and epochs.
+    """
+    recipe = choose_recipe(num_rows, image_side) if config.recipe is None else RECIPES[config.recipe]
+    if image_side is None:
+        recipe = dataclasses.replace(recipe, network="mlp")
+    recipe = override(
+        recipe,
+        network=config.network,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        image_size=config.image_size,
+    )
+    return recipe, config.epochs or recipe.epochs
+
+
+def run(job: Job, config: DynamicsConfig) -> Result:
+    """Write ``dynamics``.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace, draft, runtime.
+    config : DynamicsConfig
+        Network, recipe, seed.
+
+    Returns
+    -------
+    Result
+        Network, epochs, agreement of the last epoch with the pseudo-labels.
+
+    Raises
+    ------
+    InputDataError
+        If the pseudo-labels name fewer than two clusters.
+    """
+    table = SampleTable.from_tensors(job.workspace.arrays("samples"))
+    labels_N = torch.from_numpy(np.array(job.workspace.arrays("pseudo_labels")["pseudo_labels"]))
+    rows = np.flatnonzero(table.eligible() & (labels_N.numpy() >= 0))
+    labels = labels_N[torch.from_numpy(rows)]
+    if len(labels.unique()) < 2:
+        raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
+    image_side = job.workspace.manifest.artifacts["samples"].metadata["image_side"]
+    recipe, num_epochs = recipe_for(config, len(rows), image_side)
+    inputs = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
+    device = job.runtime.device()
+    network = build_network(
+        recipe.network,
+        num_classes=int(labels.max()) + 1,
+        image_size=inputs.image_size,
+        dim=inputs.dim,
+        seed=derived_seed(config.seed, "network"),
+    ).to(device)
+    fit = Fit(network, inputs.build(rows, "dynamics"), labels, recipe, derived_seed(config.seed, "dynamics"), device)
+    with job.runtime.progress.task("dynamics", num_epochs * fit.steps_per_epoch(), "steps") as task:
+        agreement = record_dynamics(
+            fit,
+            num_epochs,
+            job.draft.directory / "checkpoint.safetensors",
+            lambda epoch, traces: _store_epoch(job.draft.directory, epoch, traces),
+            task,
+        )
+    _publish(job, rows, len(table), num_epochs)
+    summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}
+    summary |= {"samples": len(rows)}
+    del summary["iterations"]
+    return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary)
+
+
+def _epoch_file(directory: Path, epoch: int) -> Path:
+    return directory / f"epoch-{epoch:05d}.safetensors"
+
+
+def _store_epoch(directory: Path, epoch: int, traces: dict[str, Tensor]) -> None:
+    save_tensors(_epoch_file(directory, epoch), {name: trace.numpy() for name, trace in traces.items()})
+
+
+def _publish(job: Job, rows: np.ndarray, num_rows: int, num_epochs: int) -> None:
+    """Lay the epochs' traces [M] out over all rows of the workspace, [epochs, N] in each file."""
+    bytes_per_epoch = num_rows * (4 * 2 + 1)
+    per_file = max(1, min(num_epochs, _FILE_BYTES // bytes_per_epoch))
+    num_files = -(-num_epochs // per_file)
+    for index in range(num_files):
+        epochs = range(index * per_file, min((index + 1) * per_file, num_epochs))
+        stacked: dict[str, np.ndarray] = {}
+        for offset, epoch in enumerate(epochs):
+            for name, trace in load_tensors(_epoch_file(job.draft.directory, epoch)).items():
+                if name not in stacked:
+                    stacked[name] = np.full((len(epochs), num_rows), _UNRECORDED.get(name, np.nan), dtype=trace.dtype)
+                stacked[name][offset, rows] = trace
+        job.draft.save("dynamics", stacked, shard=(index, num_files) if num_files > 1 else None)

@@ -1,0 +1,246 @@
+"""Run one stage: check what it builds on, skip what is there, publish what it makes."""
+
+import dataclasses
+import datetime
+import importlib
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import elfs
+from elfs.config import EmbedConfig, StageConfig, as_json
+from elfs.errors import InputDataError, UsageError
+from elfs.stages.graph import STAGES, Stage, needed_artifacts, record_name
+from elfs.stages.job import Job, Prepared, Result
+from elfs.stages.status import require
+from elfs.train.runtime import Runtime
+from elfs.workspace.files import digest_json
+from elfs.workspace.lock import writer_lock
+from elfs.workspace.manifest import Record
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Outcome", "Step", "execute", "run_step", "writing"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one call of a stage.
+
+    Attributes
+    ----------
+    stage, record : str
+        The stage, and the name of its record in the manifest.
+    ran : bool
+        False where everything was there already.
+    seconds : float
+        Wall-clock time; 0 where nothing ran.
+    summary : dict
+        The record's summary.
+    smoke : bool
+        True where ``--smoke`` settings went into it or into anything it was made from.
+    """
+
+    stage: str
+    record: str
+    ran: bool
+    seconds: float
+    summary: dict[str, Any]
+    smoke: bool
+
+    @property
+    def headline(self) -> str:
+        """One line for people."""
+        return str(self.summary.get("headline", ""))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a stage.
+
+    Attributes
+    ----------
+    stage : Stage
+        What runs.
+    record : str
+        Name of its record.
+    needs : tuple of str
+        Artifacts that must be there; the stage's other needs are read where they are there.
+    force, smoke : bool
+        Run even if fresh; mark as smoke.
+    """
+
+    stage: Stage
+    record: str
+    needs: tuple[str, ...]
+    force: bool = False
+    smoke: bool = False
+
+
+def execute(
+    stage: str,
+    path: Path,
+    config: StageConfig,
+    runtime: Runtime,
+    *,
+    force: bool = False,
+    smoke: bool = False,
+    source_root: Path | None = None,
+) -> Outcome:
+    """Run one of the six stages, unless what it would make is there already.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    path : Path
+        The workspace; embed makes it where there is none.
+    config : StageConfig
+        The stage's config.
+    runtime : Runtime
+        Devices, workers, progress.
+    force : bool
+        Run even if everything is fresh.
+    smoke : bool
+        Record that these are smoke settings.
+    source_root : Path or None
+        Folder of the images; None keeps the recorded one.
+
+    Returns
+    -------
+    Outcome
+        What was made or found.
+
+    Raises
+    ------
+    ElfsError
+        Whatever the stage refuses; the workspace is then as it was.
+    """
+    step = Step(STAGES[stage], record_name(stage, config), needed_artifacts(stage, config), force, smoke)
+    return run_step(step, path, config, runtime, source_root)
+
+
+def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None = None) -> Outcome:
+    """Run a stage of the table, or one that is not in it, such as the training on a coreset.
+
+    Parameters
+    ----------
+    step : Step
+        What to run.
+    path : Path
+        The workspace.
+    config : StageConfig
+        The stage's config.
+    runtime : Runtime
+        Devices, workers, progress.
+    source_root : Path or None
+        Folder of the images; None keeps the recorded one.
+
+    Returns
+    -------
+    Outcome
+        What was made or found.
+
+    Raises
+    ------
+    ElfsError
+        Whatever the stage refuses; the workspace is then as it was.
+    """
+    module = importlib.import_module(step.stage.module)
+    prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
+    with writing(path, create=step.stage.name == "embed") as workspace:
+        require(workspace, step.stage.name, config, step.needs)
+        manifest = workspace.manifest
+        reads = [name for name in step.stage.needs if name in step.needs or _usable(workspace, name)]
+        inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
+        stored = as_json(_portable(config))
+        known = None if step.force else _fresh(workspace, step.record, stored, inputs)
+        if known is not None:
+            if source_root is not None and manifest.source_root != str(source_root):
+                workspace.set_source_root(str(source_root))
+            return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
+        if source_root is None and manifest.source_root is not None:
+            source_root = Path(manifest.source_root)
+        smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
+        draft = workspace.draft(step.record, digest_json([stored, inputs, elfs.__version__]))
+        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads))
+        started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+        result = _run(module.run, job, config)
+        seconds = time.perf_counter() - clock
+        summary = result.summary | {"headline": result.headline}
+        draft.commit(
+            step.record,
+            stage=step.stage.name,
+            config=stored,
+            inputs=inputs,
+            seed=stored.get("seed"),
+            smoke=smoke,
+            summary=summary,
+            metadata=result.metadata,
+            run=_run_facts(started, seconds, runtime),
+            source_root=None if source_root is None else str(source_root),
+        )
+    return Outcome(step.stage.name, step.record, True, seconds, summary, smoke)
+
+
+def _usable(workspace: Workspace, artifact: str) -> bool:
+    if not workspace.has(artifact):
+        return False
+    return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
+
+
+def _fresh(workspace: Workspace, record: str, config: dict[str, Any], inputs: dict[str, str]) -> Record | None:
+    """Return the record if it was made with this config from these inputs, and nothing of it is gone or stale."""
+    known = workspace.manifest.records.get(record)
+    if known is None or known.config != config or known.inputs != inputs:
+        return None
+    return known if workspace.stale_reason(record) is None else None
+
+
+def _portable(config: StageConfig) -> StageConfig:
+    """Return the config as the manifest records it: files by name alone, their digests stand among the inputs."""
+    if not isinstance(config, EmbedConfig):
+        return config
+    names = {
+        field: Path(value).name
+        for field in ("weights", "embeddings", "ids")
+        if (value := getattr(config, field)) is not None
+    }
+    return dataclasses.replace(config, data_root=None, download=False, **names)
+
+
+def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:
+    """Return the wall-clock facts of a run, which stay outside every digest."""
+    return {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "host": platform.node(),
+        "device": str(runtime.device()),
+    }
+
+
+def _run(run: Callable[[Job, StageConfig], Result], job: Job, config: StageConfig) -> Result:
+    """Run a stage; a refusal of its input throws its draft away, a kill or a full disk keeps it for the next run."""
+    try:
+        return run(job, config)
+    except (InputDataError, UsageError):
+        job.draft.discard()
+        raise
+
+
+@contextmanager
+def writing(path: Path, *, create: bool) -> Iterator[Workspace]:
+    """Open a workspace for writing; one that was made for a stage that then failed is removed again."""
+    existed = path.exists()
+    workspace = Workspace.create(path) if create else Workspace.open(path)
+    try:
+        with writer_lock(path):
+            workspace.reload()
+            workspace.clean_leftovers()
+            yield workspace
+    finally:
+        if not existed:
+            workspace.remove_if_empty()

@@ -1,0 +1,72 @@
+"""What a stage is given and what it gives back."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from elfs.train.runtime import Runtime
+from elfs.workspace.draft import Draft
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Job", "Prepared", "Result"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a stage looked at outside the workspace, before it is known whether there is anything to do.
+
+    Attributes
+    ----------
+    inputs : dict of str to str
+        ``external:<what>`` to its digest; part of the record's inputs.
+    """
+
+    inputs: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one stage.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        Where the upstream artifacts are read from.
+    draft : Draft
+        Where the new artifacts go; what is in it survives a kill and is found again by the next run.
+    runtime : Runtime
+        Devices, workers, progress.
+    source_root : Path or None
+        Folder of the images, where the source is one.
+    prepared : Prepared
+        What the stage's ``prepare`` returned, if it has one.
+    inputs : frozenset of str
+        Artifacts that this run may read: those that it needs, and those that it uses where they are there.
+    """
+
+    workspace: Workspace
+    draft: Draft
+    runtime: Runtime
+    source_root: Path | None = None
+    prepared: Prepared = field(default_factory=Prepared)
+    inputs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a stage says about what it made.
+
+    Attributes
+    ----------
+    headline : str
+        One line for people.
+    summary : dict
+        Plain JSON facts: every value that the stage worked out where an option said ``auto``, and its quality figures.
+        The same inputs and config give the same summary, so no times.
+    metadata : dict
+        Artifact name to plain JSON facts that its reader needs (a score's direction).
+    """
+
+    headline: str
+    summary: dict[str, Any]
+    metadata: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,191 @@
+"""Where a workspace stands, and which commands mend it. Importing this costs no torch."""
+
+import dataclasses
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from elfs.catalog import STAGES as STAGE_NAMES
+from elfs.config import CONFIGS, StageConfig, from_json
+from elfs.errors import MissingUpstreamError, StaleUpstreamError
+from elfs.stages.graph import STAGES, ancestors
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["DEFAULT_WORKSPACE", "StageState", "command_line", "recorded_config", "require", "states"]
+
+DEFAULT_WORKSPACE = Path("elfs-workspace")
+
+
+@dataclass(frozen=True)
+class StageState:
+    """Where one record of the workspace stands.
+
+    Attributes
+    ----------
+    record, stage : str
+        Name of the record and of its stage.
+    state : {"fresh", "stale", "missing"}
+        Whether it can be used.
+    reason : str or None
+        Why it is stale.
+    command : str
+        What makes it, or makes it again.
+    headline : str
+        What it says about itself.
+    smoke : bool
+        Whether it comes from a smoke run.
+    """
+
+    record: str
+    stage: str
+    state: str
+    reason: str | None
+    command: str
+    headline: str
+    smoke: bool
+
+
+def recorded_config(path: Path, stage: str) -> StageConfig | None:
+    """Return the config that a stage ran with last.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace.
+    stage : str
+        Name of the stage.
+
+    Returns
+    -------
+    StageConfig or None
+        None if the workspace or the record is not there. For select, the selection that was made last.
+    """
+    try:
+        manifest = Workspace.open(path).manifest
+    except MissingUpstreamError:
+        return None
+    names = [name for name, record in manifest.records.items() if record.stage == stage]
+    if not names:
+        return None
+    latest = max(names, key=lambda name: str(manifest.runs.get(name, {}).get("started", "")))
+    return from_json(CONFIGS[stage], manifest.records[latest].config)
+
+
+def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
+    """Return the command that runs a stage with a config.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    config : StageConfig or None
+        Only what differs from the defaults is spelled out.
+    path : Path
+        The workspace; named unless it is the default one.
+
+    Returns
+    -------
+    str
+        A line for a shell.
+    """
+    words = ["elfs", stage]
+    if stage == "embed" and config is None:
+        words.append("SOURCE")
+    for field in dataclasses.fields(config) if config is not None else ():
+        value = getattr(config, field.name)
+        if field.name == "source":
+            words += [] if value in ("", "folder", "embeddings") else [value]
+        elif value != field.default:
+            flag = "--" + field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(flag if value else flag.replace("--", "--no-", 1))
+            else:
+                words += [flag, str(value)]
+    if path != DEFAULT_WORKSPACE and os.environ.get("ELFS_WORKSPACE") != str(path):
+        words += ["--workspace", str(path)]
+    return shlex.join(words)
+
+
+def _mending(workspace: Workspace, stage: str, config: StageConfig | None) -> str:
+    """Return the commands that make everything fresh that `stage` builds on."""
+    chain = ancestors(stage, config)
+    records = workspace.manifest.records
+    first = next((name for name in chain if name not in records or workspace.stale_reason(name) is not None), chain[-1])
+    todo = chain[chain.index(first) :]
+    return " && ".join(command_line(name, recorded_config(workspace.path, name), workspace.path) for name in todo)
+
+
+def require(workspace: Workspace, stage: str, config: StageConfig | None, artifacts: tuple[str, ...]) -> None:
+    """Check that the artifacts are there and fresh.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to look.
+    stage : str
+        Who needs them, one of the six stages.
+    config : StageConfig or None
+        The stage's config.
+    artifacts : tuple of str
+        What is needed.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If one has never been made; the hint names the commands that make it.
+    StaleUpstreamError
+        If one was made from inputs that have changed since.
+    """
+    for artifact in artifacts:
+        if not workspace.has(artifact):
+            maker = next(other.name for other in STAGES.values() if artifact in other.makes)
+            raise MissingUpstreamError(
+                f"{stage} needs {artifact}, which {maker} has not made in {workspace.path} yet.",
+                hint=_mending(workspace, stage, config),
+            )
+        reason = workspace.stale_reason(workspace.manifest.artifacts[artifact].record)
+        if reason is not None:
+            raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=_mending(workspace, stage, config))
+
+
+def states(path: Path) -> list[StageState]:
+    """Return where every stage, and every selection, stands.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace.
+
+    Returns
+    -------
+    list of StageState
+        In running order; a stage that never ran is ``missing``.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If there is no workspace.
+    """
+    workspace = Workspace.open(path)
+    found = []
+    for stage in STAGE_NAMES:
+        records = sorted(name for name, record in workspace.manifest.records.items() if record.stage == stage)
+        if not records:
+            found.append(StageState(stage, stage, "missing", None, command_line(stage, None, path), "", False))
+        for name in records:
+            record = workspace.manifest.records[name]
+            reason = workspace.stale_reason(name)
+            config = from_json(CONFIGS[stage], record.config)
+            found.append(
+                StageState(
+                    record=name,
+                    stage=stage,
+                    state="fresh" if reason is None else "stale",
+                    reason=reason,
+                    command=command_line(stage, config, path),
+                    headline=str(record.summary.get("headline", "")),
+                    smoke=record.smoke,
+                )
+            )
+    return found

@@ -1,0 +1,90 @@
+"""Training state as a flat table of tensors, so that a killed run goes on from its last epoch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from elfs.workspace.tensors import load_tensors, save_tensors
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's state: one entry per parameter number and quantity."""
+    found = {}
+    for number, state in optimizer.state_dict()["state"].items():
+        for quantity, value in state.items():
+            if value is not None:
+                found[f"optimizer.{number}.{quantity}"] = torch.as_tensor(value)
+    return found
+
+
+def save_checkpoint(
+    path: Path,
+    step: int,
+    modules: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
+    extra: Mapping[str, Tensor],
+) -> None:
+    """Write the state of a training run.
+
+    Parameters
+    ----------
+    path : Path
+        File to write; replaced in one piece.
+    step : int
+        How many epochs are done.
+    modules : mapping of str to nn.Module
+        What is trained; parameters and buffers are kept.
+    optimizer : torch.optim.Optimizer
+        Its momenta are kept; its learning rate is a function of the step and is not.
+    extra : mapping of str to Tensor
+        Anything else that the loop carries from epoch to epoch.
+    """
+    tensors = {"step": torch.tensor([step]), **{f"extra.{name}": value for name, value in extra.items()}}
+    for name, module in modules.items():
+        tensors |= {f"module.{name}.{key}": value for key, value in module.state_dict().items()}
+    tensors |= _optimizer_tensors(optimizer)
+    arrays = {name: np.asarray(value.detach().cpu().contiguous().numpy()) for name, value in tensors.items()}
+    save_tensors(path, arrays)
+
+
+def load_checkpoint(
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> tuple[int, dict[str, Tensor]] | None:
+    """Put a saved state back.
+
+    Parameters
+    ----------
+    path : Path
+        File that ``save_checkpoint`` wrote.
+    modules : mapping of str to nn.Module
+        The same modules, freshly built; changed in place.
+    optimizer : torch.optim.Optimizer
+        The same optimiser, freshly built; changed in place.
+
+    Returns
+    -------
+    tuple of (int, dict) or None
+        Epochs done and the extra tensors; None if there is no such file.
+    """
+    if not path.exists():
+        return None
+    tensors = {name: torch.from_numpy(np.array(value)) for name, value in load_tensors(path).items()}
+    for name, module in modules.items():
+        prefix = f"module.{name}."
+        module.load_state_dict(_with_prefix(tensors, prefix))
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in _with_prefix(tensors, "optimizer.").items():
+        number, quantity = key.split(".", 1)
+        state.setdefault(int(number), {})[quantity] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    return int(tensors["step"][0]), _with_prefix(tensors, "extra.")
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,262 @@
+"""Train a classifier: one loop for the proxy whose dynamics are recorded and for the network on the coreset.
+
+Shapes: B samples of a batch, C classes, N samples of the pool, E epochs.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from elfs.errors import UsageError
+from elfs.ops.schedules import warmup_cosine
+from elfs.ops.traces import trace_batch
+from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.recipes import Recipe
+from elfs.train.runtime import Task
+from elfs.train.seeding import generator
+
+__all__ = ["Batches", "Fit", "predict", "record_dynamics", "train_iterations"]
+
+
+class Batches(Protocol):
+    """Network inputs by position: decoded images, images read as needed, or embeddings."""
+
+    def __len__(self) -> int:
+        """Return how many positions there are."""
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (positions int64 [B], inputs float32 [B, ...]) that cover `order` once, in its order."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One network, what it is trained on, and how.
+
+    Attributes
+    ----------
+    network : nn.Module
+        Inputs to logits [B, C]; on ``device``.
+    inputs : Batches
+        Network inputs of N samples.
+    labels : Tensor of shape (N,), int64
+        Class of each sample, in ``[0, C)``; on the CPU.
+    recipe : Recipe
+        Hyper-parameters.
+    seed : int
+        Seed of the order and the augmentation.
+    device : torch.device
+        Where to compute; bfloat16 autocast on a GPU, float32 on the CPU.
+    """
+
+    network: nn.Module
+    inputs: Batches
+    labels: Tensor
+    recipe: Recipe
+    seed: int
+    device: torch.device
+
+    def optimizer(self) -> torch.optim.SGD:
+        """Return SGD with Nesterov momentum 0.9 over all parameters."""
+        return torch.optim.SGD(
+            self.network.parameters(),
+            lr=self.recipe.learning_rate,
+            momentum=0.9,
+            weight_decay=self.recipe.weight_decay,
+            nesterov=True,
+        )
+
+    def steps_per_epoch(self) -> int:
+        """Return in how many steps the samples are seen once."""
+        return math.ceil(len(self.inputs) / self.recipe.batch_size)
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return the autocast context of the device."""
+        return torch.autocast("cuda", dtype=torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the augmented batches of one epoch: every sample exactly once."""
+        order = torch.randperm(len(self.inputs), generator=generator(self.seed, "order", number))
+        return self.inputs.batches(
+            order,
+            batch_size=self.recipe.batch_size,
+            augment=True,
+            generator=generator(self.seed, "augment", number),
+            device=self.device,
+        )
+
+    def rate(self, step: int, num_steps: int) -> float:
+        """Return the learning rate of a step."""
+        return warmup_cosine(
+            step,
+            peak=self.recipe.learning_rate,
+            final=self.recipe.final_learning_rate,
+            num_steps=num_steps,
+            num_warmup_steps=0,
+        )
+
+
+def _train_step(
+    fit: Fit, optimizer: torch.optim.Optimizer, rate: float, inputs: Tensor, labels_B: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the logits [B, C] of the training forward pass and the loss, after the step that they led to."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    with fit.precision():
+        logits_BC = fit.network(inputs)
+    logits_BC = logits_BC.float()
+    loss = F.cross_entropy(logits_BC, labels_B)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return logits_BC.detach(), loss.detach()
+
+
+def _check_finite(total_loss: Tensor, rate: float, when: str) -> None:
+    """Stop before a diverged network is written anywhere; one look per epoch, so no step waits for the GPU."""
+    if not math.isfinite(float(total_loss)):
+        raise UsageError(
+            f"training diverged in {when}: the loss is {float(total_loss)} at learning rate {rate:g}. "
+            f"Try --learning-rate {rate / 10:g}."
+        )
+
+
+def record_dynamics(
+    fit: Fit, num_epochs: int, checkpoint: Path, store: Callable[[int, dict[str, Tensor]], None], task: Task
+) -> float:
+    """Train a proxy and record how every sample is learned.
+
+    The record is taken from the training forward pass (augmented, train mode), each sample exactly once per epoch.
+    After each epoch the traces are stored and the state is checkpointed; a run that finds a checkpoint goes on after it
+    and ends with the same numbers.
+
+    Parameters
+    ----------
+    fit : Fit
+        Network, inputs, pseudo-labels, recipe.
+    num_epochs : int
+        E, at least 1.
+    checkpoint : Path
+        File of the state.
+    store : Callable
+        Takes the epoch number and its traces, each of shape (N,): float16, ``correct`` uint8.
+    task : Task
+        Advanced by one per step.
+
+    Returns
+    -------
+    float
+        Share of the samples whose prediction was the pseudo-label in the last epoch, in ``[0, 1]``.
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer finite.
+    """
+    optimizer = fit.optimizer()
+    resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer)
+    first_epoch, extra = resumed or (0, {})
+    agreement = float(extra["agreement"]) if resumed else 0.0
+    steps_per_epoch = fit.steps_per_epoch()
+    task.advance(first_epoch * steps_per_epoch)
+    labels_N = fit.labels.to(fit.device)
+    fit.network.train()
+    for epoch in range(first_epoch, num_epochs):
+        total_loss = torch.zeros((), device=fit.device)
+        traces: dict[str, Tensor] = {}
+        for index, (positions_B, inputs) in enumerate(fit.epoch(epoch)):
+            rate = fit.rate(epoch * steps_per_epoch + index, num_epochs * steps_per_epoch)
+            positions_B = positions_B.to(fit.device)
+            logits_BC, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B])
+            total_loss += loss
+            _scatter(traces, trace_batch(logits_BC, labels_N[positions_B]), positions_B, len(fit.inputs))
+            task.advance()
+        _check_finite(total_loss, rate, f"epoch {epoch + 1}")
+        agreement = float(traces["correct"].float().mean())
+        store(epoch, {name: trace.cpu() for name, trace in traces.items()})
+        extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
+        save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
+    return agreement
+
+
+def _scatter(traces: dict[str, Tensor], batch: dict[str, Tensor], positions_B: Tensor, num_rows: int) -> None:
+    """Write a batch's traces to their rows, in the precision in which they are kept."""
+    for name, value_B in batch.items():
+        dtype = torch.uint8 if value_B.dtype == torch.uint8 else torch.float16
+        if name not in traces:
+            traces[name] = torch.zeros(num_rows, dtype=dtype, device=value_B.device)
+        traces[name][positions_B] = value_B.to(dtype)
+
+
+def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
+    """Train for a fixed number of steps, whatever the number of samples.
+
+    Parameters
+    ----------
+    fit : Fit
+        Network, inputs, labels, recipe. The network is changed in place and left in evaluation mode.
+    num_iterations : int
+        Steps.
+    task : Task
+        Advanced by one per step.
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer finite.
+    """
+    optimizer = fit.optimizer()
+    labels_N = fit.labels.to(fit.device)
+    fit.network.train()
+    step, epoch = 0, 0
+    while step < num_iterations:
+        total_loss = torch.zeros((), device=fit.device)
+        for positions_B, inputs in fit.epoch(epoch):
+            rate = fit.rate(step, num_iterations)
+            _, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B.to(fit.device)])
+            total_loss += loss
+            step += 1
+            task.advance()
+            if step == num_iterations:
+                break
+        _check_finite(total_loss, rate, f"step {step}")
+        epoch += 1
+    fit.network.eval()
+
+
+@torch.no_grad()
+def predict(network: nn.Module, inputs: Batches, *, batch_size: int, device: torch.device) -> Tensor:
+    """Return the class that a network gives to each sample.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Inputs to logits; put into evaluation mode.
+    inputs : Batches
+        Network inputs of N samples.
+    batch_size : int
+        Samples per forward pass.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    Tensor of shape (N,), int64
+        Index of the largest logit, on the CPU.
+    """
+    network.eval()
+    predicted_N = torch.empty(len(inputs), dtype=torch.int64)
+    order = torch.arange(len(inputs))
+    for positions_B, batch in inputs.batches(
+        order, batch_size=batch_size, augment=False, generator=torch.Generator(), device=device
+    ):
+        predicted_N[positions_B.cpu()] = network(batch).argmax(dim=1).cpu()
+    return predicted_N

@@ -1,0 +1,240 @@
+"""Train many cluster heads side by side on frozen embeddings: TEMI and its relatives.
+
+Shapes: H heads, B pairs of a batch, C clusters, N images of the pool, K neighbours.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from elfs.errors import UsageError
+from elfs.models.heads import ClusterHeads
+from elfs.ops.schedules import warmup_cosine
+from elfs.ops.temi import (
+    Views,
+    WeightMode,
+    log_probabilities,
+    pair_weights,
+    probability_sum,
+    scan_loss,
+    temi_loss,
+    updated_prior,
+)
+from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.features import Features
+from elfs.train.runtime import Task
+from elfs.train.seeding import generator
+
+__all__ = ["HeadSettings", "HeadTraining", "train_heads"]
+
+_CHECKPOINTS = 10
+"""How many checkpoints a training writes at most, evenly spaced: a kill costs a tenth of the work."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadSettings:
+    """Everything that the training of the heads depends on, with nothing left to choose.
+
+    Attributes
+    ----------
+    clusters, heads, hidden, bottleneck : int
+        Sizes of the heads.
+    loss : str
+        ``temi``, ``wmi``, ``pmi`` or ``scan``.
+    epochs, warmup_epochs, batch_size : int
+        Length of the training; the last layers are frozen during the first epoch.
+    learning_rate, min_learning_rate, weight_decay : float
+        AdamW with a cosine; 1-D parameters are not decayed.
+    beta, temperature, teacher_momentum, prior_momentum : float
+        As in ``elfs.ops.temi``.
+    seed : int
+        Seed of the initial weights, the order and the choice of neighbours.
+    """
+
+    clusters: int
+    heads: int
+    hidden: int
+    bottleneck: int
+    loss: str
+    epochs: int
+    warmup_epochs: int
+    batch_size: int
+    learning_rate: float
+    min_learning_rate: float
+    weight_decay: float
+    beta: float
+    temperature: float
+    teacher_momentum: float
+    prior_momentum: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class HeadTraining:
+    """Trained heads.
+
+    Attributes
+    ----------
+    teacher : ClusterHeads
+        The moving average of the student, in evaluation mode.
+    loss : Tensor of shape (n_heads,), float32
+        Mean loss of each head over the last epoch (nats), lower = better; on the CPU.
+    """
+
+    teacher: ClusterHeads
+    loss: Tensor
+
+
+class _Training:
+    """State of a training: student, teacher, prior, optimiser, and the loss of the last epoch."""
+
+    def __init__(self, features: Features, settings: HeadSettings) -> None:
+        self.features, self.settings = features, settings
+        self.device = features.device
+        self.student = ClusterHeads(
+            settings.heads,
+            features.dim,
+            settings.hidden,
+            settings.bottleneck,
+            settings.clusters,
+            generator(settings.seed, "heads"),
+        ).to(self.device)
+        self.teacher = deepcopy(self.student).requires_grad_(False)
+        self.prior_HC = torch.full((settings.heads, settings.clusters), 1 / settings.clusters, device=self.device)
+        self.loss_H = torch.full((settings.heads,), math.nan, device=self.device)
+        self.optimizer = _adamw(self.student, settings)
+        self.num_batches = math.ceil(len(features) / settings.batch_size)
+        self._frozen = {id(parameter) for parameter in self.student.last_layer_parameters()}
+
+    def precision(self) -> AbstractContextManager[object]:
+        """Return bfloat16 autocast on a GPU."""
+        return torch.autocast("cuda", dtype=torch.bfloat16) if self.device.type == "cuda" else nullcontext()
+
+    def loss(self, student: Views, teacher: Views) -> Tensor:
+        """Return the loss of each head [H], updating the prior first."""
+        settings = self.settings
+        if settings.loss == "scan":
+            return scan_loss(student, *probability_sum(student[0]))
+        self.prior_HC = updated_prior(self.prior_HC, *probability_sum(*teacher), momentum=settings.prior_momentum)
+        mode: WeightMode = settings.loss  # type: ignore[assignment]  # checked by the config
+        return temi_loss(student, teacher, self.prior_HC, pair_weights(teacher, mode), beta=settings.beta)
+
+    def views(self, heads: ClusterHeads, inputs: Tensor) -> Views:
+        """Return the log-probabilities of both halves of the inputs."""
+        with self.precision():
+            logits_HBC = heads(inputs)
+        first_HBC, second_HBC = log_probabilities(logits_HBC, self.settings.temperature).chunk(2, dim=1)
+        return first_HBC, second_HBC
+
+    def step(self, inputs: Tensor, step: int, num_steps: int) -> Tensor:
+        """Take one step on the pairs (first half, second half) and return the loss of each head [H]."""
+        settings = self.settings
+        rate = warmup_cosine(
+            step,
+            peak=settings.learning_rate,
+            final=min(settings.min_learning_rate, settings.learning_rate),
+            num_steps=num_steps,
+            num_warmup_steps=min(settings.warmup_epochs, settings.epochs // 2) * self.num_batches,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        student = self.views(self.student, inputs)
+        with torch.no_grad():
+            teacher = self.views(self.teacher, inputs)
+        loss_H = self.loss(student, teacher)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss_H.mean().backward()
+        if step < self.num_batches:
+            for parameter in self.student.parameters():
+                if id(parameter) in self._frozen:
+                    parameter.grad = None
+        self.optimizer.step()
+        with torch.no_grad():
+            teachers, students = list(self.teacher.parameters()), list(self.student.parameters())
+            torch._foreach_lerp_(teachers, students, 1 - settings.teacher_momentum)
+        return loss_H.detach()
+
+    def epoch(self, number: int, neighbors_of: Callable[[Tensor], Tensor], task: Task) -> None:
+        """See every image once, each paired with one of its neighbours."""
+        settings = self.settings
+        draws = generator(settings.seed, "pairs", number)
+        order = torch.randperm(len(self.features), generator=draws)
+        total_H = torch.zeros_like(self.loss_H)
+        for index, positions_B in enumerate(order.tensor_split(self.num_batches)):
+            neighbors_BK = neighbors_of(positions_B)
+            column_B = torch.randint(neighbors_BK.shape[1], (len(positions_B), 1), generator=draws)
+            partners_B = neighbors_BK.gather(1, column_B).squeeze(1)
+            inputs = self.features.take(torch.cat([positions_B, partners_B]))
+            total_H += self.step(inputs, number * self.num_batches + index, settings.epochs * self.num_batches)
+            task.advance()
+        self.loss_H = total_H / self.num_batches
+        if not torch.isfinite(self.loss_H).all():
+            raise UsageError(
+                f"the cluster heads diverged in epoch {number + 1}: the loss is not finite. "
+                f"Try --learning-rate {settings.learning_rate / 10:g}."
+            )
+
+
+def _adamw(student: nn.Module, settings: HeadSettings) -> torch.optim.AdamW:
+    """Return AdamW that decays matrices, but no biases and gains (stacked over heads, these are 2-D)."""
+    decayed = [parameter for parameter in student.parameters() if parameter.ndim > 2]
+    plain = [parameter for parameter in student.parameters() if parameter.ndim <= 2]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+
+
+def train_heads(
+    features: Features,
+    neighbors_of: Callable[[Tensor], Tensor],
+    settings: HeadSettings,
+    *,
+    checkpoint: Path,
+    task: Task,
+) -> HeadTraining:
+    """Train the heads.
+
+    Parameters
+    ----------
+    features : Features
+        Embeddings of N images.
+    neighbors_of : Callable
+        Positions int64 [B] to the positions of their neighbours int64 [B, K], both on the CPU.
+    settings : HeadSettings
+        Everything else.
+    checkpoint : Path
+        File of the state; a run that finds it goes on from it and ends with the same numbers.
+    task : Task
+        Advanced by one per step, ``epochs * ceil(N / batch_size)`` in all.
+
+    Returns
+    -------
+    HeadTraining
+        Teacher and loss.
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer finite.
+    """
+    training = _Training(features, settings)
+    modules = {"student": training.student, "teacher": training.teacher}
+    resumed = load_checkpoint(checkpoint, modules, training.optimizer)
+    first_epoch = 0
+    if resumed is not None:
+        first_epoch, extra = resumed
+        training.prior_HC = extra["prior"].to(training.device)
+        training.loss_H = extra["loss"].to(training.device)
+        task.advance(first_epoch * training.num_batches)
+    interval = max(1, settings.epochs // _CHECKPOINTS)
+    for number in range(first_epoch, settings.epochs):
+        training.epoch(number, neighbors_of, task)
+        if (number + 1) % interval == 0:
+            extra = {"prior": training.prior_HC, "loss": training.loss_H}
+            save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)
+    return HeadTraining(training.teacher.eval(), training.loss_H.cpu())

@@ -1,0 +1,80 @@
+"""Decode images, run the encoder over them, and keep what could not be read apart.
+
+Shapes: M rows asked for, D dimensions, B images of a batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from elfs.data.loaders import decode_batches
+from elfs.data.samples import Outcome
+from elfs.data.sources import ImageReader
+from elfs.models.encoders import Encoder
+
+__all__ = ["Encoding", "encode_rows"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Embeddings of some rows.
+
+    Attributes
+    ----------
+    embeddings : ndarray of shape (n_rows, n_dims), float16
+        NaN where there is no embedding.
+    failures : dict of int to (Outcome, str)
+        Row number to what became of it and why.
+    """
+
+    embeddings: NDArray[np.float16]
+    failures: dict[int, tuple[Outcome, str]]
+
+
+@torch.inference_mode()
+def encode_rows(
+    reader: ImageReader,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    *,
+    batch_size: int,
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> Encoding:
+    """Embed the images of some rows.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n_rows,), int64
+        What to embed.
+    encoder : Encoder
+        Ready to encode, on its device.
+    batch_size : int
+        Images per forward pass.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Returns
+    -------
+    Encoding
+        One row of embeddings per row asked for. An embedding that is not finite counts as a failure.
+    """
+    embeddings = np.full((len(rows), encoder.dim), np.nan, dtype=np.float16)
+    failures: dict[int, tuple[Outcome, str]] = {}
+    for batch in decode_batches(reader, rows, encoder.transform, batch_size=batch_size, num_workers=num_workers):
+        failures |= {row: (outcome, reason) for row, outcome, reason in batch.failures}
+        if len(batch.rows):
+            block_BD = encoder.encode(batch.images).to("cpu", torch.float16).numpy()
+            finite_B = np.isfinite(block_BD).all(axis=1)
+            batch_rows = batch.rows.numpy()
+            embeddings[np.searchsorted(rows, batch_rows[finite_B])] = block_BD[finite_B]
+            failures |= {int(row): (Outcome.BROKEN, "its embedding is not finite") for row in batch_rows[~finite_B]}
+        advance(len(batch.rows) + len(batch.failures))
+    return Encoding(embeddings, failures)

@@ -1,0 +1,147 @@
+"""Rows of the embeddings as network inputs: in memory where they fit, else read as needed.
+
+Shapes: M rows of the pool, D dimensions, B rows of a batch.
+"""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["EmbeddingRows", "Features", "standardization"]
+
+_IN_MEMORY_BYTES = 4 << 30
+_BLOCK_ROWS = 65_536
+
+
+class EmbeddingRows(Protocol):
+    """An array on disk: ``numpy.memmap``, or several of them end to end."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and dimensions."""
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return copies of the rows, in the order asked for."""
+
+
+def standardization(embeddings: EmbeddingRows, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    """Return what brings every feature to mean 0 and standard deviation 1.
+
+    Parameters
+    ----------
+    embeddings : EmbeddingRows
+        Of shape (n_rows, n_dims).
+    rows : ndarray of shape (n_pool,), int64
+        Rows that count.
+
+    Returns
+    -------
+    tuple of Tensor, each of shape (n_dims,), float32
+        Mean and inverse standard deviation (1 where a feature is constant), accumulated in float64 over blocks.
+    """
+    num_dims = embeddings.shape[1]
+    total, squares = np.zeros(num_dims), np.zeros(num_dims)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block = _take(embeddings, rows[start : start + _BLOCK_ROWS]).astype(np.float64)
+        total += block.sum(axis=0)
+        squares += np.square(block).sum(axis=0)
+    mean = total / len(rows)
+    deviation = np.sqrt(np.maximum(squares / len(rows) - np.square(mean), 0))
+    inverse = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 1.0)
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(inverse.astype(np.float32))
+
+
+def _take(embeddings: EmbeddingRows, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+    if isinstance(embeddings, np.ndarray):
+        return np.asarray(embeddings[rows])
+    return embeddings.take(rows)
+
+
+class Features:
+    """The pool's embeddings by position, standardised, on a device.
+
+    Parameters
+    ----------
+    embeddings : EmbeddingRows
+        Of shape (n_rows, n_dims), float16 or float32.
+    rows : ndarray of shape (n_pool,), int64
+        Row of each position.
+    device : torch.device
+        Where batches are delivered.
+    mean, inverse_deviation : Tensor of shape (n_dims,), float32, optional
+        Subtracted and multiplied; None leaves the embeddings as they are.
+    """
+
+    def __init__(
+        self,
+        embeddings: EmbeddingRows,
+        rows: NDArray[np.int64],
+        device: torch.device,
+        *,
+        mean: Tensor | None = None,
+        inverse_deviation: Tensor | None = None,
+    ) -> None:
+        self.dim = embeddings.shape[1]
+        self.device = device
+        self._embeddings, self._rows = embeddings, rows
+        self._mean = None if mean is None else mean.to(device)
+        self._scale = None if inverse_deviation is None else inverse_deviation.to(device)
+        self._cache: Tensor | None = None
+        if len(rows) * self.dim * 4 <= _IN_MEMORY_BYTES:
+            self._cache = self._read(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        block = torch.from_numpy(_take(self._embeddings, rows)).to(self.device, torch.float32)
+        if self._mean is not None and self._scale is not None:
+            block = (block - self._mean) * self._scale
+        return block
+
+    def take(self, positions: Tensor) -> Tensor:
+        """Return rows of the pool.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_batch,), int64
+            On any device.
+
+        Returns
+        -------
+        Tensor of shape (n_batch, n_dims), float32
+            On the device of this object.
+        """
+        if self._cache is not None:
+            return self._cache[positions.to(self.device)]
+        return self._read(self._rows[positions.cpu().numpy()])
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows in the given order; embeddings know no augmentation.
+
+        Parameters
+        ----------
+        order : Tensor of shape (n,), int64
+            Positions.
+        batch_size : int
+            The batches are nearly equal in size and at most this large.
+        augment : bool
+            Without effect.
+        generator : torch.Generator
+            Without effect.
+        device : torch.device
+            Where the batches are delivered.
+
+        Yields
+        ------
+        tuple of Tensor
+            Positions int64 [B] and embeddings float32 [B, D].
+        """
+        for positions_B in order.tensor_split(max(1, -(-len(order) // batch_size))):
+            yield positions_B, self.take(positions_B).to(device)

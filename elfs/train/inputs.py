@@ -1,0 +1,140 @@
+"""What a classifier is fed: the images of a source, or the embeddings where there are none."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elfs.data.loaders import CachedImages, StreamedImages, channel_statistics, load_images
+from elfs.data.samples import SampleTable
+from elfs.data.sources import open_source
+from elfs.errors import InputDataError
+from elfs.train.classifier import Batches
+from elfs.train.features import Features, standardization
+from elfs.train.recipes import Recipe
+from elfs.train.runtime import Runtime
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["InputBuilder"]
+
+_IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406])
+_IMAGENET_DEVIATION = torch.tensor([0.229, 0.224, 0.225])
+_MAX_PIXELS = 1 << 40
+"""Embed has already left out what is too large; here every image that it kept is read."""
+
+
+@dataclass
+class InputBuilder:
+    """Makes network inputs for rows of a workspace; all of them normalised by the first rows that were asked for.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        Where samples and embeddings are.
+    table : SampleTable
+        The samples.
+    recipe : Recipe
+        Its network decides between images and embeddings, its image size how images are read.
+    runtime : Runtime
+        Device and worker processes.
+    source_root : Path or None
+        Folder of the images.
+    """
+
+    workspace: Workspace
+    table: SampleTable
+    recipe: Recipe
+    runtime: Runtime
+    source_root: Path | None
+    _statistics: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What embed noted about the source."""
+        return self.workspace.manifest.artifacts["samples"].metadata
+
+    @property
+    def uses_images(self) -> bool:
+        """Whether the network looks at images."""
+        return self.recipe.network != "mlp"
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions of the embeddings for a network on embeddings, else None."""
+        return None if self.uses_images else int(self._embeddings.shape[1])
+
+    @property
+    def image_size(self) -> int:
+        """Side of the images in pixels: the recipe's, or the images' own where they are smaller."""
+        side = self.facts["image_side"]
+        return min(self.recipe.image_size, side) if isinstance(side, int) else self.recipe.image_size
+
+    @property
+    def _embeddings(self) -> np.ndarray | object:
+        return self.workspace.tensors("embeddings")["embeddings"]
+
+    def build(self, rows: NDArray[np.int64], label: str) -> Batches:
+        """Return the network inputs of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n,), int64
+            Rows of the workspace.
+        label : str
+            What the progress display calls this.
+
+        Returns
+        -------
+        Batches
+            Position i is ``rows[i]``.
+
+        Raises
+        ------
+        InputDataError
+            If the network needs images and the source has none, or an image that embed could read is gone.
+        """
+        if not self.uses_images:
+            return self._features(rows)
+        if not self.facts["has_images"]:
+            raise InputDataError(
+                f"network '{self.recipe.network}' needs images, but this workspace was made from embeddings alone. "
+                "Use --network mlp."
+            )
+        return self._images(rows, label)
+
+    def _features(self, rows: NDArray[np.int64]) -> Features:
+        embeddings = self.workspace.tensors("embeddings")["embeddings"]
+        if self._statistics is None:
+            self._statistics = standardization(embeddings, rows)
+        mean, inverse = self._statistics
+        return Features(embeddings, rows, self.runtime.device(), mean=mean, inverse_deviation=inverse)
+
+    def _images(self, rows: NDArray[np.int64], label: str) -> CachedImages | StreamedImages:
+        source = open_source(str(self.facts["source"]), self.source_root, download=False, max_pixels=_MAX_PIXELS)
+        reader, workers = source.reader(self.table), self.runtime.workers_for(len(rows))
+        if self.recipe.streamed:
+            return StreamedImages(
+                reader,
+                rows,
+                size=self.image_size,
+                mean=_IMAGENET_MEAN,
+                std=_IMAGENET_DEVIATION,
+                mirror=source.mirror,
+                num_workers=workers,
+            )
+        with self.runtime.progress.task(f"{label}: read images", len(rows), "images") as task:
+            images = load_images(reader, rows, self.image_size, num_workers=workers)
+            task.advance(len(rows))
+        if self._statistics is None:
+            self._statistics = channel_statistics(images)
+        mean, deviation = self._statistics
+        return CachedImages(
+            images.to(self.runtime.device()),
+            mean,
+            deviation,
+            mirror=source.mirror,
+            padding=max(1, self.image_size // 8),
+        )

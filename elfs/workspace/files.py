@@ -1,0 +1,369 @@
+"""Files that are either whole or absent: atomic writes, digests, strict JSON, names that stay inside a directory."""
+
+import errno
+import hashlib
+import json
+import os
+import re
+import reprlib
+import secrets
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from elfs.errors import CorruptArtifactError, ElfsError, StorageError
+
+__all__ = [
+    "MAX_JSON_BYTES",
+    "TEMPORARY_NAME",
+    "atomic_write",
+    "digest_json",
+    "is_plain_path",
+    "json_bytes",
+    "make_directory",
+    "parse_json",
+    "path_inside",
+    "remove_file",
+    "remove_leftovers",
+    "sha256_file",
+    "storage_errors",
+    "sync_directory",
+]
+
+MAX_JSON_BYTES = 256 * 1024 * 1024
+"""No JSON document of a workspace may be larger than this (bytes)."""
+
+TEMPORARY_NAME = re.compile(r"\.tmp-(\d{1,9})-[0-9a-f]{8}$")
+"""Matches the end of a temporary file's name; group 1 is the id of the process that writes it."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}
+
+
+def _free_bytes(path: Path) -> str:
+    for directory in (path, *path.parents):
+        with suppress(OSError):
+            return f"; {shutil.disk_usage(directory).free:,} bytes are free there"
+    return ""
+
+
+@contextmanager
+def storage_errors(action: str, path: Path) -> Iterator[None]:
+    """Turn any ``OSError`` of the body into a ``StorageError`` that names the path.
+
+    Parameters
+    ----------
+    action : str
+        What is being done, as in "cannot write"; the free bytes are named unless it is ``"read"``.
+    path : Path
+        The file or directory that it is done to.
+
+    Yields
+    ------
+    None
+        The body runs once.
+
+    Raises
+    ------
+    StorageError
+        If the body raises an ``OSError`` that is not already one of elfs's own errors.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ElfsError):
+            raise
+        reason = error.strerror or type(error).__name__
+        free = "" if action == "read" else _free_bytes(path)
+        tool = "df -h" if error.errno in _FULL else "ls -ld"
+        raise StorageError(
+            f"cannot {action} {path}: {reason}{free}.", hint=f"{tool} {shlex.quote(str(path.parent))}"
+        ) from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory survive a power loss; does nothing where the file system cannot.
+
+    Parameters
+    ----------
+    path : Path
+        A directory that exists.
+    """
+    if os.name == "nt":  # Windows opens no directories
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears under its name only when it is whole and on the disk.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be; its directory exists. A file of that name is replaced.
+
+    Yields
+    ------
+    BinaryIO
+        A temporary file ``<name>.tmp-<pid>-<hex>`` in the same directory. If the body raises, it is removed and
+        `path` is as it was before.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full, or the directory may not be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    with storage_errors("write", path):
+        try:
+            with open(temporary, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and its parents, durably; an existing one is left alone.
+
+    Parameters
+    ----------
+    path : Path
+        The directory.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made.
+    """
+    with storage_errors("make directory", path):
+        missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        for directory in missing:
+            sync_directory(directory.parent)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    StorageError
+        If it is there and cannot be removed.
+    """
+    with storage_errors("remove", path):
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether a process of this machine runs; where that cannot be asked, assume so."""
+    if os.name == "nt":  # there, signal 0 is not harmless
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove_leftovers(root: Path) -> None:
+    """Remove the temporary files that dead processes left below a directory.
+
+    Parameters
+    ----------
+    root : Path
+        The directory.
+
+    Raises
+    ------
+    StorageError
+        If one cannot be removed.
+    """
+    with storage_errors("search", root):
+        leftovers = sorted(root.rglob("*.tmp-*"))
+    for path in leftovers:
+        match = TEMPORARY_NAME.search(path.name)
+        if match and path.is_file() and not _is_alive(int(match[1])):
+            remove_file(path)
+
+
+def sha256_file(path: Path) -> str:
+    """Return the digest of a file's bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it is read once, in blocks.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and 64 lower-case hexadecimal digits.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read.
+    """
+    with storage_errors("read", path), path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return `value` as the one JSON text that equal values share.
+
+    Parameters
+    ----------
+    value : Any
+        Plain JSON values with string keys; floats are finite.
+
+    Returns
+    -------
+    bytes
+        Sorted keys, indent 2, UTF-8, trailing newline. A lone surrogate (a byte of a path that is not UTF-8) is
+        written as its JSON escape.
+
+    Raises
+    ------
+    ValueError
+        If a float is NaN or infinite, which JSON cannot hold.
+    """
+    text = json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def digest_json(value: Any) -> str:
+    """Return the digest of `value` as canonical JSON.
+
+    Parameters
+    ----------
+    value : Any
+        Plain JSON values with string keys; floats are finite.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and the hexadecimal digest of the text with sorted keys, no spaces, ASCII only.
+
+    Raises
+    ------
+    ValueError
+        If a float is NaN or infinite, which JSON cannot hold.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"duplicate key {reprlib.repr(key)}")
+        result[key] = value
+    return result
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Return the value of a JSON document that may come from a stranger.
+
+    Parameters
+    ----------
+    data : bytes
+        The document, UTF-8.
+    name : str
+        What the error message calls it.
+
+    Returns
+    -------
+    Any
+        Plain Python values.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If it is too large, is no JSON in UTF-8, is nested too deeply, repeats a key, or holds NaN or infinity.
+    """
+    if len(data) > MAX_JSON_BYTES:
+        raise CorruptArtifactError(f"{name} is larger than {MAX_JSON_BYTES:,} bytes, the most that is read.")
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
+    except RecursionError:
+        raise CorruptArtifactError(f"{name} is nested too deeply.") from None
+    except ValueError as error:
+        raise CorruptArtifactError(f"{name} is not valid JSON: {error}.") from None
+
+
+def is_plain_path(name: str) -> bool:
+    """Return whether a name is a plain relative POSIX path, the same on every system.
+
+    Parameters
+    ----------
+    name : str
+        The name, parts joined by ``/``.
+
+    Returns
+    -------
+    bool
+        False for absolute paths, ``.`` and ``..``, empty parts, parts above 255 bytes, backslashes, colons (drive
+        letters), control characters, and text that is no UTF-8.
+    """
+    if any(ord(character) < 32 or character in "\\:\x7f" for character in name):
+        return False
+    try:
+        sizes = [len(part.encode("utf-8")) for part in name.split("/")]
+    except UnicodeEncodeError:
+        return False
+    return all(0 < size <= 255 for size in sizes) and not {".", ".."} & set(name.split("/"))
+
+
+def path_inside(root: Path, name: str) -> Path:
+    """Return the path of a workspace file, refusing links that lead out of the workspace.
+
+    Parameters
+    ----------
+    root : Path
+        The workspace's directory (itself a link or not).
+    name : str
+        A plain relative path.
+
+    Returns
+    -------
+    Path
+        ``root / name``.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If a symbolic link on the way leads outside `root`.
+    """
+    path = root / name
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
+        raise CorruptArtifactError(f"{path} is a link that leads out of the workspace.")
+    return path

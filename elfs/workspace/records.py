@@ -1,0 +1,120 @@
+"""What the manifest is made of: records of finished stages and the artifacts that they made."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from elfs.workspace.files import digest_json
+
+__all__ = ["Artifact", "ArtifactFile", "Record", "TensorInfo", "artifact_digest"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """What a tensor is before its file is opened.
+
+    Attributes
+    ----------
+    dtype : str
+        NumPy's name, as in ``"float16"``.
+    shape : tuple of int
+        Shape of the whole, over all shards.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """One file of an artifact.
+
+    Attributes
+    ----------
+    name : str
+        Plain relative POSIX path below the workspace.
+    num_bytes : int
+        Size of the file.
+    digest : str
+        ``sha256:<hex>`` of the file's bytes.
+    """
+
+    name: str
+    num_bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something that a stage made.
+
+    Attributes
+    ----------
+    record : str
+        Name of the record that made it.
+    files : tuple of ArtifactFile
+        At least one, sorted by name.
+    tensors : dict of str to TensorInfo
+        The tensors in its safetensors files; empty if it has none.
+    metadata : dict
+        Facts that belong to the artifact, such as the direction of each score.
+    digest : str
+        See `artifact_digest`.
+    """
+
+    record: str
+    files: tuple[ArtifactFile, ...]
+    tensors: dict[str, TensorInfo]
+    metadata: dict[str, Any]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run of a stage.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage.
+    config : dict
+        Every option, as plain JSON values.
+    inputs : dict of str to str
+        Artifact names to the digest they had; names that begin with ``external:`` are not artifacts.
+    outputs : tuple of str
+        Names of the artifacts that it made, sorted.
+    versions : dict of str to str
+        Package names to versions.
+    seed : int or None
+        Seed of every random choice; None where nothing is random.
+    smoke : bool
+        Whether the run was cut short to test the machinery.
+    summary : dict
+        What the stage wants to tell people.
+    """
+
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    outputs: tuple[str, ...]
+    versions: dict[str, str]
+    seed: int | None
+    smoke: bool
+    summary: dict[str, Any]
+
+
+def artifact_digest(files: tuple[ArtifactFile, ...]) -> str:
+    """Return the digest of an artifact.
+
+    Parameters
+    ----------
+    files : tuple of ArtifactFile
+        Its files, sorted by name.
+
+    Returns
+    -------
+    str
+        For one file its digest; for several the digest of the canonical JSON of their ``[name, digest]`` pairs.
+    """
+    if len(files) == 1:
+        return files[0].digest
+    return digest_json([[file.name, file.digest] for file in files])

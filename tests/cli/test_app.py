@@ -1,0 +1,207 @@
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import elfs as package
+from elfs.cli._commands import COMMANDS, next_commands
+from elfs.cli.app import app
+
+Elfs = Callable[..., Any]
+
+HEAVY = ("torch", "torchvision", "timm", "faiss", "sklearn", "scipy", "matplotlib")
+LIGHT = [
+    ["--help"],
+    ["-h"],
+    [],
+    ["--version"],
+    ["run", "--help"],
+    ["status"],
+    ["score", "--list"],
+    ["completion", "bash"],
+]
+PREFIX = "import sys; from elfs.cli.app import run; "
+
+
+def python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environ = os.environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])}
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, **options)
+
+
+@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
+def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
+    check = f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    done = python(f"{PREFIX} code = run({arguments}); {check}; sys.exit(code)")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
+
+
+def test_help_without_arguments(elfs: Elfs) -> None:
+    nothing = elfs()
+    assert nothing.code == 0
+    assert nothing.out.rstrip() == elfs("--help").out.rstrip() == elfs("-h").out.rstrip()
+    for name in COMMANDS:
+        assert f" {name} " in nothing.out
+
+
+def test_version(elfs: Elfs) -> None:
+    assert elfs("--version").out == f"elfs {package.__version__}\n"
+    assert elfs("--version", "status").out == f"elfs {package.__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_sentence_and_two_examples(elfs: Elfs, name: str) -> None:
+    ran = elfs(name, "-h")
+    assert ran.code == 0
+    module = importlib.import_module(f"elfs.cli.{name}")
+    sentence = module.body.__doc__
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert len(module.EXAMPLES) == 2
+    for example in module.EXAMPLES:
+        assert f" {example} " in ran.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_parse(name: str) -> None:
+    root = typer.main.get_command(app)
+    context = root.make_context("elfs", [], resilient_parsing=True)
+    for example in importlib.import_module(f"elfs.cli.{name}").EXAMPLES:
+        words = example.partition(" >")[0].split()
+        command: Any = root.get_command(context, words[1])  # type: ignore[attr-defined]
+        command.make_context(words[1], words[2:], parent=context)
+
+
+def test_no_option_text_is_lost_to_markup(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = elfs("cluster", "-h").out
+    assert "[default: auto = 16 below 20,000 images, else 50]" in text
+    assert "\\[" not in text
+
+
+def test_an_unknown_command_gets_a_suggestion(elfs: Elfs) -> None:
+    ran = elfs("selct")
+    assert ran.code == 2
+    assert ran.err == "error: No such command 'selct'. Did you mean 'select'?\nrun:   elfs --help\n"
+
+
+def test_an_unknown_option_gets_a_suggestion_in_json_too(elfs: Elfs) -> None:
+    ran = elfs("select", "--bugdet", "3")
+    assert ran.code == 2
+    assert "--budget" in ran.err
+    assert ran.err.endswith("run:   elfs select --help\n")
+    document = json.loads(elfs("select", "--bugdet", "3", "--json").out)
+    assert (document["error"]["code"], document["error"]["hint"]) == (2, "elfs select --help")
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Make every stage raise."""
+
+    def execute(*arguments: Any, **options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("elfs.stages.execution.execute", execute)
+
+
+def test_a_bug_shows_its_traceback(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, ValueError("shapes differ"))
+    ran = elfs("label")
+    assert ran.code == 1
+    assert ran.err.startswith("Traceback (most recent call last):")
+    assert ran.err.endswith(
+        "error: ValueError: shapes differ. This is a bug in elfs: please report it with the traceback.\n"
+        "run:   elfs doctor --json\n"
+    )
+
+
+def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, KeyboardInterrupt())
+    ran = elfs("label")
+    assert ran.code == 130
+    assert ran.err.endswith("stopped: what is finished is kept, the same command continues from there.\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_unwind_the_stage(number: signal.Signals, code: int) -> None:
+    done = python(f"""
+import os, sys
+import elfs.stages.execution as execution
+from elfs.cli.app import main
+
+def execute(*arguments, **options):
+    try:
+        os.kill(os.getpid(), {int(number)})
+        while True:
+            pass
+    finally:
+        print("unwound", file=sys.stderr)
+
+execution.execute = execute
+sys.argv = ["elfs", "label"]
+main()
+""")
+    assert done.returncode == code
+    assert done.stderr.splitlines()[0] == "unwound"
+    assert done.stderr.splitlines()[-1].startswith("stopped:")
+
+
+def test_a_library_that_exits_keeps_its_code(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    raising(monkeypatch, SystemExit("no way"))
+    assert elfs("label").code == 1
+    raising(monkeypatch, SystemExit(5))
+    assert elfs("label").code == 5
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    done = python(
+        "import os, subprocess, sys\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "code = subprocess.run([sys.executable, '-m', 'elfs', 'score', '--list'], stdout=writer).returncode\n"
+        "sys.exit(code)"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
+    environ = {"PYTHONIOENCODING": "ascii", "PATH": os.environ["PATH"]}
+    done = subprocess.run(
+        [sys.executable, "-m", "elfs", "status", "-w", "caf\u00e9"],
+        capture_output=True,
+        env=environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])},
+    )
+    assert (done.returncode, done.stdout) == (0, b"no workspace at caf\\xe9\n")
+
+
+def test_verbose_shows_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    done = python(f"""
+import logging
+{PREFIX}
+import elfs.stages.execution as execution
+
+def execute(*arguments, **options):
+    logging.getLogger("elfs.train").info("epoch 1")
+    raise KeyboardInterrupt
+
+execution.execute = execute
+run(["label", "-v"])
+run(["label"])
+""")
+    assert done.stderr.count("elfs.train: epoch 1") == 2, "the second run is in the same process"
+
+
+def test_hints_name_only_commands_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path("elfs-workspace")
+    assert next_commands("embed", "embed", here, here) == ["elfs cluster"]
+    assert next_commands("select", "select/a b", here, here)[-1] == "elfs train --selection 'a b'"
+    monkeypatch.setitem(COMMANDS, "report", "x")
+    assert next_commands("select", "select/x", Path("w"), here)[0] == "elfs report -w w"
+    monkeypatch.delitem(COMMANDS, "train")
+    assert "elfs train" not in " ".join(next_commands("select", "select/x", here, here))

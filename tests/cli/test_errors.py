@@ -1,0 +1,72 @@
+import errno
+
+import pytest
+
+from elfs.cli._errors import EXIT_CODES, Failure, as_document, as_text, bug, describe
+from elfs.errors import (
+    CorruptArtifactError,
+    DeviceError,
+    ElfsError,
+    InputDataError,
+    MissingUpstreamError,
+    StaleUpstreamError,
+    StorageError,
+    UsageError,
+    WorkspaceLockedError,
+)
+
+FAMILIES: list[type[ElfsError]] = [
+    UsageError,
+    InputDataError,
+    MissingUpstreamError,
+    StaleUpstreamError,
+    CorruptArtifactError,
+    WorkspaceLockedError,
+    StorageError,
+    DeviceError,
+]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_keeps_its_message_hint_and_code(family: type[ElfsError]) -> None:
+    failure = describe(family("what is wrong", hint="elfs embed"))
+    assert failure == Failure("what is wrong", "elfs embed", family.exit_code)
+
+
+def test_every_exit_code_that_an_error_has_is_documented() -> None:
+    assert {family.exit_code for family in FAMILIES} | {0, 1, 130, 143} == set(EXIT_CODES)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS])
+def test_full_disks_and_forbidden_files_are_the_users_to_mend(number: int) -> None:
+    failure = describe(OSError(number, "cannot write", "/data/x.safetensors"))
+    assert failure == Failure("cannot write: /data/x.safetensors.", None, 7)
+    assert describe(OSError(number, "cannot write")) == Failure("cannot write.", None, 7)
+
+
+def test_out_of_memory_is_told_by_its_class() -> None:
+    class OutOfMemoryError(RuntimeError):
+        """Named as torch names its own."""
+
+    failure = describe(OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nmore"))
+    assert failure == Failure("the device is out of memory: CUDA out of memory. Tried 2 GiB.", "elfs doctor", 8)
+    assert describe(OutOfMemoryError()) == Failure("the device is out of memory: ", "elfs doctor", 8)
+    assert describe(MemoryError()) == Failure("the machine is out of memory.", None, 8)
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), FileNotFoundError(errno.ENOENT, "gone"), OSError()])
+def test_everything_else_is_a_bug(error: Exception) -> None:
+    assert describe(error) is None
+
+
+def test_a_bug_asks_for_a_report() -> None:
+    failure = bug(KeyError("aum"))
+    assert failure.exit_code == 1
+    assert failure.message == "KeyError: 'aum'. This is a bug in elfs: please report it with the traceback."
+
+
+def test_text_and_document() -> None:
+    with_hint = Failure("scores are stale.", "elfs score", 4)
+    assert as_text(with_hint) == "error: scores are stale.\nrun:   elfs score"
+    assert as_text(Failure("no.", None, 2)) == "error: no."
+    assert as_document(with_hint) == {"error": {"code": 4, "message": "scores are stale.", "hint": "elfs score"}}

@@ -1,0 +1,189 @@
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elfs.cli.doctor import BAD, NOTE, OK, Check, checks
+from elfs.config import SMOKE, TrainConfig
+
+Elfs = Callable[..., Any]
+
+
+def test_status_of_a_fresh_workspace(elfs: Elfs, builder: Any) -> None:
+    builder.commit_all()
+    ran = elfs("status")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "workspace elfs-workspace"
+    assert lines[2] == "  cluster         fresh  TEMI, 16 heads, 10 clusters  head 7 chosen"
+    assert lines[7:] == ["images     1,790 ok, 7 broken", "selection  elfs-workspace/selections/aum-0.1/selection.csv"]
+
+
+def test_status_says_what_is_stale_and_what_mends_it(elfs: Elfs, builder: Any) -> None:
+    builder.commit_all()
+    builder.commit("embed", {"source": "digits"}, version=1)
+    ran = elfs("status")
+    assert "stale" in ran.out.splitlines()[2]
+    assert "rebuilt after it (embed)" in ran.out.splitlines()[2]
+    assert ran.err == "next       elfs cluster\n"
+
+
+def test_status_of_a_half_made_workspace(elfs: Elfs, builder: Any) -> None:
+    builder.commit("embed", {"source": "digits"}, smoke=True)
+    ran = elfs("status")
+    assert "(smoke run)" in ran.out.splitlines()[1]
+    assert ran.out.splitlines()[2].split() == ["cluster", "missing"]
+    document = json.loads(elfs("status", "--json").out)
+    assert [stage["state"] for stage in document["stages"]] == ["fresh"] + 5 * ["missing"]
+    assert document["images"] == {"ok": 1790, "broken": 7}
+    assert document["selections"] == []
+    assert document["next"] == "elfs cluster"
+
+
+def test_status_without_a_workspace(elfs: Elfs) -> None:
+    ran = elfs("status", "-w", "none")
+    assert (ran.code, ran.out) == (0, "no workspace at none\n")
+    assert ran.err == "next       elfs embed SOURCE --workspace none\n"
+    document = json.loads(elfs("status", "--json").out)
+    assert (document["exists"], document["stages"]) == (False, [])
+
+
+def test_verify_finds_a_flipped_byte(elfs: Elfs, builder: Any) -> None:
+    builder.commit_all()
+    assert elfs("verify").out == "9 artifacts as the manifest says\n"
+    path = builder.path / "scores.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    ran = elfs("verify")
+    assert ran.code == 5
+    assert ran.out.startswith("scores.safetensors  ")
+    assert "run: elfs score --force" in ran.out
+    document = json.loads(elfs("verify", "--json").out)
+    assert [finding["file"] for finding in document["findings"]] == ["scores.safetensors"]
+
+
+def test_verify_without_a_workspace(elfs: Elfs) -> None:
+    assert elfs("verify").code == 4
+
+
+def states(found: list[Check]) -> dict[str, str]:
+    return {check.name: check.state for check in found}
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the doctor from looking outside."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+
+
+@pytest.mark.usefixtures("no_network")
+def test_doctor_looks_at_this_machine(elfs: Elfs) -> None:
+    ran = elfs("doctor", "--devices", "cpu")
+    assert ran.code == 0
+    assert "devices" in ran.out
+    assert "cpu = cpu" in ran.out
+    document = json.loads(elfs("doctor", "--devices", "cpu", "--json").out)
+    found = {check["name"]: check for check in document["checks"]}
+    assert found["torch"]["state"] == OK
+    assert found["workspace"]["text"].startswith("elfs-workspace: ")
+    assert found["weights"]["state"] == NOTE
+
+
+@pytest.mark.usefixtures("no_network")
+def test_doctor_fails_on_a_device_that_is_not_there(elfs: Elfs) -> None:
+    ran = elfs("doctor", "--devices", "99")
+    assert ran.code == 8
+    assert "GPU 99 does not exist" in ran.out
+
+
+@pytest.mark.usefixtures("no_network")
+def test_doctor_tells_needed_packages_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ImportError(f"No module named '{name}'")
+
+    monkeypatch.setattr("elfs.cli.doctor.importlib.import_module", absent)
+    found = states(list(checks(Path("elfs-workspace"), "auto")))
+    assert (found["torch"], found["faiss"]) == (BAD, NOTE)
+    assert "devices" not in found
+
+
+def test_doctor_knows_stored_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "hub" / "models--timm--vit_base").mkdir(parents=True)
+    found = {check.name: check for check in checks(tmp_path / "deep" / "er", "cpu")}
+    assert found["weights"].text.endswith("hub: vit_base")
+
+
+@pytest.mark.parametrize(("reached", "state"), [(True, OK), (False, NOTE)])
+def test_doctor_asks_whether_weights_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, reached: bool, state: str
+) -> None:
+    class Connection:
+        def __enter__(self) -> None:
+            if not reached:
+                raise OSError("no route")
+
+        def __exit__(self, *error: object) -> None:
+            """Close nothing."""
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setattr("elfs.cli.doctor.socket.create_connection", lambda address, timeout: Connection())
+    assert states(list(checks(tmp_path, "cpu")))["weights"] == state
+
+
+@pytest.mark.usefixtures("no_network")
+def test_doctor_says_when_the_place_may_not_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("elfs.cli.doctor.os.access", lambda path, mode: False)
+    assert states(list(checks(tmp_path / "ws", "cpu")))["workspace"] == BAD
+
+
+@dataclass
+class Report:
+    """Looks like the reports of ``elfs.evaluation``."""
+
+    name: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"name": self.name}
+
+    def lines(self) -> list[str]:
+        return [f"report of {self.name}", "second line"]
+
+
+def test_train_prints_its_report(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def train(path: Path, config: TrainConfig, runtime: Any, **options: Any) -> Report:
+        seen.append((path, config, runtime.devices, options))
+        return Report("train")
+
+    monkeypatch.setattr("elfs.evaluation.train.train", train)
+    ran = elfs("train", "--selection", "aum-0.1", "--smoke", "--devices", "cpu", "--force")
+    assert (ran.code, ran.out) == (0, "report of train\nsecond line\n")
+    config = TrainConfig(selection="aum-0.1", **SMOKE["train"])
+    assert seen == [(Path("elfs-workspace"), config, "cpu", {"force": True, "smoke": True})]
+    assert json.loads(elfs("train", "--json").out) == {"name": "train"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "labels"), [((), None), (("--labels", "auto"), None), (("--labels", "truth.csv"), "truth.csv")]
+)
+def test_evaluate_prints_its_report(
+    elfs: Elfs, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], labels: str | None
+) -> None:
+    seen: list[Any] = []
+
+    def evaluate(path: Path, labels: str | None) -> Report:
+        seen.append((path, labels))
+        return Report("evaluate")
+
+    monkeypatch.setattr("elfs.evaluation.evaluate.evaluate", evaluate)
+    assert elfs("evaluate", *arguments).out == "report of evaluate\nsecond line\n"
+    assert json.loads(elfs("evaluate", *arguments, "--json").out) == {"name": "evaluate"}
+    assert seen == 2 * [(Path("elfs-workspace"), labels)]

@@ -1,0 +1,104 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from elfs.catalog import STAGES
+from elfs.config import SMOKE, ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig
+
+Elfs = Callable[..., Any]
+
+
+def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any]) -> None:
+    ran = elfs("run", "digits", "--budget", "10%", "--cluster-epochs", "5", "--dynamics-epochs", "6", "--seed", "3")
+    assert ran.code == 0
+    assert [call.stage for call in stages] == list(STAGES)
+    by_name = {call.stage: call.config for call in stages}
+    assert by_name["embed"] == EmbedConfig(source="digits", seed=3)
+    assert by_name["cluster"] == ClusterConfig(epochs=5, seed=3)
+    assert by_name["dynamics"] == DynamicsConfig(epochs=6, seed=3)
+    assert by_name["select"] == SelectConfig(budget="10%", seed=3)
+    lines = ran.err.splitlines()
+    assert lines[0] == "workspace elfs-workspace   device cpu   seed 3"
+    assert [line.split()[0] for line in lines[1:7]] == list(STAGES)
+    assert lines[7].startswith("next       elfs train --selection ")
+    assert ran.out.startswith(
+        "selection  elfs-workspace/selections/aum-10pct-seed3/selection.csv\ncontains   144 images"
+    )
+
+
+def test_json_names_every_stage(elfs: Elfs, stages: list[Any]) -> None:
+    document = json.loads(elfs("run", "digits", "--json").out)
+    assert [stage["stage"] for stage in document["stages"]] == list(STAGES)
+    assert document["selection"]["name"] == "aum-0.1"
+
+
+def test_the_folder_reaches_embed(elfs: Elfs, stages: list[Any], tmp_path: Path) -> None:
+    Path("photos").mkdir()
+    elfs("run", "photos")
+    assert stages[0].options["source_root"] == tmp_path / "photos"
+
+
+def test_without_source_every_stage_keeps_what_it_was_told(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+    builder.commit("embed", {"source": "digits", "limit": 100})
+    builder.commit("cluster", {"heads": 4, "epochs": 9})
+    assert elfs("run", "--heads", "8").code == 0
+    by_name = {call.stage: call.config for call in stages}
+    assert by_name["embed"] == EmbedConfig(source="digits", limit=100)
+    assert by_name["cluster"] == ClusterConfig(heads=8, epochs=9)
+
+
+def test_with_source_nothing_recorded_counts(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+    builder.commit("embed", {"source": "mnist", "limit": 100})
+    builder.commit("cluster", {"heads": 4})
+    elfs("run", "digits")
+    assert stages[0].config == EmbedConfig(source="digits")
+    assert stages[1].config == ClusterConfig()
+
+
+def test_a_smoke_run_leaves_only_its_source_behind(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+    builder.commit("embed", {"source": "digits", **SMOKE["embed"]}, smoke=True)
+    builder.commit("cluster", SMOKE["cluster"], smoke=True)
+    elfs("run")
+    assert stages[0].config == EmbedConfig(source="digits")
+    assert stages[1].config == ClusterConfig()
+
+
+def test_without_source_and_workspace(elfs: Elfs, stages: list[Any]) -> None:
+    ran = elfs("run")
+    assert ran.code == 2
+    assert "no SOURCE" in ran.err
+
+
+def test_from_leaves_the_stages_before_it(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+    builder.commit_all()
+    ran = elfs("run", "--from", "score", "--window", "4", "--heads", "3", "--cluster-epochs", "9")
+    assert [call.stage for call in stages] == ["score", "select"]
+    assert "warning: --heads, --cluster-epochs: without effect, cluster stays as it is." in ran.err
+
+
+def test_from_and_source_exclude_each_other(elfs: Elfs, stages: list[Any]) -> None:
+    ran = elfs("run", "digits", "--from", "label")
+    assert ran.code == 2
+    assert "SOURCE and --root belong to embed, which --from label leaves as it is." in ran.err
+    assert stages == []
+
+
+def test_from_knows_the_stages(elfs: Elfs, stages: list[Any]) -> None:
+    ran = elfs("run", "--from", "labels")
+    assert ran.code == 2
+    assert "unknown stage 'labels'. Did you mean 'label'?" in ran.err
+
+
+def test_dry_run_says_what_would_run_and_why(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+    builder.commit_all()
+    ran = elfs("run", "--dry-run", "--window", "4")
+    assert ran.out.splitlines() == [
+        "embed           skip  fresh, unless the images have changed",
+        "cluster         skip  fresh",
+        "label           skip  fresh",
+        "dynamics        skip  fresh",
+        "score           run   window 10 -> 4",
+        "select/aum-0.1  run   score runs before it",
+    ]
+    assert (ran.err, stages) == ("", [])

@@ -1,0 +1,149 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from elfs.data import embeddings_file
+from elfs.data.embeddings_file import finite_rows, load_embeddings
+from elfs.errors import InputDataError
+
+VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def write_npy(folder: Path, values: np.ndarray) -> Path:
+    np.save(folder / "values.npy", values)
+    return folder / "values.npy"
+
+
+def write_ids(folder: Path, data: bytes) -> Path:
+    (folder / "ids.txt").write_bytes(data)
+    return folder / "ids.txt"
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_npy_is_mapped_and_keeps_its_dtype(tmp_path: Path, dtype: type) -> None:
+    ids, embeddings = load_embeddings(write_npy(tmp_path, VALUES.astype(dtype)), None)
+    assert isinstance(embeddings, np.memmap)
+    assert embeddings.dtype == dtype
+    assert np.array_equal(embeddings, VALUES)
+    assert list(ids) == ["row/00000000", "row/00000001", "row/00000002", "row/00000003"]
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("<f8", np.float32), (">f4", np.float32), (">f2", np.float16)])
+def test_row_51_other_floats_are_cast(tmp_path: Path, dtype: str, expected: type) -> None:
+    _, embeddings = load_embeddings(write_npy(tmp_path, VALUES.astype(dtype)), None)
+    assert embeddings.dtype == np.dtype(expected)
+    assert embeddings.dtype.isnative
+    assert np.array_equal(embeddings, VALUES)
+
+
+def test_row_51_too_large_for_float32_becomes_infinite_and_is_found(tmp_path: Path) -> None:
+    _, embeddings = load_embeddings(write_npy(tmp_path, np.array([[1e300], [1.0]])), None)
+    assert finite_rows(embeddings).tolist() == [False, True]
+
+
+def test_row_51_rows_that_are_not_finite_are_found_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings_file, "_BLOCK_VALUES", 5)
+    values = VALUES.copy()
+    values[0, 1], values[3, 2] = np.nan, -np.inf
+    assert finite_rows(values).tolist() == [False, True, True, False]
+
+
+def test_safetensors_by_name_or_the_only_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"embeddings": VALUES, "other": VALUES + 1}, path)
+    assert np.array_equal(load_embeddings(path, None)[1], VALUES)
+    save_file({"features": VALUES.astype(np.float16), "scale": np.ones(3, np.float32), "n": np.ones((2, 2), int)}, path)
+    embeddings = load_embeddings(path, None)[1]
+    assert embeddings.dtype == np.float16
+    assert np.array_equal(embeddings, VALUES)
+
+
+def test_ids_of_every_line_ending_and_encoding(tmp_path: Path) -> None:
+    path = write_npy(tmp_path, VALUES)
+    ids, _ = load_embeddings(path, write_ids(tmp_path, b"a b\r\n\xc3\xa9\n\xff\nlast"))
+    assert list(ids) == ["a b", "\xe9", "\udcff", "last"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"a\nb\nc\n", "has 3 ids, but there are 4 embeddings"),
+        (b"a\nb\nc\nd\ne\n", "has 5 ids, but there are 4 embeddings"),
+        (b"", "has 0 ids, but there are 4 embeddings"),
+        (b"a\nb\na\nd\n", "lists the id 'a' twice, on lines 1 and 3"),
+        (b"a\n\nc\nd\n", "has an empty id on line 2"),
+    ],
+)
+def test_row_51_bad_ids_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    path = write_npy(tmp_path, VALUES)
+    with pytest.raises(InputDataError, match=message):
+        load_embeddings(path, write_ids(tmp_path, data))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((2, 3), np.int64), r"holds int64 of shape \(2, 3\), expected float16, float32 or float64"),
+        (np.zeros(7, np.float32), r"holds float32 of shape \(7,\), expected"),
+        (np.zeros((0, 3), np.float32), r"holds float32 of shape \(0, 3\), expected"),
+        (np.zeros((3, 0), np.float32), r"holds float32 of shape \(3, 0\), expected"),
+        (np.array([[None]]), "no .npy file that can be used: .*[Pp]ickle"),
+    ],
+)
+def test_row_51_other_arrays_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
+    with pytest.raises(InputDataError, match=message):
+        load_embeddings(write_npy(tmp_path, values), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.npy", b"", "no .npy file that can be used"),
+        ("x.npy", b"not numpy", "no .npy file that can be used"),
+        ("x.safetensors", b"\xff" * 20, "no .safetensors file that can be used"),
+        ("x.safetensors", b"", "no .safetensors file that can be used"),
+        ("x.csv", b"1,2", "has the extension '.csv', expected .npy or .safetensors"),
+    ],
+)
+def test_files_of_other_kinds_are_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputDataError, match=message):
+        load_embeddings(tmp_path / name, None)
+
+
+def test_a_truncated_npy_is_refused(tmp_path: Path) -> None:
+    path = write_npy(tmp_path, VALUES)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(InputDataError, match=r"no .npy file that can be used"):
+        load_embeddings(path, None)
+
+
+def test_an_npz_archive_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", VALUES)
+    path = (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(InputDataError, match=r"is an .npz archive, expected a plain .npy array"):
+        load_embeddings(path, None)
+
+
+def test_safetensors_without_a_matrix_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": VALUES, "b": VALUES}, path)
+    with pytest.raises(InputDataError, match=r"holds a: F32 \(4, 3\), b: F32 \(4, 3\); expected a floating tensor"):
+        load_embeddings(path, None)
+    save_file({"embeddings": np.zeros((2, 2), np.int64)}, path)
+    with pytest.raises(InputDataError, match=r"'embeddings' is I64 of shape \(2, 2\), expected F16, F32 or F64"):
+        load_embeddings(path, None)
+
+
+@pytest.mark.parametrize("name", ["absent.npy", "absent.safetensors"])
+def test_absent_files_are_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputDataError, match=f"cannot read .*{name}: No such file"):
+        load_embeddings(tmp_path / name, None)
+
+
+def test_an_absent_ids_file_is_named(tmp_path: Path) -> None:
+    path = write_npy(tmp_path, VALUES)
+    with pytest.raises(InputDataError, match=r"cannot read .*absent.txt: No such file"):
+        load_embeddings(path, tmp_path / "absent.txt")
