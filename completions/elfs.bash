@@ -35,7 +35,7 @@ _elfs() {
             values="run embed cluster label dynamics score select train evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --name --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--root --from --budget --key --select-method --hard-rate --name --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 fashion-mnist mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -87,7 +87,7 @@ _elfs() {
             esac
             ;;
         embed)
-            options="--root --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--root --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 fashion-mnist mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -108,7 +108,7 @@ _elfs() {
             esac
             ;;
         cluster)
-            options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
                 --method) takes_value=1 values="temi kmeans" paths= ;;
@@ -133,7 +133,7 @@ _elfs() {
             esac
             ;;
         label)
-            options="--head --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--head --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --head) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
@@ -142,7 +142,7 @@ _elfs() {
             esac
             ;;
         dynamics)
-            options="--recipe --network --epochs --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--recipe --network --epochs --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
@@ -158,7 +158,7 @@ _elfs() {
             esac
             ;;
         score)
-            options="--list --window --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--list --window --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
@@ -167,7 +167,7 @@ _elfs() {
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --name --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v -h --help"
+            options="--list --budget --key --method --hard-rate --name --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum correctness el2n entropy forgetting loss" paths= ;;
@@ -181,7 +181,7 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --seeds --workspace -w --devices --workers --seed --force --smoke --json --quiet -q --verbose -v -h --help"
+            options="--selection --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --seeds --workspace -w --devices --workers --seed --force --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
@@ -200,33 +200,33 @@ _elfs() {
             esac
             ;;
         evaluate)
-            options="--labels --workspace -w --json --quiet -q --verbose -v -h --help"
+            options="--labels --workspace -w --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;
         status)
-            options="--workspace -w --json --quiet -q --verbose -v -h --help"
+            options="--workspace -w --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;
         verify)
-            options="--workspace -w --json --quiet -q --verbose -v -h --help"
+            options="--workspace -w --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;
         doctor)
-            options="--workspace -w --devices --json --quiet -q --verbose -v -h --help"
+            options="--workspace -w --devices --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
             esac
             ;;
         completion)
-            options="-h --help"
+            options="--help -h"
             values="bash zsh fish" paths=
             case $previous in
             esac

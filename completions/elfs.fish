@@ -88,7 +88,7 @@ complete -c elfs -n '__fish_seen_subcommand_from run' -l smoke -d 'Settings so s
 complete -c elfs -n '__fish_seen_subcommand_from run' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from run' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from embed' -a 'digits cifar10 cifar100 fashion-mnist mnist stl10 svhn (__fish_complete_directories)' -d 'A data set by name, or a folder of images. Left out: the one that was embedded last'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l root -x -a '(__fish_complete_directories)' -d 'Where the folder of images is now, if it has moved'
@@ -114,7 +114,7 @@ complete -c elfs -n '__fish_seen_subcommand_from embed' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from embed' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from embed' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l clusters -x -a '' -d 'Number of clusters'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l method -x -a 'temi kmeans' -d 'How to cluster'
@@ -144,7 +144,7 @@ complete -c elfs -n '__fish_seen_subcommand_from cluster' -l smoke -d 'Settings 
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from cluster' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from cluster' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from label' -l head -x -a '' -d 'Take this head'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
@@ -156,7 +156,7 @@ complete -c elfs -n '__fish_seen_subcommand_from label' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from label' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from label' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from label' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l recipe -x -a 'auto cifar imagenet small' -d 'Hyper-parameters: cifar, imagenet, small'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l network -x -a 'auto resnet8 resnet18 mlp' -d 'Proxy: \'resnet8\', \'resnet18\', \'mlp\' or any timm model'
@@ -175,7 +175,7 @@ complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l smoke -d 'Settings
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from dynamics' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from score' -l list -d 'Print every score and which end of it is hard'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l window -x -a '' -d 'Epochs that el2n (first), entropy and loss (last) look at'
@@ -188,7 +188,7 @@ complete -c elfs -n '__fish_seen_subcommand_from score' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from score' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from score' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from score' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from select' -l list -d 'Print every method'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one'
@@ -206,7 +206,7 @@ complete -c elfs -n '__fish_seen_subcommand_from select' -l smoke -d 'Settings s
 complete -c elfs -n '__fish_seen_subcommand_from select' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from select' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from train' -l selection -x -a '(__elfs_selections)' -d 'Selection to train on'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l labels -r -F -d 'CSV with the columns id and label'
@@ -227,33 +227,33 @@ complete -c elfs -n '__fish_seen_subcommand_from train' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from train' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from train' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from train' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l labels -r -F -d 'CSV with the columns id and label'
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from evaluate' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from status' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
 complete -c elfs -n '__fish_seen_subcommand_from status' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from status' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from status' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from status' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from status' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from verify' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
 complete -c elfs -n '__fish_seen_subcommand_from verify' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from verify' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from verify' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from verify' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from verify' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from doctor' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
 complete -c elfs -n '__fish_seen_subcommand_from doctor' -l devices -x -a 'auto cpu 0 0,1 all' -d 'Where to compute'
 complete -c elfs -n '__fish_seen_subcommand_from doctor' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from doctor' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from doctor' -l verbose -s v -d 'Print the log too'
-complete -c elfs -n '__fish_seen_subcommand_from doctor' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from doctor' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish' -d 'The shell'
-complete -c elfs -n '__fish_seen_subcommand_from completion' -s h -l help -d 'Show this message and exit'
+complete -c elfs -n '__fish_seen_subcommand_from completion' -l help -s h -d 'Show this message and exit'

@@ -102,8 +102,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]' \
                         '1:source:_elfs_source'
                     ;;
                 embed)
@@ -135,8 +135,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]' \
                         '1:source:_elfs_source'
                     ;;
                 cluster)
@@ -173,8 +173,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 label)
                     _arguments \
@@ -192,8 +192,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 dynamics)
                     _arguments \
@@ -218,8 +218,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 score)
                     _arguments \
@@ -238,8 +238,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 select)
                     _arguments \
@@ -263,8 +263,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 train)
                     _arguments \
@@ -290,8 +290,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 evaluate)
                     _arguments \
@@ -303,8 +303,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 status)
                     _arguments \
@@ -315,8 +315,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 verify)
                     _arguments \
@@ -327,8 +327,8 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 doctor)
                     _arguments \
@@ -340,13 +340,13 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]'
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
                     ;;
                 completion)
                     _arguments \
-                        '(-h --help)-h[Show this message and exit]' \
-                        '(-h --help)--help[Show this message and exit]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]' \
                         '1:argument:(bash zsh fish)'
                     ;;
             esac

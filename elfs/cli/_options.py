@@ -7,43 +7,30 @@ that Typer reads, so that name, type, default, help, variable and completion of 
 import dataclasses
 import functools
 import inspect
-import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS
-from elfs.cli._output import Output
-from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, parse_option, resolve
-from elfs.config import CONFIGS, StageConfig, field_type
-from elfs.errors import UsageError
-
-if TYPE_CHECKING:
-    from elfs.train.runtime import Runtime
+from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation, spellings
+from elfs.cli._settings import option_fields, parse_option
+from elfs.config import CONFIGS, field_type
 
 __all__ = [
     "COMMON",
     "COMPUTING",
-    "DEFAULT_WORKSPACE",
     "DIRECTORY",
     "FILE",
     "SELECTION",
     "STAGE_SHARED",
-    "Invocation",
     "command",
-    "spellings",
     "words",
 ]
 
 DIRECTORY, FILE, SELECTION = "DIRECTORY", "FILE", "SELECTION"
 """Placeholders that shell completion fills with folders, files and the selections of the workspace."""
-
-DEFAULT_WORKSPACE = Path("elfs-workspace")
 
 _PANEL = "Everywhere"
 _SWITCHES = "Switches"
@@ -200,140 +187,6 @@ STAGE_SHARED = (
     "verbose",
 )
 """Shared options of commands that read, that compute, and that run stages."""
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """One call of a command: its shared options, its stage options and where it prints.
-
-    Attributes
-    ----------
-    shared : Mapping
-        Shared option to value.
-    flags : Mapping
-        Stage to field to parsed value, only what a flag or a variable gave.
-    spellings : Mapping
-        Stage to field to the option as it is written.
-    """
-
-    shared: Mapping[str, Any]
-    flags: Mapping[str, Mapping[str, Any]]
-    spellings: Mapping[str, Mapping[str, str]]
-
-    @property
-    def workspace(self) -> Path:
-        """The workspace's folder, which need not exist."""
-        return Path(self.shared["workspace"])
-
-    @property
-    def force(self) -> bool:
-        """Whether ``--force`` was given."""
-        return bool(self.shared["force"])
-
-    @property
-    def dry_run(self) -> bool:
-        """Whether ``--dry-run`` was given."""
-        return bool(self.shared["dry_run"])
-
-    @property
-    def smoke(self) -> bool:
-        """Whether ``--smoke`` was given."""
-        return bool(self.shared["smoke"])
-
-    @cached_property
-    def output(self) -> Output:
-        """Where the command says what happened."""
-        return Output(as_json=self.shared.get("json", False), quiet=self.shared.get("quiet", False))
-
-    @cached_property
-    def settings(self) -> Settings:
-        """What ``elfs.toml`` says."""
-        return load_settings(self.workspace)
-
-    @property
-    def seed(self) -> int | None:
-        """The seed of the flag or the file; None where neither gives one."""
-        given = parse_count("--seed", self.shared.get("seed"))
-        return self.settings.seed if given is None else given
-
-    def config(self, stage: str, *, base: StageConfig | None = None, **internal: Any) -> StageConfig:
-        """Return the config of a stage.
-
-        Parameters
-        ----------
-        stage : str
-            A key of ``CONFIGS``.
-        base : StageConfig or None
-            What applies where nothing else speaks; None for the dataclass defaults.
-        **internal : Any
-            Fields that are no options.
-
-        Returns
-        -------
-        StageConfig
-            A checked config.
-
-        Raises
-        ------
-        UsageError
-            If a value is out of its range; the message names the option as it is written.
-        """
-        flags = dict(self.flags.get(stage, {})) | internal
-        if self.seed is not None and any(item.name == "seed" for item in dataclasses.fields(CONFIGS[stage])):
-            flags["seed"] = self.seed
-        try:
-            return resolve(stage, flags, self.settings, smoke=self.smoke, base=base)
-        except UsageError as error:
-            raise UsageError(self._respelled(stage, error.message), hint=error.hint) from None
-
-    def _respelled(self, stage: str, message: str) -> str:
-        for name, spelling in self.spellings.get(stage, {}).items():
-            message = re.sub(rf"(?<!\S){_plain_spelling(name)}\b(?!-)", spelling, message)
-        return message
-
-    def runtime(self) -> "Runtime":
-        """Return where and how stages run.
-
-        Returns
-        -------
-        Runtime
-            Devices and workers as flags, variables and ``elfs.toml`` say.
-        """
-        from elfs.train.runtime import Runtime
-
-        workers = self.shared.get("workers")
-        runtime = Runtime(
-            devices=self.shared["devices"] or self.settings.devices or "auto",
-            num_workers=parse_count("--workers", self.settings.workers if workers is None else workers),
-            progress=self.output.progress(),
-            warn=self.output.warn,
-        )
-        _ = runtime.choice  # refuses a --devices that makes no sense before anything is loaded
-        return runtime
-
-
-def _plain_spelling(name: str) -> str:
-    return "--" + name.replace("_", "-")
-
-
-def spellings(stages: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return how the options of several stages are written in one command.
-
-    Parameters
-    ----------
-    stages : sequence of str
-        Keys of ``CONFIGS``.
-
-    Returns
-    -------
-    dict
-        Stage to field to option; a name that two stages share gets the stage before it: ``--cluster-epochs``.
-    """
-    count = Counter(name for stage in stages for name in option_fields(stage))
-    return {
-        stage: {name: _plain_spelling(name if count[name] == 1 else f"{stage}_{name}") for name in option_fields(stage)}
-        for stage in stages
-    }
 
 
 def _choices(item: "dataclasses.Field[Any]") -> tuple[str, ...]:

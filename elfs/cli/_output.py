@@ -103,31 +103,73 @@ class Output:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     def note(self, text: str, *, style: str | None = None) -> None:
-        """Tell people something that is no data: a finished stage, a next step."""
+        """Tell people something that is no data: a finished stage, a next step.
+
+        Parameters
+        ----------
+        text : str
+            One or more lines, without a line break at the end.
+        style : str or None
+            Name of a colour.
+        """
         if not self.quiet:
             _write(sys.stderr, self._styled(sys.stderr, text, style))
 
     def warn(self, text: str) -> None:
-        """Tell people something that they should look at."""
+        """Tell people something that they should look at.
+
+        Parameters
+        ----------
+        text : str
+            One sentence.
+        """
         self.note(f"warning: {text}", style="yellow")
 
     def data(self, text: str, *, style: str | None = None) -> None:
-        """Print what the command was asked for; ``--json`` prints the document instead."""
+        """Print what the command was asked for; ``--json`` prints the document instead.
+
+        Parameters
+        ----------
+        text : str
+            One or more lines, without a line break at the end.
+        style : str or None
+            Name of a colour.
+        """
         if not self.as_json:
             _write(sys.stdout, self._styled(sys.stdout, text, style))
 
     def table(self, rows: Sequence[Sequence[str]], styles: Sequence[str | None] | None = None) -> None:
-        """Print aligned columns as data; `styles` has one style for each row."""
+        """Print aligned columns as data.
+
+        Parameters
+        ----------
+        rows : sequence of sequences of str
+            All of one length.
+        styles : sequence of (str or None), optional
+            Name of a colour for each row.
+        """
         for line, style in zip(columns(rows), styles or [None] * len(rows), strict=True):
             self.data(line, style=style)
 
     def document(self, value: Any) -> None:
-        """Print the one JSON document of a command, if ``--json`` asks for it."""
+        """Print the one JSON document of a command, if ``--json`` asks for it.
+
+        Parameters
+        ----------
+        value : Any
+            Plain JSON values.
+        """
         if self.as_json:
             _write(sys.stdout, json.dumps(value, indent=2, sort_keys=True))
 
     def failure(self, failure: Failure) -> None:
-        """Say what is wrong, on stderr for people or as a document for programs."""
+        """Say what is wrong, on stderr for people or as a document for programs.
+
+        Parameters
+        ----------
+        failure : Failure
+            What to say.
+        """
         if self.as_json:
             self.document(as_document(failure))
             return
@@ -181,7 +223,22 @@ class PlainProgress:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator["PlainTask"]:
-        """Open a piece of work of `total` units."""
+        """Open a piece of work; it closes with the context.
+
+        Parameters
+        ----------
+        label : str
+            What is done.
+        total : int
+            How many units there are.
+        unit : str
+            What they are, in the plural.
+
+        Yields
+        ------
+        PlainTask
+            Counts the units.
+        """
         yield PlainTask(self, label, total, unit)
 
 
@@ -198,7 +255,15 @@ class PlainTask:
         self._last_done = 0
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more units, and print a line if it is time for one."""
+        """Count `count` more units, and print a line if it is time for one.
+
+        Parameters
+        ----------
+        count : int
+            Units that are done since the last call.
+        note : str
+            Short text for the end of the line, such as the loss.
+        """
         self._done += count
         now = self._progress.now()
         silence = now - self._last_seconds
@@ -228,7 +293,22 @@ class LiveProgress:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator["LiveTask"]:
-        """Open a piece of work of `total` units."""
+        """Open a piece of work; it closes with the context.
+
+        Parameters
+        ----------
+        label : str
+            What is done.
+        total : int
+            How many units there are.
+        unit : str
+            What they are, in the plural.
+
+        Yields
+        ------
+        LiveTask
+            Counts the units.
+        """
         display = self._open()
         identity = display.add_task(printable(label), total=total, unit=unit, note="")
         try:
@@ -259,7 +339,15 @@ class LiveTask:
         self._identity = identity
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more units and show `note` at the end of the line."""
+        """Count `count` more units and show `note` at the end of the line.
+
+        Parameters
+        ----------
+        count : int
+            Units that are done since the last call.
+        note : str
+            Short text for the end of the line, such as the loss.
+        """
         self._display.update(self._identity, advance=count, note=printable(note))
 
 

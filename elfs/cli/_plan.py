@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elfs.cli._options import Invocation
+from elfs.cli._invocation import Invocation
 from elfs.config import StageConfig, as_json
 from elfs.errors import MissingUpstreamError
 

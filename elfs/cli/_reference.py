@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from elfs.cli._commands import COMMANDS
+from elfs.cli._completions import written
 from elfs.cli._errors import EXIT_CODES
 
 __all__ = ["option_list", "reference"]
@@ -19,8 +20,8 @@ errors included: `{"error": {"code": 2, "message": "...", "hint": "..."}}`.
 The first of these that names it:
 
 1. the option: `--heads 8`;
-2. the variable `ELFS_<STAGE>_<OPTION>`: `ELFS_CLUSTER_HEADS=8`; for the shared options `ELFS_WORKSPACE`, `ELFS_DEVICES`,
-   `ELFS_WORKERS`, `ELFS_SEED`;
+2. the variable `ELFS_<STAGE>_<OPTION>`: `ELFS_CLUSTER_HEADS=8`; for the shared options `ELFS_WORKSPACE`,
+   `ELFS_DEVICES`, `ELFS_WORKERS`, `ELFS_SEED`;
 3. the settings of `--smoke`, where it is given;
 4. `elfs.toml` beside the workspace;
 5. for `elfs run` without SOURCE: what the stage was told last;
@@ -102,8 +103,7 @@ def _argument_usage(param: Any) -> str:
 
 def _spelled(param: Any) -> str:
     placeholder = "" if param.is_flag else f" {param.metavar}"
-    written = ", ".join([*param.opts, *param.secondary_opts])
-    return f"`{written}{placeholder}`".replace("|", "\\|")
+    return f"`{', '.join(written(param))}{placeholder}`".replace("|", "\\|")
 
 
 def _help(param: Any) -> str:
@@ -134,7 +134,7 @@ def option_list(root: Any) -> str:
     for name in COMMANDS:
         for param in root.commands[name].params:
             is_option = param.param_type_name == "option"
-            written = " ".join([*param.opts, *param.secondary_opts]) if is_option else "(argument)"
+            spellings = " ".join(written(param)) if is_option else "(argument)"
             placeholder = "" if is_option and param.is_flag else f" {param.metavar or 'hidden'}"
-            lines.append(f"{name} {written}{placeholder}")
+            lines.append(f"{name} {spellings}{placeholder}")
     return "\n".join(lines) + "\n"

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from elfs.catalog import DATASETS, suggestion
-from elfs.cli._options import DIRECTORY, Invocation, words
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import DIRECTORY, words
 from elfs.config import EmbedConfig
 from elfs.errors import UsageError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.cli._commands import next_commands
-from elfs.cli._options import DEFAULT_WORKSPACE, Invocation
+from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import StageConfig

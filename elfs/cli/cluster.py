@@ -1,6 +1,7 @@
 """``elfs cluster``."""
 
-from elfs.cli._options import Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
 from elfs.cli._stage import run_stage
 
 __all__ = ["EXAMPLES", "body"]

@@ -6,7 +6,8 @@ import typer
 
 from elfs.catalog import choose
 from elfs.cli._completions import SHELLS, script
-from elfs.cli._options import Invocation, command, words
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command, words
 
 __all__ = ["EXAMPLES", "body"]
 

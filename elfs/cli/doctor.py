@@ -5,7 +5,6 @@ import importlib
 import os
 import platform
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,15 @@ from typing import Any
 import typer
 
 import elfs
-from elfs.cli._options import Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
 from elfs.errors import DeviceError
 
 __all__ = ["EXAMPLES", "Check", "body", "checks"]
 
 EXAMPLES = ("elfs doctor", "elfs doctor --devices 0 --json")
+
+USUAL_ENCODER = "vit_base_patch16_224.dino"
 
 OK, NOTE, BAD = "ok", "note", "bad"
 
@@ -35,8 +37,6 @@ _PACKAGES = {
 """Package to what its absence means; nothing where elfs cannot do without it."""
 
 _GIB = 2**30
-_HUB = "huggingface.co"
-_TIMEOUT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +87,11 @@ def checks(workspace: Path, devices: str) -> Iterator[Check]:
     yield Check("elfs", OK, f"{elfs.__version__}, Python {platform.python_version()}, {platform.platform()}")
     packages = {name: _package(name, absence) for name, absence in _PACKAGES.items()}
     yield from packages.values()
-    if packages["torch"].state == OK:
-        yield from _devices(devices)
     yield _disk(workspace)
-    yield from _caches()
+    if all(package.state != BAD for package in packages.values()):
+        yield from _devices(devices)
+        yield _data_sets()
+        yield _weights()
 
 
 def _package(name: str, absence: str) -> Check:
@@ -130,26 +131,19 @@ def _disk(workspace: Path) -> Check:
     return Check("workspace", OK, f"{workspace}: {free_gib:,.1f} GiB free")
 
 
-def _caches() -> Iterator[Check]:
-    """Name the folders of data sets and weights, and say whether pretrained weights can be had."""
+def _data_sets() -> Check:
+    """Name the folder of named data sets."""
     from elfs.data.sources.torchvision_sets import default_data_root
 
-    yield Check("data sets", OK, f"{default_data_root()}")
-    cache = Path(os.environ.get("HF_HOME") or Path("~/.cache/huggingface").expanduser()) / "hub"
-    stored = sorted(path.name.removeprefix("models--timm--") for path in cache.glob("models--timm--*"))
-    if stored:
-        yield Check("weights", OK, f"{cache}: {', '.join(stored)}")
-    elif os.environ.get("HF_HUB_OFFLINE") or not _reaches(_HUB):
-        text = f"none in {cache}, and {_HUB} cannot be reached: give --weights FILE, or use the encoder 'patches'"
-        yield Check("weights", NOTE, text)
-    else:
-        yield Check("weights", OK, f"none in {cache} yet; {_HUB} can be reached")
+    root = default_data_root()
+    return Check("data sets", OK, f"{root}" if root.exists() else f"{root}, not there yet")
 
 
-def _reaches(host: str) -> bool:
-    """Return whether a host answers within a few seconds."""
-    try:
-        with socket.create_connection((host, 443), timeout=_TIMEOUT_SECONDS):
-            return True
-    except OSError:
-        return False
+def _weights() -> Check:
+    """Say whether the usual encoder's weights are in the cache or can be fetched; without a network this takes long."""
+    from elfs.models.encoders import weights_available
+
+    if weights_available(USUAL_ENCODER):
+        return Check("weights", OK, f"{USUAL_ENCODER}: cached, or the hub answers")
+    advice = "give --weights FILE, or use the encoder 'patches'"
+    return Check("weights", NOTE, f"{USUAL_ENCODER}: not cached, and the hub does not answer: {advice}")

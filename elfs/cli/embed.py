@@ -1,6 +1,7 @@
 """``elfs embed``."""
 
-from elfs.cli._options import Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
 from elfs.cli._source import RootOption, SourceArgument, embed_config
 from elfs.cli._stage import run_stage
 from elfs.config import EmbedConfig

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from elfs.cli._options import COMMON, FILE, Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import COMMON, FILE, command
 
 __all__ = ["EXAMPLES", "body"]
 

@@ -6,10 +6,12 @@ from typing import Annotated
 import typer
 
 from elfs.catalog import STAGES, choose
-from elfs.cli._options import Invocation, command, words
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command, words
 from elfs.cli._plan import show_plan
 from elfs.cli._source import RootOption, SourceArgument, embed_config
 from elfs.cli._stage import call_stage, show_end
+from elfs.cli._text import plural
 from elfs.config import EmbedConfig, StageConfig
 from elfs.errors import UsageError
 
@@ -42,10 +44,17 @@ def body(
         show_plan(invocation, list(configs.items()))
         return
     runtime = invocation.runtime()
-    seed = 0 if invocation.seed is None else invocation.seed
-    invocation.output.note(f"workspace {invocation.workspace}   device {runtime.device()}   seed {seed}")
+    invocation.output.note(_header(invocation, str(runtime.device())))
     outcomes = [call_stage(invocation, runtime, stage, config, source_root) for stage, config in configs.items()]
     show_end(invocation, outcomes)
+
+
+def _header(invocation: Invocation, device: str) -> str:
+    """Return the line above the table: where, on what, with which seed."""
+    from elfs.train.runtime import available_cpus
+
+    place = f"{device}, {plural(available_cpus(), 'CPU')}" if device == "cpu" else device
+    return f"workspace {invocation.workspace}   device {place}   seed {invocation.seed or 0}"
 
 
 def _warn_of_ignored(invocation: Invocation, stages: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from elfs.catalog import SCORES
-from elfs.cli._options import Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
 from elfs.cli._stage import run_stage
 
 __all__ = ["EXAMPLES", "body"]

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.catalog import STAGES
-from elfs.cli._options import COMMON, Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import COMMON, command
 from elfs.cli._stage import selection_file
 from elfs.errors import MissingUpstreamError
 
@@ -16,8 +17,8 @@ __all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = ("elfs status", "elfs status --workspace /data/cats --json")
 
-_COUNTS = ("ok", "missing", "broken", "unsupported", "too_large")
-"""What can have become of an image, as embed's summary counts it."""
+_COUNTS = ("images", "train", "test", "missing", "broken", "unsupported", "too_large")
+"""What embed's summary counts: all images, the usable ones of each split, and why others are left out."""
 
 _STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim"}
 
@@ -88,4 +89,5 @@ def _images(workspace: Path) -> dict[str, Any]:
 
 
 def _images_line(images: dict[str, Any]) -> str:
-    return "images     " + ", ".join(f"{count:,} {name}" for name, count in images.items() if count)
+    parts = [f"{count:,} {name.replace('_', ' ')}" for name, count in images.items() if name != "images" and count]
+    return f"images     {images.get('images', 0):,}, of which {', '.join(parts)}"

@@ -1,6 +1,7 @@
 """``elfs train``."""
 
-from elfs.cli._options import COMPUTING, Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import COMPUTING, command
 from elfs.config import TrainConfig
 
 __all__ = ["EXAMPLES", "body"]

@@ -4,7 +4,8 @@ import dataclasses
 
 import typer
 
-from elfs.cli._options import COMMON, Invocation, command
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import COMMON, command
 from elfs.cli._text import plural
 from elfs.errors import CorruptArtifactError
 

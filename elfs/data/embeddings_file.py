@@ -83,7 +83,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise InputDataError(f"{path} is no .npy file that can be used: {error}.") from None
+        raise InputDataError(f"{path} is no .npy file that can be used: {str(error).rstrip('.')}.") from None
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
@@ -108,7 +108,7 @@ def _read_safetensors(path: Path) -> NDArray[Any]:
             tensor: NDArray[Any] = file.get_tensor(name)
             return tensor
     except SafetensorError as error:
-        raise InputDataError(f"{path} is no .safetensors file that can be used: {error}.") from None
+        raise InputDataError(f"{path} is no .safetensors file that can be used: {str(error).rstrip('.')}.") from None
 
 
 def _read_ids(path: Path | None, num_rows: int) -> TextColumn:

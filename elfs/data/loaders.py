@@ -31,8 +31,7 @@ __all__ = [
     "load_images",
 ]
 
-_LOAD_BATCH = 64
-_STATISTICS_BLOCK = 1024
+_BLOCK_IMAGES = 64
 _MIN_STD = 1 / 255
 _EVALUATION_ZOOM = 256 / 224
 
@@ -166,7 +165,7 @@ def load_images(reader: ImageReader, rows: Tensor, size: int, *, num_workers: in
     images = torch.empty(len(rows), 3, size, size, dtype=torch.uint8)
     done = 0
     transform = CenterCrop(size, 1.0, Image.Resampling.BICUBIC)
-    for batch in decode_batches(reader, rows, transform, batch_size=_LOAD_BATCH, num_workers=num_workers):
+    for batch in decode_batches(reader, rows, transform, batch_size=_BLOCK_IMAGES, num_workers=num_workers):
         _require_all(batch)
         images[done : done + len(batch.rows)] = batch.images
         done += len(batch.rows)
@@ -221,8 +220,9 @@ def _pieces(tensor: Tensor, length: int) -> Iterator[Tensor]:
 
 
 def _normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    mean, std = (values.to(images.device, torch.float32).view(1, 3, 1, 1) for values in (mean, std))
-    return images.to(torch.float32).div_(255).sub_(mean).div_(std)
+    # By tensors in units of gray levels: CUDA multiplies by the reciprocal of a scalar divisor, which rounds otherwise.
+    mean, std = ((255 * values.float()).view(1, 3, 1, 1).to(images.device) for values in (mean, std))
+    return images.float().sub_(mean).div_(std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -390,7 +390,7 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
         In the same unit, at least 1/255 (one gray level), so that it can be divided by.
     """
     total, squares = torch.zeros(2, 3, dtype=torch.int64)
-    for block in _pieces(images, _STATISTICS_BLOCK):
+    for block in _pieces(images, _BLOCK_IMAGES):
         values = block.to(torch.int64)
         total += values.sum((0, 2, 3)).cpu()
         squares += values.square().sum((0, 2, 3)).cpu()

@@ -227,6 +227,41 @@ class SampleTable:
         """
         return np.flatnonzero(self.usable() & np.equal(self.split, split))
 
+    def take(self, rows: NDArray[np.int64]) -> "SampleTable":
+        """Return a table of some of the samples.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Which, ascending.
+
+        Returns
+        -------
+        SampleTable
+            Row i is row ``rows[i]`` of this table.
+        """
+        reasons = self.reasons()
+        kept = [(new, reasons[old]) for new, old in enumerate(rows.tolist()) if old in reasons]
+        return SampleTable(
+            names=self.names.take(rows),
+            split=self.split[rows],
+            num_bytes=self.num_bytes[rows],
+            outcome=self.outcome[rows],
+            reason_rows=np.array([new for new, _ in kept], np.int64),
+            reason_texts=TextColumn.from_strings(reason for _, reason in kept),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Return how many samples there are of each kind.
+
+        Returns
+        -------
+        dict of str to int
+            ``images``, ``train`` and ``test`` (usable ones), and each outcome but OK in lower case.
+        """
+        found = {"images": len(self), "train": len(self.rows(Split.TRAIN)), "test": len(self.rows(Split.TEST))}
+        return found | {kind.name.lower(): int(np.sum(self.outcome == kind)) for kind in Outcome if kind != Outcome.OK}
+
     def digest_parts(self) -> tuple[bytes | memoryview, ...]:
         """Return what identifies the listing, to be hashed in this order.
 

@@ -94,11 +94,11 @@ class TextColumn:
         return self.blob[self.offsets[position] : self.offsets[position + 1]].tobytes()
 
     def iterate_encoded(self) -> Iterator[bytes]:
-        """Return all strings as bytes, in order.
+        """Yield all strings as bytes, in order.
 
-        Returns
-        -------
-        Iterator of bytes
+        Yields
+        ------
+        bytes
             Each as `encoded` gives it, made in blocks of rows.
         """
         for start in range(0, len(self), _BLOCK_ROWS):
@@ -107,6 +107,25 @@ class TextColumn:
             ends = (bounds - bounds[0]).tolist()
             for left, right in itertools.pairwise(ends):
                 yield block[left:right]
+
+    def take(self, rows: NDArray[np.int64]) -> "TextColumn":
+        """Return some of the strings.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            Which, in the order wanted.
+
+        Returns
+        -------
+        TextColumn
+            Of m strings.
+        """
+        blob, offsets = bytearray(), array("q", [0])
+        for row in rows.tolist():
+            blob += self.encoded(row)
+            offsets.append(len(blob))
+        return TextColumn.from_buffers(blob, offsets)
 
     def first_duplicate(self) -> tuple[int, int] | None:
         """Return the first string that has been there before.

@@ -4,6 +4,7 @@ The encoder for where no pretrained weights can be had. Shape suffixes: N images
 of an image, P numbers in a patch, A atoms, G cells of the grid, F features before the projection, D dimensions after.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -77,10 +78,10 @@ class SquareTransform:
 class _Fitted(NamedTuple):
     """What is learned from the pool; together an affine map, a threshold, an average and another affine map."""
 
-    filters_PA: Tensor
-    offset_A: Tensor
-    mean_F: Tensor
-    projection_FD: Tensor
+    filters: Tensor  # [P, A]
+    offset: Tensor  # [A]
+    mean: Tensor  # [F]
+    projection: Tensor  # [F, D]
 
 
 class PatchEncoder:
@@ -105,7 +106,7 @@ class PatchEncoder:
         ``"patches"``.
     needs_fit : bool
         True: `fit` comes before `encode`.
-    transform : SquareTransform
+    transform : callable
         From an image to what `fit` and `encode` take.
 
     Notes
@@ -126,7 +127,7 @@ class PatchEncoder:
 
     def __init__(self, image_size: int, channels: int) -> None:
         size = min(max(image_size, 16), 32)
-        self.transform = SquareTransform(size, channels)
+        self.transform: Callable[[Image.Image], Tensor] = SquareTransform(size, channels)
         self._patch_side = min(size // 4, 6)
         self._num_atoms = 128 if channels == 1 else 256
         self._pooling_LG = _pooling(size - self._patch_side + 1)
@@ -136,7 +137,7 @@ class PatchEncoder:
     @property
     def dim(self) -> int:
         """Width of the embedding, in ``[1, 128]``: known after `fit`, 0 before."""
-        return 0 if self._fitted is None else self._fitted.projection_FD.shape[1]
+        return 0 if self._fitted is None else self._fitted.projection.shape[1]
 
     def to(self, device: torch.device) -> Self:
         """Move the encoder.
@@ -177,7 +178,7 @@ class PatchEncoder:
         unprojected = _Fitted(filters_PA, offset_A, torch.zeros(num_features), torch.empty(0))
         sum_F = torch.zeros(num_features, dtype=torch.float64, device=self._device)
         products_FF = torch.zeros(num_features, num_features, dtype=torch.float32, device=self._device)
-        for batch in images.split(BATCH_IMAGES):
+        for batch in torch.split(images, BATCH_IMAGES):
             features_BF = self._pooled(batch, unprojected)
             sum_F += features_BF.sum(dim=0, dtype=torch.float64)
             products_FF += features_BF.T @ features_BF
@@ -201,14 +202,14 @@ class PatchEncoder:
         fitted = self._fitted
         assert fitted is not None, "fit comes before encode"
         parts = [
-            (self._pooled(images, fitted) - fitted.mean_F) @ fitted.projection_FD
-            for images in batch.split(BATCH_IMAGES)
+            (self._pooled(images, fitted) - fitted.mean) @ fitted.projection
+            for images in torch.split(batch, BATCH_IMAGES)
         ]
         return torch.cat(parts).cpu()
 
     def _pooled(self, images_BCSS: Tensor, fitted: _Fitted) -> Tensor:
         patches_BLP = _normalised(_patches(images_BCSS.to(self._device), self._patch_side))
-        responses_BLA = patches_BLP @ fitted.filters_PA + fitted.offset_A
+        responses_BLA = patches_BLP @ fitted.filters + fitted.offset
         positive_BGA = self._pooling_LG.T @ (responses_BLA - THRESHOLD).clamp_(min=0)
         negative_BGA = self._pooling_LG.T @ (-responses_BLA - THRESHOLD).clamp_(min=0)
         return torch.cat([positive_BGA, negative_BGA], dim=2).flatten(1)
@@ -240,7 +241,7 @@ def _sampled_patches(images_NCSS: Tensor, side: int, generator: torch.Generator)
 
 
 def _dictionary(patches_NP: Tensor, num_atoms: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return filters and offsets: a normalised patch times the filters plus the offset is its product with each atom."""
+    """Return filters and offsets: normalised patches times filters, plus offsets, are the products with the atoms."""
     mean_P = patches_NP.mean(dim=0)
     centred_NP = patches_NP - mean_P
     covariance_PP = (centred_NP.T @ centred_NP).double() / len(patches_NP)
@@ -259,4 +260,5 @@ def _projection(covariance_FF: Tensor, num_images: int) -> Tensor:
     share_F = variance_F.cumsum(0) / variance_F.sum().clamp(min=torch.finfo(torch.float32).tiny)
     dim = min(int((share_F < EXPLAINED_VARIANCE).sum()) + 1, MAX_DIM, max(num_images - 1, 1), len(variance_F))
     deviation_D = variance_F[:dim].sqrt().clamp(min=1e-6)
-    return axes_FF[:, :dim] * deviation_D.pow(-WHITENING)
+    projection_FD: Tensor = axes_FF[:, :dim] * deviation_D.pow(-WHITENING)
+    return projection_FD

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.embeddings_file import load_embeddings
-from elfs.data.loaders import sample_images, typical_side
+from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import Source, open_source
 from elfs.errors import InputDataError
 from elfs.models.encoders import Encoder, build_encoder, choose_encoder
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.stages.job import Job, Prepared, Result
-from elfs.train.encoding import encode_rows
+from elfs.train.encoding import encode_rows, transformed_sample, typical_side
 from elfs.train.seeding import generator
 from elfs.workspace.draft import Draft
 from elfs.workspace.files import json_bytes, sha256_file
@@ -86,7 +86,7 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
         table = SampleTable.from_ids(ids, np.zeros(len(embeddings), np.uint8), np.zeros(len(embeddings), np.int64))
     if config.limit is not None and config.limit < len(table):
         table = table.take(np.linspace(0, len(table) - 1, config.limit).round().astype(np.int64))
-    inputs["external:source"] = table.digest()
+    inputs["external:source"] = listing_digest(table)
     return Listing(inputs, source=source, table=table)
 
 
@@ -132,7 +132,9 @@ def run(job: Job, config: EmbedConfig) -> Result:
         encoder_name = encoder.name
         failures = _encode(job, config, prepared, encoder)
     _check_broken(table, failures, config.max_broken)
-    table = table.with_outcomes(failures)
+    outcome = table.outcome.copy()
+    outcome[list(failures)] = [code for code, _ in failures.values()]
+    table = table.with_outcomes(outcome, {row: reason for row, (_, reason) in failures.items()})
     num_neighbors = _write_neighbors(job, table, config.neighbors)
     job.draft.save("samples", table.tensors())
     num_dims = _draft_rows(job.draft, len(table)).shape[1]
@@ -161,7 +163,7 @@ def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side
         chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _FIT_IMAGES)).round().astype(np.int64)]
         reader, workers = source.reader(table), runtime.workers_for(len(chosen))
         with runtime.progress.task("embed: learn the encoder", len(chosen), "images") as task:
-            images = sample_images(reader, chosen, encoder.transform, num_workers=workers, advance=task.advance)
+            images = transformed_sample(reader, chosen, encoder, num_workers=workers, advance=task.advance)
             encoder.fit(images, generator(config.seed, "encoder"))
     return encoder.to(runtime.device())
 

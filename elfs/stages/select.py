@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from elfs.config import Budget, SelectConfig
+from elfs.data.hashing import id_hashes
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.ops.scores import hardness
@@ -48,7 +49,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     scores = _column(job, "scores", config.key, rows)
     labels = _column(job, "pseudo_labels", "pseudo_labels", rows)
     pool = Pool(
-        tie_breaker=torch.from_numpy(table.hashes(rows, config.seed)),
+        tie_breaker=torch.from_numpy(id_hashes(table, rows, config.seed)),
         hardness=None if scores is None else hardness(torch.from_numpy(scores), config.key),
         pseudo_labels=None if labels is None else torch.from_numpy(labels),
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
@@ -50,7 +50,7 @@ class HeadSettings:
     epochs, warmup_epochs, batch_size : int
         Length of the training; the last layers are frozen during the first epoch.
     learning_rate, min_learning_rate, weight_decay : float
-        AdamW with a cosine; 1-D parameters are not decayed.
+        AdamW with a cosine; biases are not decayed.
     beta, temperature, teacher_momentum, prior_momentum : float
         As in ``elfs.ops.temi``.
     seed : int
@@ -181,10 +181,11 @@ class _Training:
             )
 
 
-def _adamw(student: nn.Module, settings: HeadSettings) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices, but no biases and gains (stacked over heads, these are 2-D)."""
-    decayed = [parameter for parameter in student.parameters() if parameter.ndim > 2]
-    plain = [parameter for parameter in student.parameters() if parameter.ndim <= 2]
+def _adamw(student: ClusterHeads, settings: HeadSettings) -> torch.optim.AdamW:
+    """Return AdamW that decays everything but biases."""
+    plain = student.bias_parameters()
+    kept = {id(parameter) for parameter in plain}
+    decayed = [parameter for parameter in student.parameters() if id(parameter) not in kept]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
 

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from elfs.data.decoding import BadImageError
 from elfs.data.loaders import decode_batches
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
+from elfs.errors import InputDataError
 from elfs.models.encoders import Encoder
 
-__all__ = ["Encoding", "encode_rows"]
+__all__ = ["Encoding", "encode_rows", "transformed_sample", "typical_side"]
+
+_SIDES_READ = 16
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,75 @@ class Encoding:
 
     embeddings: NDArray[np.float16]
     failures: dict[int, tuple[Outcome, str]]
+
+
+def typical_side(reader: ImageReader, rows: NDArray[np.int64]) -> int:
+    """Return the short side of a typical image.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n,), int64
+        Rows that should be readable.
+
+    Returns
+    -------
+    int
+        Median over up to 16 images spread over the rows, in pixels.
+
+    Raises
+    ------
+    InputDataError
+        If none of them can be read.
+    """
+    sides, reasons = [], []
+    for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), _SIDES_READ)).astype(np.int64)].tolist():
+        try:
+            sides.append(min(reader.read(row).size))
+        except BadImageError as error:
+            reasons.append(error.reason)
+    if not sides:
+        raise InputDataError(f"none of {len(rows):,} images could be read; the first: {(reasons or ['no image'])[0]}.")
+    return int(np.median(sides))
+
+
+def transformed_sample(
+    reader: ImageReader,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    *,
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Return what an encoder sees of some images, for it to learn from.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n,), int64
+        Which images; broken ones are left out.
+    encoder : Encoder
+        Its transform is applied.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Returns
+    -------
+    Tensor of shape (n_readable, ...), float32
+        Stacked, on the CPU.
+    """
+    found = []
+    for batch in decode_batches(
+        reader, torch.from_numpy(rows), encoder.transform, batch_size=256, num_workers=num_workers
+    ):
+        if len(batch.rows):
+            found.append(batch.images)
+        advance(len(batch.rows) + len(batch.failures))
+    return torch.cat(found)
 
 
 @torch.inference_mode()
@@ -68,7 +142,9 @@ def encode_rows(
     """
     embeddings = np.full((len(rows), encoder.dim), np.nan, dtype=np.float16)
     failures: dict[int, tuple[Outcome, str]] = {}
-    for batch in decode_batches(reader, rows, encoder.transform, batch_size=batch_size, num_workers=num_workers):
+    for batch in decode_batches(
+        reader, torch.from_numpy(rows), encoder.transform, batch_size=batch_size, num_workers=num_workers
+    ):
         failures |= {row: (outcome, reason) for row, outcome, reason in batch.failures}
         if len(batch.rows):
             block_BD = encoder.encode(batch.images).to("cpu", torch.float16).numpy()

@@ -18,7 +18,14 @@ from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
 SUMMARIES: dict[str, dict[str, Any]] = {
-    "embed": {"headline": "digits, patches encoder   1,797 x 64", "ok": 1790, "broken": 7},
+    "embed": {
+        "headline": "digits, patches encoder   1,797 x 64",
+        "images": 1797,
+        "train": 1430,
+        "test": 360,
+        "missing": 0,
+        "broken": 7,
+    },
     "cluster": {"headline": "TEMI, 16 heads, 10 clusters   head 7 chosen"},
     "label": {"headline": "10 clusters, 96% confident"},
     "dynamics": {"headline": "resnet8, 30 epochs   agreement 0.93"},

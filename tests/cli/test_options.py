@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from elfs.catalog import RECIPES, SCORES, STAGES
-from elfs.cli._options import DEFAULT_WORKSPACE, Invocation, command, spellings, words
+from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation, spellings
+from elfs.cli._options import command, words
 from elfs.cli._settings import option_fields
 from elfs.config import CONFIGS, ClusterConfig, SelectConfig, field_type
 from elfs.errors import UsageError
@@ -164,11 +165,11 @@ def test_devices_are_refused_before_anything_is_loaded() -> None:
 
 
 def test_errors_name_the_option_as_it_is_written() -> None:
-    with pytest.raises(UsageError, match="^--cluster-epochs is 0, expected at least 1"):
+    with pytest.raises(UsageError, match=r"^--cluster-epochs is 0, expected at least 1"):
         invocation({"cluster": {"epochs": 0}}).config("cluster")
-    with pytest.raises(UsageError, match="^unknown value for --select-method: 'best'"):
+    with pytest.raises(UsageError, match=r"^unknown value for --select-method: 'best'"):
         invocation({"select": {"method": "best"}}).config("select")
-    with pytest.raises(UsageError, match="^--warmup-epochs is -1"):
+    with pytest.raises(UsageError, match=r"^--warmup-epochs is -1"):
         invocation({"cluster": {"warmup_epochs": -1}}).config("cluster")
 
 

@@ -3,13 +3,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from elfs.catalog import STAGES
 from elfs.config import SMOKE, ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig
 
 Elfs = Callable[..., Any]
 
 
-def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any]) -> None:
+def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.train.runtime.available_cpus", lambda: 2)
     ran = elfs("run", "digits", "--budget", "10%", "--cluster-epochs", "5", "--dynamics-epochs", "6", "--seed", "3")
     assert ran.code == 0
     assert [call.stage for call in stages] == list(STAGES)
@@ -19,7 +22,7 @@ def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any]) -> None:
     assert by_name["dynamics"] == DynamicsConfig(epochs=6, seed=3)
     assert by_name["select"] == SelectConfig(budget="10%", seed=3)
     lines = ran.err.splitlines()
-    assert lines[0] == "workspace elfs-workspace   device cpu   seed 3"
+    assert lines[0] == "workspace elfs-workspace   device cpu, 2 CPUs   seed 3"
     assert [line.split()[0] for line in lines[1:7]] == list(STAGES)
     assert lines[7].startswith("next       elfs train --selection ")
     assert ran.out.startswith(

@@ -55,6 +55,13 @@ def test_options_come_from_variables_and_from_the_file(
     ]
 
 
+def test_switches_come_from_variables_too(elfs: Elfs, stages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELFS_CLUSTER_STANDARDIZE", "0")
+    assert elfs("cluster").code == 0
+    assert elfs("cluster", "--standardize").code == 0
+    assert [call.config.standardize for call in stages] == [False, True]
+
+
 def test_select_says_where_the_selection_lies_and_what_it_contains(elfs: Elfs, stages: list[Any]) -> None:
     ran = elfs("select", "--mis-ratio", "0.3")
     name = "aum-0.1-hard0.3"

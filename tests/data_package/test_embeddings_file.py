@@ -1,3 +1,5 @@
+import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,7 @@ def test_row_51_bad_ids_are_refused(tmp_path: Path, data: bytes, message: str) -
         (np.zeros(7, np.float32), r"holds float32 of shape \(7,\), expected"),
         (np.zeros((0, 3), np.float32), r"holds float32 of shape \(0, 3\), expected"),
         (np.zeros((3, 0), np.float32), r"holds float32 of shape \(3, 0\), expected"),
-        (np.array([[None]]), "no .npy file that can be used: .*[Pp]ickle"),
+        (np.array([[None]]), r"no .npy file that can be used: .*Python objects in dtype\.$"),
     ],
 )
 def test_row_51_other_arrays_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
@@ -118,6 +120,22 @@ def test_a_truncated_npy_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(InputDataError, match=r"no .npy file that can be used"):
         load_embeddings(path, None)
+
+
+class _Payload:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.safetensors"])
+def test_row_19_a_pickle_is_not_executed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(_Payload(tmp_path / "executed")))
+    with pytest.raises(InputDataError, match="file that can be used"):
+        load_embeddings(tmp_path / name, None)
+    assert not (tmp_path / "executed").exists()
 
 
 def test_an_npz_archive_is_refused(tmp_path: Path) -> None:
