@@ -87,6 +87,20 @@ def _collate(items: list[tuple[int, Tensor | _Failure]]) -> DecodedBatch:
     return DecodedBatch(rows, torch.stack([image for _, image in decoded]) if decoded else torch.empty(0), failures)
 
 
+@dataclass(frozen=True, slots=True)
+class _BatchIndices:
+    """Consecutive indices in batches of nearly equal size, made as they are needed."""
+
+    num_items: int
+    batch_size: int
+
+    def __len__(self) -> int:
+        return -(-self.num_items // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (piece.tolist() for piece in _pieces(torch.arange(self.num_items), self.batch_size))
+
+
 def _start_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it ends its workers
 
@@ -94,7 +108,7 @@ def _start_worker(_: int) -> None:
 def _iterate(items: _Items, batch_size: int, num_workers: int) -> Iterator[DecodedBatch]:
     loader = DataLoader(
         items,
-        batch_size=batch_size,
+        batch_sampler=_BatchIndices(len(items), batch_size),
         num_workers=num_workers,
         collate_fn=_collate,
         worker_init_fn=_start_worker,
@@ -126,14 +140,14 @@ def decode_batches(
     transform : callable
         From an RGB image to a tensor whose shape is the same for all. Can be pickled.
     batch_size : int
-        Rows per batch, at least 1; the last batch may have fewer.
+        Rows per batch at most, at least 1; all batches have nearly the same size.
     num_workers : int
         Worker processes; 0 decodes in this one.
 
     Yields
     ------
     DecodedBatch
-        For every ``batch_size`` rows.
+        For every batch.
     """
     yield from _iterate(_Items(reader, rows, transform), batch_size, num_workers)
 
@@ -216,7 +230,8 @@ class TrainingImages(Protocol):
 
 
 def _pieces(tensor: Tensor, length: int) -> Iterator[Tensor]:
-    return (tensor[start : start + length] for start in range(0, len(tensor), length))
+    """Cut a tensor into pieces of nearly equal length, at most `length`: no batch is left with a single image."""
+    return iter(tensor.tensor_split(-(-len(tensor) // length)) if len(tensor) else ())
 
 
 def _normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

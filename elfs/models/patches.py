@@ -1,7 +1,7 @@
 """Features learned from the pool itself: whitened patches, a k-means dictionary, pooling on a grid, whitened axes.
 
 The encoder for where no pretrained weights can be had. Shape suffixes: N images or rows, B images of a batch, L patches
-of an image, P numbers in a patch, A atoms, G cells of the grid, F features before the projection, D dimensions after.
+of an image, P numbers in a patch, A atoms, G cells of the grid, F features before the projection, K axes, D dimensions after.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,8 @@ EXPLAINED_VARIANCE = 0.9
 """Share of the pooled features' variance that the projection keeps."""
 MAX_DIM = 128
 """Upper bound on the width of the embedding."""
+SUBSPACE_ITERATIONS = 10
+"""Steps towards the principal axes."""
 WHITENING = 0.5
 """How far the projection evens out its axes: 0 not at all (PCA), 1 all the way to unit variance."""
 
@@ -184,7 +186,7 @@ class PatchEncoder:
             products_FF += features_BF.T @ features_BF
         mean_F = (sum_F / len(images)).float()
         covariance_FF = products_FF / len(images) - torch.outer(mean_F, mean_F)
-        self._fitted = _Fitted(filters_PA, offset_A, mean_F, _projection(covariance_FF, len(images)))
+        self._fitted = _Fitted(filters_PA, offset_A, mean_F, _projection(covariance_FF, len(images), generator))
 
     def encode(self, batch: Tensor) -> Tensor:
         """Return the embeddings of a batch.
@@ -253,12 +255,25 @@ def _dictionary(patches_NP: Tensor, num_atoms: int, seed: int) -> tuple[Tensor, 
     return filters_PA, -mean_P @ filters_PA
 
 
-def _projection(covariance_FF: Tensor, num_images: int) -> Tensor:
+def _projection(covariance_FF: Tensor, num_images: int, generator: torch.Generator) -> Tensor:
     """Return the leading axes as columns, each scaled by the deviation along it to the power of -WHITENING."""
-    variance_F, axes_FF = torch.linalg.eigh(covariance_FF)
-    variance_F, axes_FF = variance_F.flip(0).clamp(min=0), axes_FF.flip(1)
-    share_F = variance_F.cumsum(0) / variance_F.sum().clamp(min=torch.finfo(torch.float32).tiny)
-    dim = min(int((share_F < EXPLAINED_VARIANCE).sum()) + 1, MAX_DIM, max(num_images - 1, 1), len(variance_F))
-    deviation_D = variance_F[:dim].sqrt().clamp(min=1e-6)
-    projection_FD: Tensor = axes_FF[:, :dim] * deviation_D.pow(-WHITENING)
+    num_axes = max(1, min(MAX_DIM, num_images - 1, len(covariance_FF)))
+    variance_K, axes_FK = _leading_axes(covariance_FF, num_axes, generator)
+    share_K = variance_K.cumsum(0) / covariance_FF.trace().clamp(min=torch.finfo(torch.float32).tiny)
+    dim = min(int((share_K < EXPLAINED_VARIANCE).sum()) + 1, num_axes)
+    projection_FD: Tensor = axes_FK[:, :dim] * variance_K[:dim].sqrt().clamp(min=1e-6).pow(-WHITENING)
     return projection_FD
+
+
+def _leading_axes(covariance_FF: Tensor, num_axes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the largest eigenvalues, falling, and their eigenvectors, by subspace iteration.
+
+    With thousands of features it takes a tenth of the time of a full decomposition.
+    """
+    num_columns = min(num_axes + 32, len(covariance_FF))
+    basis_FK = torch.randn(len(covariance_FF), num_columns, generator=generator).to(covariance_FF.device)
+    for _ in range(SUBSPACE_ITERATIONS):
+        basis_FK = torch.linalg.qr(covariance_FF @ basis_FK).Q
+    variance_K, rotation_KK = torch.linalg.eigh(basis_FK.T @ covariance_FF @ basis_FK)
+    axes_FK = basis_FK @ rotation_KK
+    return variance_K.flip(0)[:num_axes].clamp(min=0), axes_FK.flip(1)[:, :num_axes]

@@ -170,7 +170,7 @@ def _download(hub_id: str | None) -> Path | None:
     """Return the downloaded file; None for the few models that timm keeps elsewhere."""
     if not hub_id:
         return None
-    download = partial(hf_hub_download, hub_id, cache_dir=constants.HF_HUB_CACHE, endpoint=constants.ENDPOINT)
+    download = partial(hf_hub_download, hub_id, cache_dir=constants.HF_HUB_CACHE)
     preferred, fallback = HUB_FILES
     try:
         return Path(download(preferred))

@@ -112,8 +112,8 @@ def run(job: Job, config: ClusterConfig) -> Result:
         raise InputDataError(f"--clusters {clusters} is more than the {len(pool.rows):,} images of the pool.")
     train = _train if config.method == "temi" else _kmeans
     tensors, report, headline = train(job, config, pool, clusters)
-    tensors |= {"mean": pool.mean, "inverse_deviation": pool.inverse_deviation}
-    job.draft.save("heads", {name: np.asarray(tensor.numpy()) for name, tensor in tensors.items()})
+    tensors |= {"mean": pool.mean.numpy(), "inverse_deviation": pool.inverse_deviation.numpy()}
+    job.draft.save("heads", tensors)
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
     used = report["heads"][report["chosen"]]["used_clusters"]
     entropy = report["heads"][report["chosen"]]["assignment_entropy"]
@@ -160,7 +160,7 @@ def _neighbor_positions(job: Job, pool: _Pool) -> NDArray[np.int32]:
 
 def _train(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
-) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Train the heads and choose one of them without labels."""
     settings = settings_for(config, len(pool.rows), clusters)
     neighbors = torch.from_numpy(_neighbor_positions(job, pool))
@@ -187,7 +187,7 @@ def _train(
         "heads": [_head_report(counts_HC[h], float(training.loss[h])) for h in range(settings.heads)],
     }
     headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"
-    return training.teacher.cpu().to_tensors(), report, headline
+    return training.teacher.to_tensors(), report, headline
 
 
 @torch.inference_mode()
@@ -216,20 +216,18 @@ def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
 
 def _kmeans(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
-) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Cluster by k-means: one head, whose loss is the mean squared distance to the centres."""
     with job.runtime.progress.task("cluster: k-means", 1, "pass") as task:
         embeddings = pool.features.take(torch.arange(len(pool.rows)))
-        centroids, assignment, inertia = kmeans(
-            embeddings.cpu(), clusters, seed=derived_seed(config.seed, "kmeans"), restarts=_KMEANS_RESTARTS
-        )
+        found = kmeans(embeddings.cpu(), clusters, seed=derived_seed(config.seed, "kmeans"), restarts=_KMEANS_RESTARTS)
         task.advance()
-    counts_C = torch.bincount(assignment, minlength=clusters)
+    counts_C = torch.bincount(found.assignment, minlength=clusters)
     report = {
         "method": "kmeans",
         "loss": "distance",
         "clusters": clusters,
         "chosen": 0,
-        "heads": [_head_report(counts_C, inertia / len(pool.rows))],
+        "heads": [_head_report(counts_C, found.inertia / len(pool.rows))],
     }
-    return {"centroids": centroids}, report, f"k-means, {clusters} clusters"
+    return {"centroids": found.centroids.numpy()}, report, f"k-means, {clusters} clusters"

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from elfs.data.embeddings_file import load_embeddings
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import Source, open_source
-from elfs.errors import InputDataError
-from elfs.models.encoders import Encoder, build_encoder, choose_encoder
+from elfs.errors import InputDataError, UsageError
+from elfs.models.encoders import Encoder, build_encoder
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.stages.job import Job, Prepared, Result
 from elfs.train.encoding import encode_rows, transformed_sample, typical_side
@@ -31,6 +32,10 @@ SHARD_ROWS = 65_536
 Failures = dict[int, tuple[Outcome, str]]
 """Row number to what became of the image and why."""
 
+PRETRAINED = "vit_base_patch16_224.dino"
+"""The encoder for images that are not tiny, where its weights can be had."""
+
+_TINY_SIDE = 32
 _FIT_IMAGES = 20_000
 _REASONS_SHOWN = 3
 
@@ -153,11 +158,7 @@ def _shards(num_rows: int) -> list[tuple[int, int, tuple[int, int] | None]]:
 def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side: int) -> Encoder:
     """Return the encoder on its device, fitted to a sample of the pool if it learns from it."""
     source, table, runtime = prepared.source, prepared.table, job.runtime
-    weights = None if config.weights is None else Path(config.weights)
-    if config.encoder is None:
-        encoder = choose_encoder(weights=weights, image_size=image_side, channels=source.channels, warn=runtime.warn)
-    else:
-        encoder = build_encoder(config.encoder, weights=weights, image_size=image_side, channels=source.channels)
+    encoder = _encoder(config, image_side, source.channels, runtime.warn)
     if encoder.needs_fit:
         rows = np.flatnonzero(table.eligible())
         chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _FIT_IMAGES)).round().astype(np.int64)]
@@ -166,6 +167,21 @@ def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side
             images = transformed_sample(reader, chosen, encoder, num_workers=workers, advance=task.advance)
             encoder.fit(images, generator(config.seed, "encoder"))
     return encoder.to(runtime.device())
+
+
+def _encoder(config: EmbedConfig, image_side: int, channels: int, warn: Callable[[str], None]) -> Encoder:
+    """Return the encoder that was asked for; else the best that can be had."""
+    weights = None if config.weights is None else Path(config.weights)
+    if config.encoder is not None:
+        return build_encoder(config.encoder, weights=weights, image_size=image_side, channels=channels)
+    if weights is not None:
+        raise UsageError(f"--weights {weights} needs --encoder: which model are they for?")
+    if image_side > _TINY_SIDE:
+        try:
+            return build_encoder(PRETRAINED, weights=None, image_size=image_side, channels=channels)
+        except InputDataError as error:
+            warn(f"{error} Taking the patches encoder, which needs no weights but knows less.")
+    return build_encoder("patches", weights=None, image_size=image_side, channels=channels)
 
 
 def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) -> Failures:

@@ -39,7 +39,8 @@ def run(job: Job, config: LabelConfig) -> Result:
         If a head is asked for that does not exist.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    heads = {name: torch.from_numpy(np.array(array)) for name, array in job.workspace.arrays("heads").items()}
+    heads = job.workspace.arrays("heads")
+    mean, inverse_deviation = (torch.from_numpy(np.array(heads.pop(name))) for name in ("mean", "inverse_deviation"))
     report = job.workspace.json("clusters")
     head = report["chosen"] if config.head is None else config.head
     if head >= len(report["heads"]):
@@ -51,8 +52,8 @@ def run(job: Job, config: LabelConfig) -> Result:
         job.workspace.tensors("embeddings")["embeddings"],
         rows,
         job.runtime.device(),
-        mean=heads.pop("mean"),
-        inverse_deviation=heads.pop("inverse_deviation"),
+        mean=mean,
+        inverse_deviation=inverse_deviation,
     )
     labels = np.full(len(table), -1, dtype=np.int64)
     confidence = np.full(len(table), np.nan, dtype=np.float32)
@@ -68,17 +69,19 @@ def run(job: Job, config: LabelConfig) -> Result:
 
 @torch.inference_mode()
 def _assign(
-    job: Job, heads: dict[str, Tensor], head: int, features: Features, temperature: float
+    job: Job, heads: dict[str, np.ndarray], head: int, features: Features, temperature: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return label and confidence of each position."""
     device = job.runtime.device()
     network = None if "centroids" in heads else ClusterHeads.from_tensors(heads).select_head(head).to(device)
+    centroids = torch.from_numpy(np.array(heads["centroids"])).to(device) if network is None else None
     labels, confidence = [], []
     with job.runtime.progress.task("label", len(features), "images") as task:
         for positions_B in torch.arange(len(features)).split(_BLOCK_ROWS):
             inputs_BD = features.take(positions_B)
             if network is None:
-                probabilities_BC = kmeans_probabilities(inputs_BD, heads["centroids"].to(device))
+                assert centroids is not None
+                probabilities_BC = kmeans_probabilities(inputs_BD, centroids)
             else:
                 probabilities_BC = (network(inputs_BD)[0].float() / temperature).softmax(dim=1)
             best = probabilities_BC.max(dim=1)

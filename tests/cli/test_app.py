@@ -26,6 +26,7 @@ LIGHT = [
     ["run", "--help"],
     ["status"],
     ["score", "--list"],
+    ["cluster", "--dry-run"],
     ["completion", "bash"],
 ]
 PREFIX = "import sys; from elfs.cli.app import run; "
@@ -87,9 +88,9 @@ def test_no_option_text_is_lost_to_markup(elfs: Elfs, monkeypatch: pytest.Monkey
 
 
 def test_an_unknown_command_gets_a_suggestion(elfs: Elfs) -> None:
-    ran = elfs("selct")
+    ran = elfs("selec")
     assert ran.code == 2
-    assert ran.err == "error: No such command 'selct'. Did you mean 'select'?\nrun:   elfs --help\n"
+    assert ran.err == "error: No such command 'selec'. Did you mean 'select'?\nrun:   elfs --help\n"
 
 
 def test_an_unknown_option_gets_a_suggestion_in_json_too(elfs: Elfs) -> None:
@@ -173,11 +174,11 @@ def test_a_closed_pipe_is_quiet() -> None:
 def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
     environ = {"PYTHONIOENCODING": "ascii", "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        [sys.executable, "-m", "elfs", "status", "-w", "caf\u00e9"],
+        [sys.executable, "-m", "elfs", "status", "-w", "gr\u00fcn"],
         capture_output=True,
         env=environ | {"PYTHONPATH": str(Path(package.__file__).parents[1])},
     )
-    assert (done.returncode, done.stdout) == (0, b"no workspace at caf\\xe9\n")
+    assert (done.returncode, done.stdout) == (0, b"no workspace at gr\\xfcn\n")
 
 
 def test_verbose_shows_the_log(monkeypatch: pytest.MonkeyPatch) -> None:

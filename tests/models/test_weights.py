@@ -171,7 +171,7 @@ def test_no_network_fails_within_seconds_and_says_what_to_do(hub: Path) -> None:
     started = time.monotonic()
     with pytest.raises(
         InputDataError, match=r"'resnet10t' are not in the Hugging Face cache .* cannot be reached"
-    ) as e:
+    ) as error:
         pretrained_model(NAME)
     assert time.monotonic() - started < 5
     assert str(hub) in error.value.message
@@ -219,7 +219,10 @@ def empty_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with HTTPServer(("127.0.0.1", 0), Nothing) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
         yield
         server.shutdown()
         thread.join()

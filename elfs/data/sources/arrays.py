@@ -12,7 +12,7 @@ from PIL import Image
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError
 
-__all__ = ["ArrayReader", "array_table"]
+__all__ = ["ArrayReader", "array_reader", "array_table"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,12 @@ class ArrayReader:
     ----------
     parts : tuple of ndarray
         Each of shape (n, height, width), gray, or (n, height, width, 3), RGB; uint8.
+    positions : ndarray of shape (n_rows,), int64
+        Number over all parts of the image of each row.
     """
 
     parts: tuple[NDArray[np.uint8], ...]
+    positions: NDArray[np.int64]
 
     def read(self, row: int) -> Image.Image:
         """Return one image.
@@ -33,7 +36,7 @@ class ArrayReader:
         Parameters
         ----------
         row : int
-            In ``[0, n)`` over all parts.
+            In ``[0, n_rows)``.
 
         Returns
         -------
@@ -41,9 +44,35 @@ class ArrayReader:
             Mode RGB.
         """
         ends = list(accumulate(len(part) for part in self.parts))
-        part = bisect_right(ends, row)
-        pixels = self.parts[part][row - ends[part] + len(self.parts[part])]
+        position = int(self.positions[row])
+        part = bisect_right(ends, position)
+        pixels = self.parts[part][position - ends[part] + len(self.parts[part])]
         return Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+
+
+def array_reader(listing: SampleTable, parts: tuple[NDArray[np.uint8], ...], table: SampleTable) -> ArrayReader:
+    """Return what reads the images of a table, which may hold a part of the data set only.
+
+    Parameters
+    ----------
+    listing : SampleTable
+        The whole data set, in the order of `parts`.
+    parts : tuple of ndarray of shape (n, ...), uint8
+        Its images.
+    table : SampleTable
+        The rows that are read.
+
+    Returns
+    -------
+    ArrayReader
+        Row i is the image whose id `table` has in row i.
+
+    Raises
+    ------
+    InputDataError
+        If the table names ids that the data set does not have.
+    """
+    return ArrayReader(parts, listing.rows_of(table.ids(np.arange(len(table)))))
 
 
 def array_table(name: str, parts: dict[Split, NDArray[Any]], width: int) -> SampleTable:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
-from elfs.data.sources.arrays import ArrayReader, array_table
+from elfs.data.sources.arrays import ArrayReader, array_reader, array_table
 
 __all__ = ["NUM_TEST", "DigitsSource", "digits_order"]
 
@@ -66,11 +66,16 @@ class DigitsSource:
         Parameters
         ----------
         table : SampleTable
-            Unused: every table of digits has the same rows.
+            All digits or some of them.
 
         Returns
         -------
         ArrayReader
-            Of all 1,797 images.
+            Of the table's rows.
+
+        Raises
+        ------
+        InputDataError
+            If the table names something that is no digit.
         """
-        return ArrayReader((self._images,))
+        return array_reader(self.list(), (self._images,), table)

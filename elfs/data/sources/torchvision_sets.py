@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
-from elfs.data.sources.arrays import ArrayReader, array_table
+from elfs.data.sources.arrays import ArrayReader, array_reader, array_table
 from elfs.errors import InputDataError
 
 __all__ = ["TorchvisionSource", "default_data_root", "open_torchvision"]
@@ -142,23 +142,19 @@ class TorchvisionSource:
         Parameters
         ----------
         table : SampleTable
-            As `list` gave it.
+            All images or some of them.
 
         Returns
         -------
         ArrayReader
-            Of both splits.
+            Of the table's rows.
 
         Raises
         ------
         InputDataError
-            If the files are absent or damaged, or hold another number of images than `table`.
+            If the files are absent or damaged, or lack an image of the table.
         """
-        parts = tuple(self._images.values())
-        count = sum(len(part) for part in parts)
-        if count != len(table):
-            raise InputDataError(f"{self.name} has {count:,} images, but the workspace lists {len(table):,}.")
-        return ArrayReader(parts)
+        return array_reader(self.list(), tuple(self._images.values()), table)
 
 
 def _channels_last(images: Any) -> NDArray[np.uint8]:
