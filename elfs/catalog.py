@@ -101,7 +101,7 @@ DATASETS: dict[str, Dataset] = {
 """Data sets by name. Anything else that is named as a source is taken for a folder."""
 
 ENCODERS: dict[str, str] = {
-    "patches": "whitened patches, k-means dictionary, pooled on a grid (Coates, Lee and Ng 2011); learned from the pool",
+    "patches": "whitened patches, k-means dictionary, pooled on a grid (Coates et al. 2011); learned from the pool",
     "pixels": "the pixels themselves, at most 32x32",
 }
 """Encoders that need no weights. Every other name is a timm model."""

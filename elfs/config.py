@@ -1,8 +1,8 @@
 """One frozen dataclass per stage: every option's name, type, default, bounds and help, stated once.
 
-The command line, ``elfs.toml``, ``ELFS_*`` variables, the manifest and ``docs/cli.md`` are all generated from or checked
-against these fields. A field whose value is None is ``auto``: the stage works it out from the data by the rule that the
-help states, and records what it chose.
+The command line, ``elfs.toml``, ``ELFS_*`` variables, the manifest and ``docs/cli.md`` are generated from these fields
+or checked against them. A field whose value is None is ``auto``: the stage works it out from the data by the rule that
+the help states, and records what it chose.
 """
 
 import dataclasses
@@ -142,8 +142,8 @@ class ClusterConfig(StageConfig):
     )
     method: str = _option("temi", "How to cluster.", choices=CLUSTER_METHODS)
     loss: str = _option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
-    heads: int | None = _option(None, "Heads trained side by side. [auto: 16 below 20,000 images, else 50]", minimum=1)
-    epochs: int | None = _option(None, "Passes over the images. [auto: 200, or more to make 1,600 steps]", minimum=1)
+    heads: int | None = _option(None, "Heads trained side by side. [auto: 8 below 20,000 images, else 50]", minimum=1)
+    epochs: int | None = _option(None, "Passes over the images. [auto: 200; below 20,000 images as many as make 800 steps]", minimum=1)
     batch_size: int | None = _option(None, "Images per step. [auto: 1024, or 256 below 20,000 images]", minimum=2)
     learning_rate: float | None = _option(
         None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0
@@ -153,10 +153,19 @@ class ClusterConfig(StageConfig):
     weight_decay: float = _option(1e-4, "Weight decay of the matrices.", minimum=0)
     beta: float = _option(0.6, "Exponent of the pointwise mutual information.", minimum=0, maximum=1)
     temperature: float = _option(0.1, "Softmax temperature of student and teacher.", minimum=1e-6)
-    teacher_momentum: float = _option(0.996, "Share of the teacher kept at each step.", minimum=0, maximum=1)
+    teacher_momentum: float | None = _option(
+        None,
+        "Share of the teacher kept at each step. [auto: 1 - 16 / steps, at most 0.996]",
+        minimum=0,
+        maximum=1,
+    )
     prior_momentum: float = _option(0.9, "Share of the cluster prior kept at each step.", minimum=0, maximum=1)
-    hidden: int = _option(512, "Width of a head's hidden layer.", minimum=1)
-    bottleneck: int = _option(256, "Width of a head's bottleneck.", minimum=1)
+    hidden: int | None = _option(
+        None, "Width of a head's hidden layer. [auto: 512, or 256 below 20,000 images]", minimum=1
+    )
+    bottleneck: int | None = _option(
+        None, "Width of a head's bottleneck. [auto: 256, or 128 below 20,000 images]", minimum=1
+    )
     standardize: bool = _option(True, "Standardise every feature before the heads.")
     seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
 
@@ -174,7 +183,7 @@ class DynamicsConfig(StageConfig):
 
     recipe: str | None = _option(
         None,
-        "Hyper-parameters. [auto: small below 20,000 images, cifar up to 64 pixels, else imagenet; small without images]",
+        "Hyper-parameters. [auto: small below 20,000 images or without any, cifar up to 64 pixels, else imagenet]",
         choices=RECIPES,
     )
     network: str | None = _option(
@@ -308,7 +317,9 @@ class Budget:
         if not share > 0:
             raise UsageError(f"--budget is {text}, {expected}; it must be above 0.")
         if share > 1:
-            raise UsageError(f"--budget is {text}: a share is at most 1.0 (all images); for a count leave out the point.")
+            raise UsageError(
+                f"--budget is {text}: a share is at most 1.0 (all images); for a count leave out the point."
+            )
         return cls(share, None)
 
     def resolve(self, num_eligible: int) -> int:

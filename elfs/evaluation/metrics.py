@@ -55,7 +55,7 @@ def match_clusters(labels: NDArray[np.int64], clusters: NDArray[np.int64]) -> ND
     num_clusters, num_classes = int(clusters.max()) + 1, int(labels.max()) + 1
     counts = np.zeros((num_clusters, num_classes), dtype=np.int64)
     np.add.at(counts, (clusters, labels), 1)
-    mapping = counts.argmax(axis=1)
+    mapping: NDArray[np.int64] = counts.argmax(axis=1)
     matched, classes = linear_sum_assignment(counts, maximize=True)
     mapping[matched] = classes
     return mapping

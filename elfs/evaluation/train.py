@@ -248,7 +248,9 @@ def train_on_rows(
         seed=derived_seed(seed, "train-network"),
     ).to(device)
     labels = torch.from_numpy(truth.values[rows])
-    fit = Fit(network, builder.build(rows, "train"), labels, recipe, derived_seed(seed, "train"), device)
+    fit = Fit(
+        network, builder.build(rows, "train"), labels, recipe, derived_seed(seed, "train"), device, builder.num_threads
+    )
     with runtime.progress.task(f"train, seed {seed}", iterations, "steps") as task:
         train_iterations(fit, iterations, task)
     table = builder.table

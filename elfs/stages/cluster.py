@@ -25,7 +25,10 @@ __all__ = ["run", "settings_for"]
 SMALL_POOL = 20_000
 """Below this many images the automatic settings are those for small pools."""
 
-_MIN_STEPS = 1_600
+_SMALL_STEPS = 800
+_EPOCHS = 200
+_PAPER_MOMENTUM = 0.996
+_TEACHER_WINDOWS = 16
 _KMEANS_RESTARTS = 10
 _BLOCK_ROWS = 16_384
 
@@ -43,7 +46,7 @@ class _Pool:
 def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadSettings:
     """Return the training settings with every ``auto`` worked out.
 
-    Small pools need steps, not epochs: 200 epochs of 1,400 images are 1,200 steps of 256, and stop too early.
+    Small pools need steps, not epochs.
 
     Parameters
     ----------
@@ -57,8 +60,10 @@ def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadS
     Returns
     -------
     HeadSettings
-        Below 20,000 images: 16 heads, batch 256, ten times the paper's rate, and as many epochs as make 1,600 steps.
-        Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256, 200 epochs.
+        Below 20,000 images: 8 heads of half the paper's width, batch 256, ten times the paper's rate, and as many epochs
+        as make 800 steps. Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256, 200 epochs. The teacher
+        averages over a sixteenth of the training where that is less than the paper's 250 steps: on the digits, 800
+        steps reach 0.95 accuracy so, and 0.60 to 0.70 with the paper's momentum.
     """
     small = num_images < SMALL_POOL
     batch_size = min(config.batch_size or (256 if small else 1024), num_images)
@@ -66,13 +71,17 @@ def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadS
     rate = config.learning_rate
     if rate is None:
         rate = (1e-3 if small else 1e-4) * batch_size / 256
+    epochs = config.epochs or (-(-_SMALL_STEPS // steps_per_epoch) if small else _EPOCHS)
+    momentum = config.teacher_momentum
+    if momentum is None:
+        momentum = min(_PAPER_MOMENTUM, max(0.0, 1 - _TEACHER_WINDOWS / (epochs * steps_per_epoch)))
     return HeadSettings(
         clusters=clusters,
-        heads=config.heads or (16 if small else 50),
-        hidden=config.hidden,
-        bottleneck=config.bottleneck,
+        heads=config.heads or (8 if small else 50),
+        hidden=config.hidden or (256 if small else 512),
+        bottleneck=config.bottleneck or (128 if small else 256),
         loss=config.loss,
-        epochs=config.epochs or max(200, -(-_MIN_STEPS // steps_per_epoch)),
+        epochs=epochs,
         warmup_epochs=config.warmup_epochs,
         batch_size=batch_size,
         learning_rate=rate,
@@ -80,7 +89,7 @@ def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadS
         weight_decay=config.weight_decay,
         beta=config.beta,
         temperature=config.temperature,
-        teacher_momentum=config.teacher_momentum,
+        teacher_momentum=momentum,
         prior_momentum=config.prior_momentum,
         seed=config.seed,
     )
@@ -184,6 +193,8 @@ def _train(
         "steps": num_steps,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
+        "teacher_momentum": settings.teacher_momentum,
+        "temperature": settings.temperature,
         "heads": [_head_report(counts_HC[h], float(training.loss[h])) for h in range(settings.heads)],
     }
     headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"

@@ -95,7 +95,15 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         dim=inputs.dim,
         seed=derived_seed(config.seed, "network"),
     ).to(device)
-    fit = Fit(network, inputs.build(rows, "dynamics"), labels, recipe, derived_seed(config.seed, "dynamics"), device)
+    fit = Fit(
+        network,
+        inputs.build(rows, "dynamics"),
+        labels,
+        recipe,
+        derived_seed(config.seed, "dynamics"),
+        device,
+        inputs.num_threads,
+    )
     with job.runtime.progress.task("dynamics", num_epochs * fit.steps_per_epoch(), "steps") as task:
         agreement = record_dynamics(
             fit,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,15 +126,14 @@ def run(job: Job, config: EmbedConfig) -> Result:
     prepared = job.prepared
     assert isinstance(prepared, Listing)
     table, source = prepared.table, prepared.source
-    facts = {"source": source.name, "channels": source.channels, "mirror": source.mirror}
-    facts |= {"num_classes": source.num_classes, "has_images": source.has_images, "image_side": None}
+    image_side = None
     if source.has_images:
-        facts["image_side"] = typical_side(source.reader(table), np.flatnonzero(table.usable()))
+        image_side = typical_side(source.reader(table), np.flatnonzero(table.usable()))
     if config.embeddings is not None:
         encoder_name = f"own embeddings ({Path(config.embeddings).name})"
         failures = _copy_embeddings(job.draft, prepared, config)
     else:
-        encoder = _fitted_encoder(job, config, prepared, facts["image_side"])
+        encoder = _fitted_encoder(job, config, prepared, image_side)
         encoder_name = encoder.name
         failures = _encode(job, config, prepared, encoder)
     _check_broken(table, failures, config.max_broken)
@@ -145,7 +145,19 @@ def run(job: Job, config: EmbedConfig) -> Result:
     num_dims = _draft_rows(job.draft, len(table)).shape[1]
     summary = table.counts() | {"encoder": encoder_name, "dimensions": num_dims, "neighbors": num_neighbors}
     headline = f"{source.name}, {encoder_name} encoder   {len(table):,} x {num_dims}"
-    return Result(headline, summary, {"samples": facts})
+    return Result(headline, summary, {"samples": _facts(source, image_side)})
+
+
+def _facts(source: Source, image_side: int | None) -> dict[str, Any]:
+    """Return what later stages need to know of the source."""
+    return {
+        "source": source.name,
+        "channels": source.channels,
+        "mirror": source.mirror,
+        "num_classes": source.num_classes,
+        "has_images": source.has_images,
+        "image_side": image_side,
+    }
 
 
 def _shards(num_rows: int) -> list[tuple[int, int, tuple[int, int] | None]]:
@@ -155,8 +167,10 @@ def _shards(num_rows: int) -> list[tuple[int, int, tuple[int, int] | None]]:
     return [(start, stop, (index, count) if count > 1 else None) for index, (start, stop) in enumerate(bounds)]
 
 
-def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side: int) -> Encoder:
+def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side: int | None) -> Encoder:
     """Return the encoder on its device, fitted to a sample of the pool if it learns from it."""
+    if image_side is None:
+        raise InputDataError("this source has no images to encode: give --embeddings.")
     source, table, runtime = prepared.source, prepared.table, job.runtime
     encoder = _encoder(config, image_side, source.channels, runtime.warn)
     if encoder.needs_fit:

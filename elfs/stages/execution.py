@@ -204,7 +204,7 @@ def _portable(config: StageConfig) -> StageConfig:
     """Return the config as the manifest records it: files by name alone, their digests stand among the inputs."""
     if not isinstance(config, EmbedConfig):
         return config
-    names = {
+    names: dict[str, Any] = {
         field: Path(value).name
         for field in ("weights", "embeddings", "ids")
         if (value := getattr(config, field)) is not None

@@ -3,9 +3,10 @@
 Shapes: B samples of a batch, C classes, N samples of the pool, E epochs.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,6 +56,9 @@ class Fit:
         Seed of the order and the augmentation.
     device : torch.device
         Where to compute; bfloat16 autocast on a GPU, float32 on the CPU.
+    num_threads : int
+        Threads of a CPU. Small networks on small images are fastest on one: more spend their time waiting for each
+        other, most of all on a machine with other work.
     """
 
     network: nn.Module
@@ -63,6 +67,7 @@ class Fit:
     recipe: Recipe
     seed: int
     device: torch.device
+    num_threads: int = 1
 
     def optimizer(self) -> torch.optim.SGD:
         """Return SGD with Nesterov momentum 0.9 over all parameters."""
@@ -102,6 +107,16 @@ class Fit:
             num_steps=num_steps,
             num_warmup_steps=0,
         )
+
+
+@contextmanager
+def _threads(num_threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _train_step(
@@ -165,26 +180,36 @@ def record_dynamics(
     resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer)
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
-    steps_per_epoch = fit.steps_per_epoch()
-    task.advance(first_epoch * steps_per_epoch)
+    task.advance(first_epoch * fit.steps_per_epoch())
     labels_N = fit.labels.to(fit.device)
     fit.network.train()
-    for epoch in range(first_epoch, num_epochs):
-        total_loss = torch.zeros((), device=fit.device)
-        traces: dict[str, Tensor] = {}
-        for index, (positions_B, inputs) in enumerate(fit.epoch(epoch)):
-            rate = fit.rate(epoch * steps_per_epoch + index, num_epochs * steps_per_epoch)
-            positions_B = positions_B.to(fit.device)
-            logits_BC, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B])
-            total_loss += loss
-            _scatter(traces, trace_batch(logits_BC, labels_N[positions_B]), positions_B, len(fit.inputs))
-            task.advance()
-        _check_finite(total_loss, rate, f"epoch {epoch + 1}")
-        agreement = float(traces["correct"].float().mean())
-        store(epoch, {name: trace.cpu() for name, trace in traces.items()})
-        extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
-        save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
+    with _threads(fit.num_threads):
+        for epoch in range(first_epoch, num_epochs):
+            traces = _recorded_epoch(fit, optimizer, labels_N, (epoch, num_epochs), task)
+            agreement = float(traces["correct"].float().mean())
+            store(epoch, {name: trace.cpu() for name, trace in traces.items()})
+            extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
+            save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
     return agreement
+
+
+def _recorded_epoch(
+    fit: Fit, optimizer: torch.optim.Optimizer, labels_N: Tensor, epoch: tuple[int, int], task: Task
+) -> dict[str, Tensor]:
+    """Train for one epoch (number, of how many) and return its traces [N]."""
+    number, num_epochs = epoch
+    steps = fit.steps_per_epoch()
+    total_loss = torch.zeros((), device=fit.device)
+    traces: dict[str, Tensor] = {}
+    for index, (positions_B, inputs) in enumerate(fit.epoch(number)):
+        rate = fit.rate(number * steps + index, num_epochs * steps)
+        positions_B = positions_B.to(fit.device)
+        logits_BC, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B])
+        total_loss += loss
+        _scatter(traces, trace_batch(logits_BC, labels_N[positions_B]), positions_B, len(fit.inputs))
+        task.advance()
+    _check_finite(total_loss, rate, f"epoch {number + 1}")
+    return traces
 
 
 def _scatter(traces: dict[str, Tensor], batch: dict[str, Tensor], positions_B: Tensor, num_rows: int) -> None:
@@ -216,19 +241,15 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     optimizer = fit.optimizer()
     labels_N = fit.labels.to(fit.device)
     fit.network.train()
-    step, epoch = 0, 0
-    while step < num_iterations:
-        total_loss = torch.zeros((), device=fit.device)
-        for positions_B, inputs in fit.epoch(epoch):
+    epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())
+    total_loss = torch.zeros((), device=fit.device)
+    with _threads(fit.num_threads):
+        for step, (positions_B, inputs) in enumerate(itertools.islice(epochs, num_iterations)):
             rate = fit.rate(step, num_iterations)
             _, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B.to(fit.device)])
             total_loss += loss
-            step += 1
             task.advance()
-            if step == num_iterations:
-                break
-        _check_finite(total_loss, rate, f"step {step}")
-        epoch += 1
+    _check_finite(total_loss, rate, f"{num_iterations} steps")
     fit.network.eval()
 
 

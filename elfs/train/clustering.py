@@ -156,8 +156,8 @@ class _Training:
                     parameter.grad = None
         self.optimizer.step()
         with torch.no_grad():
-            teachers, students = list(self.teacher.parameters()), list(self.student.parameters())
-            torch._foreach_lerp_(teachers, students, 1 - settings.teacher_momentum)
+            for kept, new in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
+                kept.lerp_(new, 1 - settings.teacher_momentum)
         return loss_H.detach()
 
     def epoch(self, number: int, neighbors_of: Callable[[Tensor], Tensor], task: Task) -> None:

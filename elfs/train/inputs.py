@@ -15,13 +15,14 @@ from elfs.errors import InputDataError
 from elfs.train.classifier import Batches
 from elfs.train.features import Features, standardization
 from elfs.train.recipes import Recipe
-from elfs.train.runtime import Runtime
+from elfs.train.runtime import Runtime, available_cpus
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["InputBuilder"]
 
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406])
 _IMAGENET_DEVIATION = torch.tensor([0.229, 0.224, 0.225])
+_PIXELS_PER_THREAD = 16_384
 _MAX_PIXELS = 1 << 40
 """Embed has already left out what is too large; here every image that it kept is read."""
 
@@ -64,7 +65,7 @@ class InputBuilder:
     @property
     def dim(self) -> int | None:
         """Dimensions of the embeddings for a network on embeddings, else None."""
-        return None if self.uses_images else int(self._embeddings.shape[1])
+        return None if self.uses_images else int(self.workspace.tensors("embeddings")["embeddings"].shape[1])
 
     @property
     def image_size(self) -> int:
@@ -73,8 +74,10 @@ class InputBuilder:
         return min(self.recipe.image_size, side) if isinstance(side, int) else self.recipe.image_size
 
     @property
-    def _embeddings(self) -> np.ndarray | object:
-        return self.workspace.tensors("embeddings")["embeddings"]
+    def num_threads(self) -> int:
+        """CPU threads that a training step keeps busy: one for every 16,384 pixels of a batch."""
+        pixels = self.recipe.batch_size * self.image_size**2 if self.uses_images else 0
+        return max(1, min(available_cpus(), pixels // _PIXELS_PER_THREAD))
 
     def build(self, rows: NDArray[np.int64], label: str) -> Batches:
         """Return the network inputs of some rows.
@@ -118,7 +121,7 @@ class InputBuilder:
         if self.recipe.streamed:
             return StreamedImages(
                 reader,
-                rows,
+                torch.from_numpy(rows),
                 size=self.image_size,
                 mean=_IMAGENET_MEAN,
                 std=_IMAGENET_DEVIATION,
@@ -126,7 +129,7 @@ class InputBuilder:
                 num_workers=workers,
             )
         with self.runtime.progress.task(f"{label}: read images", len(rows), "images") as task:
-            images = load_images(reader, rows, self.image_size, num_workers=workers)
+            images = load_images(reader, torch.from_numpy(rows), self.image_size, num_workers=workers)
             task.advance(len(rows))
         if self._statistics is None:
             self._statistics = channel_statistics(images)

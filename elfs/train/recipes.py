@@ -1,6 +1,7 @@
 """Hyper-parameters by name, and the rule that picks one from the size of the data."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 __all__ = ["RECIPES", "Recipe", "choose_recipe", "override"]
 
@@ -144,7 +145,7 @@ def override(
     Recipe
         None keeps the recipe's own value.
     """
-    given = {
+    given: dict[str, Any] = {
         "network": network,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
