@@ -133,11 +133,13 @@ RECIPES: dict[str, str] = {
 
 EXPORT_FORMATS: dict[str, str] = {
     "csv": "rank, id, pseudo-label, score, why",
-    "txt": "one id or path a line",
+    "txt": "one path a line",
     "json": "one document with every selected image",
     "label-studio": "Label Studio tasks, optionally with the pseudo-label as a pre-annotation",
     "cvat": "a CVAT manifest (JSON lines)",
+    "images": "a folder with the images themselves and a labels.csv to fill in",
 }
+"""Every format that ``elfs export --format`` takes."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

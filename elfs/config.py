@@ -143,7 +143,9 @@ class ClusterConfig(StageConfig):
     method: str = _option("temi", "How to cluster.", choices=CLUSTER_METHODS)
     loss: str = _option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
     heads: int | None = _option(None, "Heads trained side by side. [auto: 8 below 20,000 images, else 50]", minimum=1)
-    epochs: int | None = _option(None, "Passes over the images. [auto: 200; below 20,000 images as many as make 800 steps]", minimum=1)
+    epochs: int | None = _option(
+        None, "Passes over the images. [auto: 200, or 800 steps below 20,000 images]", minimum=1
+    )
     batch_size: int | None = _option(None, "Images per step. [auto: 1024, or 256 below 20,000 images]", minimum=2)
     learning_rate: float | None = _option(
         None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0

@@ -10,7 +10,7 @@ from elfs.catalog import STAGES
 
 __all__ = ["COMMANDS", "next_commands"]
 
-_STAGE, _LABELS, _LOOK = "Stages", "With true labels", "Look after a workspace"
+_STAGE, _HAND, _LABELS, _LOOK = "Stages", "Hand on a selection", "With true labels", "Look after a workspace"
 
 COMMANDS: dict[str, str] = {
     "run": _STAGE,
@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "dynamics": _STAGE,
     "score": _STAGE,
     "select": _STAGE,
+    "report": _HAND,
+    "export": _HAND,
     "train": _LABELS,
     "evaluate": _LABELS,
     "status": _LOOK,

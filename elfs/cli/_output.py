@@ -138,6 +138,20 @@ class Output:
         if not self.as_json:
             _write(sys.stdout, self._styled(sys.stdout, text, style))
 
+    def raw(self, data: bytes) -> None:
+        """Print the contents of a file, which may hold bytes that are no text.
+
+        Parameters
+        ----------
+        data : bytes
+            What goes to stdout as it is.
+        """
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
     def table(self, rows: Sequence[Sequence[str]], styles: Sequence[str | None] | None = None) -> None:
         """Print aligned columns as data.
 

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
     from elfs.stages.execution import Outcome
     from elfs.train.runtime import Runtime
 
-__all__ = ["call_stage", "run_stage", "selection_document", "selection_file", "selection_lines", "show_end"]
+__all__ = [
+    "SMOKE_WARNING",
+    "call_stage",
+    "run_stage",
+    "selection_document",
+    "selection_file",
+    "selection_lines",
+    "show_end",
+]
 
 SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
 

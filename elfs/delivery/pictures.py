@@ -209,4 +209,6 @@ class Pictures:
 
     def _gone(self, row: int, reason: str) -> InputDataError:
         hint = f"elfs embed --root FOLDER --workspace {self._selection.workspace.path}" if self.are_files else None
-        return InputDataError(f"the image {self._selection.table.id(row)!r} can no longer be read: {reason}.", hint=hint)
+        return InputDataError(
+            f"the image {self._selection.table.id(row)!r} can no longer be read: {reason}.", hint=hint
+        )

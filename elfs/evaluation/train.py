@@ -167,7 +167,7 @@ def run(job: Job, config: TrainConfig) -> Result:
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
-    rows = np.asarray(job.workspace.arrays(f"selections/{config.selection}")["indices"])
+    rows = np.array(job.workspace.arrays(f"selections/{config.selection}")["indices"])
     _require_labels(table, truth, rows)
     recipe, iterations = _recipe(job, config, table)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)

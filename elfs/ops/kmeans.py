@@ -111,7 +111,7 @@ def _faiss_centroids(x_ND: Tensor, num_clusters: int, num_iterations: int, resta
         num_clusters,
         niter=num_iterations,
         nredo=restarts,
-        seed=seed,
+        seed=seed % 2**31,  # a C int
         min_points_per_centroid=1,
         max_points_per_centroid=len(x_ND),  # all rows: no subsampling
     )

@@ -89,6 +89,4 @@ def require_fresh(workspace: Workspace, name: str) -> None:
     """
     reason = workspace.stale_reason(f"select/{name}")
     if reason is not None:
-        raise StaleUpstreamError(
-            f"selection '{name}' is stale: {reason}.", hint=mending_command(workspace, name)
-        )
+        raise StaleUpstreamError(f"selection '{name}' is stale: {reason}.", hint=mending_command(workspace, name))

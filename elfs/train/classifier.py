@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import trace_batch
@@ -23,19 +23,7 @@ from elfs.train.recipes import Recipe
 from elfs.train.runtime import Task
 from elfs.train.seeding import generator
 
-__all__ = ["Batches", "Fit", "predict", "record_dynamics", "train_iterations"]
-
-
-class Batches(Protocol):
-    """Network inputs by position: decoded images, images read as needed, or embeddings."""
-
-    def __len__(self) -> int:
-        """Return how many positions there are."""
-
-    def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (positions int64 [B], inputs float32 [B, ...]) that cover `order` once, in its order."""
+__all__ = ["Fit", "predict", "record_dynamics", "train_iterations"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +34,7 @@ class Fit:
     ----------
     network : nn.Module
         Inputs to logits [B, C]; on ``device``.
-    inputs : Batches
+    inputs : TrainingImages
         Network inputs of N samples.
     labels : Tensor of shape (N,), int64
         Class of each sample, in ``[0, C)``; on the CPU.
@@ -62,7 +50,7 @@ class Fit:
     """
 
     network: nn.Module
-    inputs: Batches
+    inputs: TrainingImages
     labels: Tensor
     recipe: Recipe
     seed: int
@@ -254,14 +242,14 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, inputs: Batches, *, batch_size: int, device: torch.device) -> Tensor:
+def predict(network: nn.Module, inputs: TrainingImages, *, batch_size: int, device: torch.device) -> Tensor:
     """Return the class that a network gives to each sample.
 
     Parameters
     ----------
     network : nn.Module
         Inputs to logits; put into evaluation mode.
-    inputs : Batches
+    inputs : TrainingImages
         Network inputs of N samples.
     batch_size : int
         Samples per forward pass.

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.data.loaders import CachedImages, StreamedImages, channel_statistics, load_images
+from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
 from elfs.data.sources import open_source
+from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
-from elfs.train.classifier import Batches
 from elfs.train.features import Features, standardization
 from elfs.train.recipes import Recipe
 from elfs.train.runtime import Runtime, available_cpus
@@ -79,7 +79,7 @@ class InputBuilder:
         pixels = self.recipe.batch_size * self.image_size**2 if self.uses_images else 0
         return max(1, min(available_cpus(), pixels // _PIXELS_PER_THREAD))
 
-    def build(self, rows: NDArray[np.int64], label: str) -> Batches:
+    def build(self, rows: NDArray[np.int64], label: str) -> TrainingImages:
         """Return the network inputs of some rows.
 
         Parameters

@@ -1,58 +1,16 @@
-import pickle
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
-from elfs.data.crops import RandomCrop
-from elfs.data.decoding import BadImageError
-from elfs.data.loaders import (
-    CachedImages,
-    StreamedImages,
-    TrainingImages,
-    channel_statistics,
-    decode_batches,
-    load_images,
-)
+from elfs.data.loaders import decode_batches, load_images, nearly_equal
 from elfs.data.samples import Outcome
 from elfs.data.sources.arrays import ArrayReader
 from elfs.data.sources.folder import FolderSource
 from elfs.errors import InputDataError
-
-CPU = torch.device("cpu")
-ZERO, ONE = torch.zeros(3), torch.ones(3)
-
-
-def noise(count: int, size: int) -> Tensor:
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=seeded(9))
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def reader_of(images: Tensor) -> ArrayReader:
-    return ArrayReader((images.permute(0, 2, 3, 1).numpy(),), np.arange(len(images)))
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
-
-
-@dataclass(frozen=True)
-class FaultyReader:
-    """Every row that `bad` names is broken; the others are gray of their number."""
-
-    bad: frozenset[int]
-
-    def read(self, row: int) -> Image.Image:
-        if row in self.bad:
-            raise BadImageError(Outcome.BROKEN, f"bad {row}")
-        return Image.new("RGB", (4, 4), (row, row, row))
+from tests.data_package.pictures import FaultyReader, noise, reader_of, seeded, to_tensor
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -125,162 +83,6 @@ def test_load_images_refuses_what_can_no_longer_be_read() -> None:
         load_images(FaultyReader(frozenset((3,))), torch.arange(5), 4, num_workers=0)
 
 
-def cached(images: Tensor, mirror: bool = True, padding: int = 2) -> CachedImages:
-    return CachedImages(images, ZERO, ONE, mirror, padding)
-
-
-def drawn(images: TrainingImages, order: Tensor, augment: bool, seed: int = 0, batch_size: int = 4) -> Tensor:
-    batches = images.batches(order, batch_size=batch_size, augment=augment, generator=seeded(seed), device=CPU)
-    return torch.cat([batch for _, batch in batches])
-
-
-def test_cached_batches_follow_the_order_and_hold_each_position_once() -> None:
-    images = noise(10, 6)
-    order = torch.randperm(10, generator=seeded())
-    batches = list(cached(images).batches(order, batch_size=4, augment=False, generator=seeded(), device=CPU))
-    assert [len(positions) for positions, _ in batches] == [4, 3, 3]
-    assert torch.equal(torch.cat([positions for positions, _ in batches]), order)
-    assert torch.equal(torch.cat([batch for _, batch in batches]), images[order].float() / 255)
-    assert len(cached(images)) == 10
-
-
-def test_cached_images_are_normalized_per_channel() -> None:
-    images = noise(5, 4)
-    mean, std = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.5, 1.0, 2.0])
-    (batch,) = (
-        batch
-        for _, batch in CachedImages(images, mean, std, False, 0).batches(
-            torch.arange(5), batch_size=5, augment=False, generator=seeded(), device=CPU
-        )
-    )
-    assert batch.dtype == torch.float32
-    assert torch.allclose(batch, (images / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1), atol=1e-6)
-
-
-def test_plain_cached_batches_draw_nothing() -> None:
-    generator = seeded()
-    list(cached(noise(5, 4)).batches(torch.arange(5), batch_size=2, augment=False, generator=generator, device=CPU))
-    assert torch.equal(generator.get_state(), seeded().get_state())
-
-
-@pytest.mark.parametrize(("size", "padding"), [(6, 2), (6, 5), (4, 0), (8, 3)])
-@pytest.mark.parametrize("mirror", [False, True])
-def test_augmented_images_are_crops_of_the_padded_image(size: int, padding: int, mirror: bool) -> None:
-    images = noise(200, size)
-    result = (drawn(cached(images, mirror, padding), torch.arange(200), augment=True, batch_size=64) * 255).round()
-    padded = torch.nn.functional.pad(images.float(), (padding,) * 4, mode="reflect") if padding else images.float()
-    crops = padded.unfold(2, size, 1).unfold(3, size, 1).permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
-    candidates = torch.cat([crops, crops.flip(-1)], 1) if mirror else crops  # [N, places, 3, S, S]
-    matches = (candidates == result[:, None]).flatten(2).all(2)
-    assert bool(matches.any(1).all())
-    assert bool(matches.any(0).sum() > 0.8 * matches.shape[1])
-    if mirror and padding < size / 2:  # else reflection can mirror an image by itself
-        num_places = crops.shape[1]
-        assert 70 < int(matches[:, num_places:].any(1).sum()) < 130
-        assert not bool((matches[:, :num_places].any(1) & matches[:, num_places:].any(1)).any())
-
-
-def test_padding_may_exceed_the_image() -> None:
-    images = torch.arange(3, dtype=torch.uint8).repeat(20, 3, 3, 1)
-    result = (drawn(cached(images, False, 7), torch.arange(20), augment=True) * 255).round()[:, 0, 0].int().tolist()
-    assert {tuple(row) for row in result} == {(0, 1, 2), (1, 2, 1), (2, 1, 0), (1, 0, 1)}
-    single = torch.full((2, 3, 1, 1), 9, dtype=torch.uint8)
-    assert torch.equal(drawn(cached(single), torch.arange(2), augment=True) * 255, single.float())
-
-
-def test_augmentation_is_a_function_of_the_generator() -> None:
-    images, order = noise(12, 6), torch.arange(12)
-    for source in (cached(images), streamed(images)):
-        first = drawn(source, order, augment=True, seed=1)
-        assert torch.equal(first, drawn(source, order, augment=True, seed=1))
-        assert not torch.equal(first, drawn(source, order, augment=True, seed=2))
-
-
-def test_augmentation_does_not_touch_the_cache() -> None:
-    images = noise(6, 5)
-    before = images.clone()
-    drawn(cached(images), torch.arange(6), augment=True)
-    assert torch.equal(images, before)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("where", ["cpu", "cuda"])
-def test_augmentation_is_the_same_on_every_device(where: str) -> None:
-    images, order = noise(300, 32), torch.randperm(300, generator=seeded())
-    mean, std = channel_statistics(images)
-    expected = CachedImages(images, mean, std, True, 4)
-    other = CachedImages(images.to(where), mean, std, True, 4)
-    device = torch.device("cuda")
-    pairs = zip(
-        expected.batches(order, batch_size=64, augment=True, generator=seeded(), device=CPU),
-        other.batches(order, batch_size=64, augment=True, generator=seeded(), device=device),
-        strict=True,
-    )
-    for (positions, on_cpu), (same_positions, on_gpu) in pairs:
-        assert torch.equal(positions, same_positions)
-        assert on_gpu.device.type == "cuda"
-        assert torch.equal(on_cpu, on_gpu.cpu())
-
-
-def streamed(images: Tensor, num_workers: int = 0, size: int = 6) -> StreamedImages:
-    return StreamedImages(reader_of(images), torch.arange(len(images)), size, ZERO, ONE, True, num_workers)
-
-
-def test_streamed_positions_are_looked_up_in_rows() -> None:
-    images = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 8, 8).contiguous()
-    rows = torch.tensor([9, 2, 4])
-    source = StreamedImages(reader_of(images), rows, 6, ZERO, ONE, False, 0)
-    order = torch.tensor([2, 0, 1])
-    batches = list(source.batches(order, batch_size=2, augment=False, generator=seeded(), device=CPU))
-    assert [positions.tolist() for positions, _ in batches] == [[2, 0], [1]]
-    assert [(batch[:, 0, 0, 0] * 255).round().tolist() for _, batch in batches] == [[4.0, 9.0], [2.0]]
-    assert len(source) == 3
-
-
-def test_streamed_images_do_not_depend_on_the_workers() -> None:
-    images, order = noise(9, 12), torch.randperm(9, generator=seeded())
-    assert torch.equal(drawn(streamed(images), order, True), drawn(streamed(images, num_workers=2), order, True))
-
-
-def test_streamed_augmentation_gives_every_image_its_own_crop() -> None:
-    image = noise(1, 16).expand(8, 3, 16, 16).contiguous()
-    result = drawn(streamed(image), torch.arange(8), augment=True)
-    assert len({item.numpy().tobytes() for item in result}) == 8
-
-
-def test_plain_streamed_images_are_the_centre_at_seven_eighths() -> None:
-    images = torch.zeros(1, 3, 64, 64, dtype=torch.uint8)
-    images[:, :, 4:60, 4:60] = 255
-    assert drawn(streamed(images, size=56), torch.tensor([0]), augment=False).min() == 1.0
-    images[:, :, 4, :] = 0
-    assert drawn(streamed(images, size=56), torch.tensor([0]), augment=False)[0, :, 0].max() == 0.0
-
-
-def test_streamed_images_that_can_no_longer_be_read_stop_the_pass() -> None:
-    source = StreamedImages(FaultyReader(frozenset((2,))), torch.arange(4), 4, ZERO, ONE, True, 0)
-    with pytest.raises(InputDataError, match="the image of row 2 could be read before and is now broken"):
-        drawn(source, torch.arange(4), augment=True)
-
-
-def test_everything_that_goes_to_a_worker_can_be_pickled() -> None:
-    image = Image.new("RGB", (9, 7), "red")
-    crop = pickle.loads(pickle.dumps(RandomCrop(4, mirror=True)))
-    assert torch.equal(crop(image, 1), RandomCrop(4, mirror=True)(image, 1))
-    source = pickle.loads(pickle.dumps(streamed(noise(3, 8))))
-    assert torch.equal(drawn(source, torch.arange(3), True), drawn(streamed(noise(3, 8)), torch.arange(3), True))
-
-
-def test_channel_statistics_are_those_of_all_pixels() -> None:
-    images = noise(130, 5)
-    mean, std = channel_statistics(images)
-    pixels = images.double().transpose(0, 1).flatten(1) / 255
-    assert torch.allclose(mean.double(), pixels.mean(1), atol=1e-7)
-    assert torch.allclose(std.double(), pixels.std(1, correction=0), atol=1e-7)
-    assert mean.dtype == std.dtype == torch.float32
-
-
-def test_channel_statistics_of_a_constant_can_be_divided_by() -> None:
-    mean, std = channel_statistics(torch.full((3, 3, 2, 2), 51, dtype=torch.uint8))
-    assert torch.allclose(mean, torch.full((3,), 0.2))
-    assert torch.allclose(std, torch.full((3,), 1 / 255))
+@pytest.mark.parametrize(("count", "length", "sizes"), [(0, 4, []), (9, 4, [3, 3, 3]), (5, 4, [3, 2]), (4, 4, [4])])
+def test_pieces_are_nearly_equal(count: int, length: int, sizes: list[int]) -> None:
+    assert [len(piece) for piece in nearly_equal(torch.arange(count), length)] == sizes

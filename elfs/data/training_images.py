@@ -1,0 +1,244 @@
+"""Images for a training loop: small ones kept in memory, large ones decoded as they are needed.
+
+Axes: N images, B of a batch, S side in pixels.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from elfs.data.crops import CenterCrop, RandomCrop
+from elfs.data.loaders import decode_batches, nearly_equal, require_all
+from elfs.data.sources import ImageReader
+
+__all__ = ["CachedImages", "StreamedImages", "TrainingImages", "channel_statistics"]
+
+_BLOCK_IMAGES = 64
+_MIN_STD = 1 / 255
+_EVALUATION_ZOOM = 256 / 224
+
+
+class TrainingImages(Protocol):
+    """Network inputs for a training loop, by position 0..n-1: images, or embeddings in their place."""
+
+    def __len__(self) -> int: ...
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images in the order given, every position exactly once.
+
+        Parameters
+        ----------
+        order : Tensor of shape (m,), int64
+            Positions in ``[0, n)``.
+        batch_size : int
+            Images per batch at most, at least 1; all batches have nearly the same size.
+        augment : bool
+            Whether to crop and mirror at random; otherwise equal calls give equal images.
+        generator : torch.Generator
+            On the CPU; the only source of randomness, drawn from only if `augment`.
+        device : torch.device
+            Where the images go.
+
+        Yields
+        ------
+        positions : Tensor of shape (b,), int64
+            On the CPU.
+        images : Tensor of shape (b, 3, S, S), float32
+            On `device`, less the mean, over the standard deviation.
+        """
+        ...
+
+
+def _normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    # By tensors in units of gray levels: CUDA multiplies by the reciprocal of a scalar divisor, which rounds otherwise.
+    mean, std = ((255 * values.float()).view(1, 3, 1, 1).to(images.device) for values in (mean, std))
+    return images.float().sub_(mean).div_(std)
+
+
+@dataclass(frozen=True, eq=False)
+class CachedImages:
+    """Small images in memory. Augmented: random crop out of the image padded by reflection, and mirrored.
+
+    Attributes
+    ----------
+    images : Tensor of shape (n, 3, S, S), uint8
+        On any device.
+    mean, std : Tensor of shape (3,), floating
+        Per channel, of pixels in [0, 1]; see `channel_statistics`.
+    mirror : bool
+        Whether augmenting mirrors every second image.
+    padding : int
+        Pixels by which a crop may lie off on each side.
+    """
+
+    images: Tensor
+    mean: Tensor
+    std: Tensor
+    mirror: bool
+    padding: int
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images in the order given; see `TrainingImages.batches`.
+
+        Parameters
+        ----------
+        order : Tensor of shape (m,), int64
+            Positions in ``[0, n)``.
+        batch_size : int
+            Images per batch.
+        augment : bool
+            Whether to crop and mirror at random.
+        generator : torch.Generator
+            On the CPU. The same state gives the same crops on every device.
+        device : torch.device
+            Where the images go.
+
+        Yields
+        ------
+        positions : Tensor of shape (b,), int64
+            On the CPU.
+        images : Tensor of shape (b, 3, S, S), float32
+            On `device`, normalised.
+        """
+        for positions in nearly_equal(order, batch_size):
+            pixels = self.images[positions.to(self.images.device)].to(device)
+            if augment:
+                pixels = self._augmented(pixels, generator)
+            yield positions, _normalized(pixels, self.mean, self.std)
+
+    def _augmented(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
+        count, side = len(pixels), pixels.shape[-1]
+        shift = torch.randint(-self.padding, self.padding + 1, (2, count, 1), generator=generator)
+        flipped = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
+        line = torch.arange(side).expand(count, side)
+        y = _reflected(line + shift[0], side).to(pixels.device)
+        x = _reflected(torch.where(flipped, side - 1 - line, line) + shift[1], side).to(pixels.device)
+        image, channel = torch.arange(count, device=pixels.device), torch.arange(3, device=pixels.device)
+        return pixels[image[:, None, None, None], channel[:, None, None], y[:, None, :, None], x[:, None, None, :]]
+
+
+def _reflected(index: Tensor, side: int) -> Tensor:
+    """Fold any index into ``[0, side)`` by reflection at the border pixels, which are not repeated."""
+    period = max(1, 2 * (side - 1))
+    return side - 1 - (index % period - (side - 1)).abs() if side > 1 else torch.zeros_like(index)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """Images too large for memory, decoded anew in every pass.
+
+    Augmented: random resized crop (8 to 100 % of the area, ratio 3:4 to 4:3, bilinear) and mirrored. Otherwise: short
+    side to 256/224 of the size, centre crop.
+
+    Attributes
+    ----------
+    reader : ImageReader
+        Where images come from.
+    rows : Tensor of shape (n,), int64
+        Row of the sample table at each position.
+    size : int
+        Side S of the images in pixels.
+    mean, std : Tensor of shape (3,), floating
+        Per channel, of pixels in [0, 1].
+    mirror : bool
+        Whether augmenting mirrors every second image.
+    num_workers : int
+        Worker processes; 0 decodes in this one. The images do not depend on it.
+    """
+
+    reader: ImageReader
+    rows: Tensor
+    size: int
+    mean: Tensor
+    std: Tensor
+    mirror: bool
+    num_workers: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images in the order given; see `TrainingImages.batches`.
+
+        Parameters
+        ----------
+        order : Tensor of shape (m,), int64
+            Positions in ``[0, n)``.
+        batch_size : int
+            Images per batch.
+        augment : bool
+            Whether to crop and mirror at random.
+        generator : torch.Generator
+            On the CPU; it gives every image of the pass a seed of its own.
+        device : torch.device
+            Where the images go.
+
+        Yields
+        ------
+        positions : Tensor of shape (b,), int64
+            On the CPU.
+        images : Tensor of shape (b, 3, S, S), float32
+            On `device`, normalised.
+
+        Raises
+        ------
+        InputDataError
+            If an image can no longer be read; the message names its row.
+        """
+        transform: RandomCrop | CenterCrop
+        if augment:
+            transform = RandomCrop(self.size, self.mirror)
+            seeds = torch.randint(2**62, order.shape, generator=generator)
+        else:
+            transform = CenterCrop(self.size, _EVALUATION_ZOOM, Image.Resampling.BILINEAR)
+            seeds = None
+        decoded = decode_batches(
+            self.reader,
+            self.rows[order],
+            transform,
+            batch_size=batch_size,
+            num_workers=self.num_workers,
+            seeds=seeds,
+        )
+        for positions, batch in zip(nearly_equal(order, batch_size), decoded, strict=True):
+            require_all(batch)
+            yield positions, _normalized(batch.images.to(device), self.mean, self.std)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each channel over all pixels.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, 3, S, S), uint8
+        At least one.
+
+    Returns
+    -------
+    mean : Tensor of shape (3,), float32
+        Of pixels in [0, 1].
+    std : Tensor of shape (3,), float32
+        In the same unit, at least 1/255 (one gray level), so that it can be divided by.
+    """
+    total, squares = torch.zeros(2, 3, dtype=torch.int64)
+    for block in nearly_equal(images, _BLOCK_IMAGES):
+        values = block.to(torch.int64)
+        total += values.sum((0, 2, 3)).cpu()
+        squares += values.square().sum((0, 2, 3)).cpu()
+    count = images.shape[0] * images.shape[2] * images.shape[3]
+    mean = total.double() / count
+    variance = (squares.double() / count - mean.square()).clamp_min(0)
+    return (mean / 255).float(), (variance.sqrt() / 255).clamp_min(_MIN_STD).float()

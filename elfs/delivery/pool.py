@@ -1,0 +1,135 @@
+"""The pool that was selected from, in bands: what was kept, what was left out, and at which end."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.catalog import SCORES
+from elfs.delivery.chosen import Selection
+
+__all__ = ["EASY", "HARD", "KEPT", "REST", "Band", "Pool", "evenly", "load_pool"]
+
+HARD, KEPT, EASY, REST = "hard", "kept", "easy", "rest"
+"""Kinds of bands: left out as too hard, selected, left out as too easy, left out by chance."""
+
+_NAMES = {HARD: "left out, too hard", KEPT: "selected", EASY: "left out, too easy", REST: "not drawn"}
+_KINDS = {"elfs": (HARD, KEPT, EASY), "hardest": (KEPT, EASY), "easiest": (HARD, KEPT), "random": (KEPT, REST)}
+
+
+@dataclass(frozen=True)
+class Band:
+    """Part of the pool.
+
+    Attributes
+    ----------
+    kind : str
+        ``HARD``, ``KEPT``, ``EASY`` or ``REST``.
+    positions : ndarray of shape (n,), int64
+        Positions in the pool, from hard to easy where there are scores; without score last.
+    """
+
+    kind: str
+    positions: NDArray[np.int64]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return _NAMES[self.kind]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Every sample that could have been selected.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int64
+        Rows of the workspace.
+    scores : ndarray of shape (n,), float32, or None
+        Scores by the selection's key; NaN where there is none.
+    pseudo_labels : ndarray of shape (n,), int64, or None
+        Clusters.
+    bands : tuple of Band
+        Parts that make up the whole, from hard to easy; empty ones are left out.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32] | None
+    pseudo_labels: NDArray[np.int64] | None
+    bands: tuple[Band, ...]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def load_pool(selection: Selection) -> Pool:
+    """Sort the pool of a selection into bands.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was selected and how.
+
+    Returns
+    -------
+    Pool
+        Scores and pseudo-labels as the workspace has them now.
+    """
+    rows = np.flatnonzero(selection.table.eligible())
+    key = selection.config.key
+    scores = _column(selection, "scores", key, rows)
+    labels = _column(selection, "pseudo_labels", "pseudo_labels", rows)
+    kept = np.isin(rows, selection.rows)
+    order = _from_hard_to_easy(scores, key, len(rows))
+    left = order[~kept[order]]
+    kinds = _KINDS[selection.config.method]
+    num_hard = len(left) if kinds[0] == HARD else 0
+    if EASY in kinds and kinds[0] == HARD:
+        num_hard = min(_num_pruned(selection, scores, len(rows)), len(left))
+    parts = {HARD: left[:num_hard], KEPT: order[kept[order]], EASY: left[num_hard:], REST: left}
+    return Pool(rows, scores, labels, tuple(Band(kind, parts[kind]) for kind in kinds if len(parts[kind])))
+
+
+def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[np.generic] | None:
+    """Return the values of some rows; None where the selection was made without, or they are gone."""
+    workspace = selection.workspace
+    if artifact not in selection.record.inputs or not workspace.has(artifact):
+        return None
+    return workspace.arrays(artifact)[tensor][rows]
+
+
+def _from_hard_to_easy(scores: NDArray[np.generic] | None, key: str, num_rows: int) -> NDArray[np.int64]:
+    if scores is None:
+        return np.arange(num_rows, dtype=np.int64)
+    sign = -1.0 if SCORES[key].harder == "higher" else 1.0
+    easiness = np.where(np.isfinite(scores), sign * scores, np.inf)
+    return np.argsort(easiness, kind="stable").astype(np.int64)
+
+
+def _num_pruned(selection: Selection, scores: NDArray[np.generic] | None, num_rows: int) -> int:
+    """Return how many were pruned from the hard end, counted as the selector counts."""
+    num_scored = num_rows if scores is None else int(np.isfinite(scores).sum())
+    return math.floor(Fraction(repr(float(selection.record.summary["hard_rate"]))) * num_scored)
+
+
+def evenly(positions: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return some of the positions, evenly spread.
+
+    Parameters
+    ----------
+    positions : ndarray of shape (n,), int64
+        To choose from.
+    count : int
+        How many at most, at least 1.
+
+    Returns
+    -------
+    ndarray of shape (min(n, count),), int64
+        The first and the last among them, in their order.
+    """
+    if len(positions) <= count:
+        return positions
+    return positions[np.linspace(0, len(positions) - 1, count).round().astype(np.int64)]

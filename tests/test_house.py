@@ -1,0 +1,106 @@
+"""Rules that the whole tree keeps: linters, types, import directions, sizes, docstrings, who may read labels."""
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from numpydoc.validate import validate
+
+import elfs
+
+ROOT = Path(__file__).parent.parent
+MODULES = sorted((ROOT / "elfs").rglob("*.py"))
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 60
+DOCSTRING_RULES = frozenset({"PR01", "PR02", "PR03", "PR04", "PR05", "RT02", "GL08"})
+
+needs_checkout = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@needs_checkout
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        ["mypy"],
+        ["lint-imports"],
+        ["codespell", "elfs", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md"],
+    ],
+    ids=lambda command: "-".join(command[:2]),
+)
+def test_tool_finds_nothing(command: list[str]) -> None:
+    program = shutil.which(command[0], path=str(Path(sys.executable).parent)) or shutil.which(command[0])
+    assert program, f"{command[0]} is not installed: pip install '.[test]'"
+    found = subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_module_and_its_functions_are_short(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            docstring = ast.get_docstring(node, clean=False)
+            lines = (node.end_lineno or 0) - node.lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_evaluation_reads_labels(path: Path) -> None:
+    """Label-free is a property of the code: outside ``elfs.evaluation`` nothing asks a data set for its targets."""
+    if path.is_relative_to(ROOT / "elfs" / "evaluation"):
+        return
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    assert not read & {"target", "targets", "target_names"}
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    if not path.is_relative_to(ROOT / "elfs" / "cli"):
+        assert not any(module.startswith("elfs.evaluation") for module in imported)
+
+
+def public_objects() -> Iterator[tuple[str, Any]]:
+    """Yield every public module, function, class and method of the package."""
+    for info in pkgutil.walk_packages(elfs.__path__, "elfs."):
+        if info.name == "elfs.__main__" or ".cli" in info.name:
+            continue  # Typer prints the docstrings of commands as help: one sentence, no sections
+        module: ModuleType = importlib.import_module(info.name)
+        yield info.name, module
+        for name in getattr(module, "__all__", []):
+            thing = getattr(module, name)
+            if getattr(thing, "__module__", "") != info.name or not (
+                inspect.isclass(thing) or inspect.isroutine(thing)
+            ):
+                continue
+            yield f"{info.name}.{name}", thing
+            for method, function in vars(thing).items() if inspect.isclass(thing) else ():
+                if not method.startswith("_") and inspect.isroutine(function):
+                    yield f"{info.name}.{name}.{method}", function
+
+
+@pytest.mark.parametrize("name", sorted(name for name, _ in public_objects()))
+def test_docstring_follows_numpydoc(name: str) -> None:
+    checked = DOCSTRING_RULES
+    thing = dict(public_objects())[name]
+    is_class = inspect.isclass(thing)
+    if is_class:
+        checked = checked - {"PR01", "PR02"}  # fields of a dataclass are documented as Attributes
+    doc = inspect.getdoc(thing) or ""
+    if not is_class and "Parameters\n" not in doc and "Returns\n" not in doc:
+        checked = checked - {"PR01"}  # a one-line docstring for a function that its name explains
+    errors = [f"{code}: {text}" for code, text in validate(name)["errors"] if code in checked]
+    assert not errors, errors
