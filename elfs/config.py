@@ -366,28 +366,28 @@ def as_json(config: StageConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_json(cls: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+def from_json(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     """Return the config that `values` describe, defaults where they are silent.
 
     Parameters
     ----------
-    cls : type
-        The config's class.
+    config_class : type
+        Which stage's config.
     values : dict
         Field names to plain values.
 
     Returns
     -------
     StageConfig
-        A checked instance of `cls`.
+        A checked instance of `config_class`.
 
     Raises
     ------
     UsageError
-        If a key is no field of `cls`, or a value is out of its range.
+        If a key is no field of `config_class`, or a value is out of its range.
     """
-    known = [field.name for field in dataclasses.fields(cls)]
+    known = [field.name for field in dataclasses.fields(config_class)]
     for key in values:
         if key not in known:
             raise UsageError(f"unknown setting '{key}'.{suggestion(key, known)} Available: {', '.join(known)}.")
-    return cls(**values)
+    return config_class(**values)

@@ -104,4 +104,5 @@ def stage_row(stage: str, headline: str, ending: str) -> str:
         One line whose columns align with those of the other stages.
     """
     left, _, right = headline.partition("   ")
-    return f"  {stage:<9} {left:<34} {right.strip():<18} {ending:>7}".rstrip()
+    middle = f"{left:<34} {right.strip():<18}" if right else f"{left:<53}"
+    return f"  {stage:<9} {middle} {ending:>7}".rstrip()

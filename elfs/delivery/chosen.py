@@ -157,7 +157,7 @@ def _parse(data: bytes, rows: NDArray[np.int64], table: SampleTable) -> list[Cho
         raise ValueError(f"its columns are {header}, expected {COLUMNS}")
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(table):
         raise ValueError(f"the rows span {rows.min()}..{rows.max()} of {len(table)} samples")
-    found = []
+    found: list[ChosenImage] = []
     for row, line in zip(rows.tolist(), lines, strict=True):
         rank, name, label, score, why = line
         if name != table.id(row) or int(rank) != len(found) + 1:

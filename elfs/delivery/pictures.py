@@ -1,7 +1,7 @@
 """The pictures of a workspace: where they lie, what they are called outside, how large they are."""
 
 import os
-import shutil
+import shlex
 import stat
 import warnings
 from functools import cached_property
@@ -199,16 +199,17 @@ class Pictures:
             return
         try:
             place = self.file(row)
-            if not stat.S_ISREG(os.stat(place).st_mode):
+            if not stat.S_ISREG(os.stat(place).st_mode):  # a pipe would be waited for
                 raise self._gone(row, "it is no regular file")
-            source = open(place, "rb")
+            data = Path(place).read_bytes()
         except OSError as error:
             raise self._gone(row, error.strerror or type(error).__name__) from None
-        with source, storage_errors("write", target), target.open("xb") as out:
-            shutil.copyfileobj(source, out)
+        with storage_errors("write", target), target.open("xb") as out:
+            out.write(data)
 
     def _gone(self, row: int, reason: str) -> InputDataError:
-        hint = f"elfs embed --root FOLDER --workspace {self._selection.workspace.path}" if self.are_files else None
+        place = shlex.quote(str(self._selection.workspace.path))
+        hint = f"elfs embed --root FOLDER --workspace {place}" if self.are_files else None
         return InputDataError(
             f"the image {self._selection.table.id(row)!r} can no longer be read: {reason}.", hint=hint
         )

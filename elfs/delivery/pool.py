@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def load_pool(selection: Selection) -> Pool:
     return Pool(rows, scores, labels, tuple(Band(kind, parts[kind]) for kind in kinds if len(parts[kind])))
 
 
-def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[np.generic] | None:
+def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[Any] | None:
     """Return the values of some rows; None where the selection was made without, or they are gone."""
     workspace = selection.workspace
     if artifact not in selection.record.inputs or not workspace.has(artifact):
@@ -101,7 +102,7 @@ def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.i
     return workspace.arrays(artifact)[tensor][rows]
 
 
-def _from_hard_to_easy(scores: NDArray[np.generic] | None, key: str, num_rows: int) -> NDArray[np.int64]:
+def _from_hard_to_easy(scores: NDArray[Any] | None, key: str, num_rows: int) -> NDArray[np.int64]:
     if scores is None:
         return np.arange(num_rows, dtype=np.int64)
     sign = -1.0 if SCORES[key].harder == "higher" else 1.0
@@ -109,7 +110,7 @@ def _from_hard_to_easy(scores: NDArray[np.generic] | None, key: str, num_rows: i
     return np.argsort(easiness, kind="stable").astype(np.int64)
 
 
-def _num_pruned(selection: Selection, scores: NDArray[np.generic] | None, num_rows: int) -> int:
+def _num_pruned(selection: Selection, scores: NDArray[Any] | None, num_rows: int) -> int:
     """Return how many were pruned from the hard end, counted as the selector counts."""
     num_scored = num_rows if scores is None else int(np.isfinite(scores).sum())
     return math.floor(Fraction(repr(float(selection.record.summary["hard_rate"]))) * num_scored)

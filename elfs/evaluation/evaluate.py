@@ -95,7 +95,7 @@ def evaluate(path: Path, labels: str | None) -> EvaluateReport:
         If the pseudo-labels are not there, or stale.
     """
     workspace = Workspace.open(path)
-    require(workspace, "dynamics", None, ("samples", "pseudo_labels"))
+    require(workspace, "evaluate", ("samples", "pseudo_labels"))
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     truth = true_labels(workspace, table, labels)
     pseudo_labels = np.asarray(workspace.arrays("pseudo_labels")["pseudo_labels"])

@@ -59,9 +59,13 @@ def labels_digest(labels: str | None) -> dict[str, str]:
     """
     if labels is None or labels == FOLDERS:
         return {}
+    return {"external:labels": sha256_file(_existing(labels))}
+
+
+def _existing(labels: str) -> Path:
     if not Path(labels).is_file():
         raise InputDataError(f"--labels {labels}: there is no such file.")
-    return {"external:labels": sha256_file(Path(labels))}
+    return Path(labels)
 
 
 def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) -> TrueLabels:
@@ -84,12 +88,12 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
     Raises
     ------
     InputDataError
-        If the source has no labels, or the table names unknown ids or lacks a column.
+        If the source has no labels, or the table is not there, lacks a column, names unknown ids or gives two labels.
     """
     if labels == FOLDERS:
         return _from_folders(table)
     if labels is not None:
-        return _from_csv(Path(labels), table)
+        return _from_csv(_existing(labels), table)
     source = str(workspace.manifest.artifacts["samples"].metadata["source"])
     root = workspace.manifest.source_root
     if source == "digits":
@@ -137,12 +141,16 @@ def _from_folders(table: SampleTable) -> TrueLabels:
 
 
 def _from_csv(path: Path, table: SampleTable) -> TrueLabels:
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        if "id" not in columns or "label" not in columns:
-            raise InputDataError(f"{path} has the columns {', '.join(columns) or 'none'}, expected id and label.")
-        pairs = [(line["id"], (line["label"] or "").strip()) for line in reader]
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark before the first column's name
+        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            reader = csv.DictReader(file)
+            columns = reader.fieldnames or []
+            if "id" not in columns or "label" not in columns:
+                raise InputDataError(f"{path} has the columns {', '.join(columns) or 'none'}, expected id and label.")
+            pairs = [(line["id"] or "", (line["label"] or "").strip()) for line in reader]
+    except csv.Error as error:
+        raise InputDataError(f"{path} is no CSV file that can be read: {error}.") from None
     given = [(name, label) for name, label in pairs if label]
     rows = table.rows_of([name for name, _ in given])
     names = sorted({label for _, label in given})

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from elfs.catalog import suggestion
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
-from elfs.errors import InputDataError, MissingUpstreamError, UsageError
+from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels, labels_digest, true_labels
 from elfs.models.networks import build_network
 from elfs.stages.execution import Outcome, Step, run_step
 from elfs.stages.graph import Stage
 from elfs.stages.job import Job, Prepared, Result
+from elfs.stages.selections import require_fresh, selection_name
 from elfs.train.classifier import Fit, predict, train_iterations
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
@@ -96,30 +96,21 @@ def train(
     ------
     MissingUpstreamError
         If there is no selection.
+    StaleUpstreamError
+        If the selection is stale.
     UsageError
         If there is no selection of that name.
     InputDataError
         If a selected image has no label.
     """
-    name = _selection_name(Workspace.open(path), config.selection)
+    workspace = Workspace.open(path)
+    name = selection_name(workspace, config.selection)
+    require_fresh(workspace, name)
     config = dataclasses.replace(config, selection=name)
     needs = ("samples", "embeddings", f"selections/{name}")
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train")
     outcome: Outcome = run_step(Step(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran)
-
-
-def _selection_name(workspace: Workspace, wanted: str | None) -> str:
-    manifest = workspace.manifest
-    names = [name.partition("/")[2] for name, record in manifest.records.items() if record.stage == "select"]
-    if wanted is not None:
-        if wanted not in names:
-            known = ", ".join(sorted(names)) or "none"
-            raise UsageError(f"unknown selection '{wanted}'.{suggestion(wanted, names)} Available: {known}.")
-        return wanted
-    if not names:
-        raise MissingUpstreamError(f"{workspace.path} holds no selection to train on.", hint="elfs select")
-    return max(names, key=lambda name: str(manifest.runs.get(f"select/{name}", {}).get("started", "")))
 
 
 def prepare(config: TrainConfig, source_root: Path | None) -> Prepared:

@@ -19,7 +19,7 @@ from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import Encoder, build_encoder
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.stages.job import Job, Prepared, Result
-from elfs.train.encoding import encode_rows, transformed_sample, typical_side
+from elfs.train.encoding import encode_rows, transformed_sample, typical_side, unreadable_rows
 from elfs.train.seeding import generator
 from elfs.workspace.draft import Draft
 from elfs.workspace.files import json_bytes, sha256_file
@@ -75,7 +75,7 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     Raises
     ------
     InputDataError
-        If the source is not there, is empty, or a named file does not exist.
+        If the source is not there, is empty, a named file does not exist, or embeddings have ids that it lacks.
     """
     inputs = {}
     for option in ("weights", "embeddings", "ids"):
@@ -87,6 +87,8 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     source = open_source(config.source, source_root, download=config.download, max_pixels=config.max_pixels)
     if source.has_images:
         table = source.list()
+        if config.embeddings is not None:
+            table.rows_of(_own_embeddings(config)[0])  # all of them, before --limit leaves some out
     else:
         ids, embeddings = _own_embeddings(config)
         table = SampleTable.from_ids(ids, np.zeros(len(embeddings), np.uint8), np.zeros(len(embeddings), np.int64))
@@ -131,7 +133,7 @@ def run(job: Job, config: EmbedConfig) -> Result:
         image_side = typical_side(source.reader(table), np.flatnonzero(table.usable()))
     if config.embeddings is not None:
         encoder_name = f"own embeddings ({Path(config.embeddings).name})"
-        failures = _copy_embeddings(job.draft, prepared, config)
+        failures = _copy_embeddings(job.draft, prepared, config) | _unreadable(job, prepared)
     else:
         encoder = _fitted_encoder(job, config, prepared, image_side)
         encoder_name = encoder.name
@@ -236,8 +238,6 @@ def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Fa
     table = prepared.table
     ids, embeddings = _own_embeddings(config)
     position = {name: index for index, name in enumerate(ids)}
-    if prepared.source.has_images:
-        table.rows_of(ids)
     failures: Failures = {}
     for start, stop, shard in _shards(len(table)):
         block = np.full((stop - start, embeddings.shape[1]), np.nan, dtype=embeddings.dtype)
@@ -252,17 +252,27 @@ def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Fa
     return failures
 
 
+def _unreadable(job: Job, prepared: Listing) -> Failures:
+    """Return the images that cannot be read, where embeddings come from elsewhere and no encoder has looked at them."""
+    if not prepared.source.has_images:
+        return {}
+    rows, runtime = np.flatnonzero(prepared.table.usable()), job.runtime
+    reader, workers = prepared.source.reader(prepared.table), runtime.workers_for(len(rows))
+    with runtime.progress.task("embed: look at the images", len(rows), "images") as task:
+        return unreadable_rows(reader, rows, num_workers=workers, advance=task.advance)
+
+
 def _check_broken(table: SampleTable, failures: Failures, max_broken: float) -> None:
     """Stop where more images are left out than the user allows."""
     num_left_out = len(failures) + int(np.count_nonzero(~table.usable()))
     if num_left_out <= max_broken * len(table) and num_left_out < len(table):
         return
-    top = Counter(reason for _, reason in failures.values()).most_common(_REASONS_SHOWN)
-    first = table.id(min(failures)) if failures else ""
-    reasons = "; ".join(f"{count:,} x {reason}" for reason, count in top)
+    reasons = table.reasons() | {row: reason for row, (_, reason) in failures.items()}
+    top = Counter(reasons.values()).most_common(_REASONS_SHOWN)
     raise InputDataError(
         f"{num_left_out:,} of {len(table):,} images cannot be used, --max-broken allows {max_broken:.0%}. "
-        f"Reasons: {reasons}. The first is {first!r}."
+        f"Reasons: {'; '.join(f'{count:,} x {reason}' for reason, count in top)}. "
+        f"The first is {table.id(min(reasons))!r}."
     )
 
 

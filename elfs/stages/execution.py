@@ -13,7 +13,7 @@ from typing import Any
 
 import elfs
 from elfs.config import EmbedConfig, StageConfig, as_json
-from elfs.errors import InputDataError, UsageError
+from elfs.errors import ElfsError, MissingUpstreamError, StorageError
 from elfs.stages.graph import STAGES, Stage, needed_artifacts, record_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.status import require
@@ -150,9 +150,11 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
         Whatever the stage refuses; the workspace is then as it was.
     """
     module = importlib.import_module(step.stage.module)
+    runtime.device()  # one that is not here is refused before anything is read or made
+    source_root = source_root or _recorded_root(path, config)
     prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
     with writing(path, create=step.stage.name == "embed") as workspace:
-        require(workspace, step.stage.name, config, step.needs)
+        require(workspace, step.stage.name, step.needs)
         manifest = workspace.manifest
         reads = [name for name in step.stage.needs if name in step.needs or _usable(workspace, name)]
         inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
@@ -162,8 +164,6 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
             return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
-        if source_root is None and manifest.source_root is not None:
-            source_root = Path(manifest.source_root)
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
         draft = workspace.draft(step.record, digest_json([stored, inputs, elfs.__version__]))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads))
@@ -186,6 +186,19 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
     return Outcome(step.stage.name, step.record, True, seconds, summary, smoke)
 
 
+def _recorded_root(path: Path, config: StageConfig) -> Path | None:
+    """Return the folder that was recorded; embed looks at it only if it embeds the same kind of source again."""
+    try:
+        manifest = Workspace.open(path).manifest
+    except MissingUpstreamError:
+        return None
+    if isinstance(config, EmbedConfig):
+        record = manifest.records.get("embed")
+        if record is None or record.config["source"] != config.source:
+            return None
+    return None if manifest.source_root is None else Path(manifest.source_root)
+
+
 def _usable(workspace: Workspace, artifact: str) -> bool:
     if not workspace.has(artifact):
         return False
@@ -202,14 +215,14 @@ def _fresh(workspace: Workspace, record: str, config: dict[str, Any], inputs: di
 
 def _portable(config: StageConfig) -> StageConfig:
     """Return the config as the manifest records it: files by name alone, their digests stand among the inputs."""
-    if not isinstance(config, EmbedConfig):
-        return config
-    names: dict[str, Any] = {
+    changes: dict[str, Any] = {
         field: Path(value).name
-        for field in ("weights", "embeddings", "ids")
-        if (value := getattr(config, field)) is not None
+        for field in ("weights", "embeddings", "ids", "labels")
+        if (value := getattr(config, field, None)) is not None
     }
-    return dataclasses.replace(config, data_root=None, download=False, **names)
+    if isinstance(config, EmbedConfig):
+        changes |= {"data_root": None, "download": False}
+    return dataclasses.replace(config, **changes)
 
 
 def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:
@@ -223,10 +236,12 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
 
 
 def _run(run: Callable[[Job, StageConfig], Result], job: Job, config: StageConfig) -> Result:
-    """Run a stage; a refusal of its input throws its draft away, a kill or a full disk keeps it for the next run."""
+    """Run a stage; a refusal throws its draft away, a kill or a full disk keeps it for the next run."""
     try:
         return run(job, config)
-    except (InputDataError, UsageError):
+    except StorageError:
+        raise
+    except ElfsError:
         job.draft.discard()
         raise
 

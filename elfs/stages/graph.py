@@ -1,12 +1,13 @@
 """The table of stages: what each reads, what it makes, where its code is. Importing this costs no torch."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import SelectConfig, StageConfig
 from elfs.errors import UsageError
 
-__all__ = ["STAGES", "Stage", "ancestors", "default_selection_name", "needed_artifacts", "record_name"]
+__all__ = ["STAGES", "Stage", "ancestors", "default_selection_name", "makers", "needed_artifacts", "record_name"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +134,27 @@ def ancestors(stage: str, config: StageConfig | None) -> list[str]:
     list of str
         In running order, without `stage` itself.
     """
-    makers = {artifact: other.name for other in STAGES.values() for artifact in other.makes}
+    return makers(needed_artifacts(stage, config))
+
+
+def makers(artifacts: Iterable[str]) -> list[str]:
+    """Return every stage that is needed to make some artifacts from nothing.
+
+    Parameters
+    ----------
+    artifacts : iterable of str
+        Artifact names.
+
+    Returns
+    -------
+    list of str
+        Their makers and all that these build on, in running order.
+    """
+    maker_of = {artifact: stage.name for stage in STAGES.values() for artifact in stage.makes}
     found: set[str] = set()
-    open_needs = list(needed_artifacts(stage, config))
+    open_needs = list(artifacts)
     while open_needs:
-        maker = makers[open_needs.pop()]
+        maker = maker_of[open_needs.pop().partition("/")[0]]
         if maker not in found:
             found.add(maker)
             open_needs += STAGES[maker].needs

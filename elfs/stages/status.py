@@ -9,7 +9,7 @@ from pathlib import Path
 from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import CONFIGS, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError
-from elfs.stages.graph import STAGES, ancestors
+from elfs.stages.graph import STAGES, makers
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["DEFAULT_WORKSPACE", "StageState", "command_line", "recorded_config", "require", "states"]
@@ -107,26 +107,24 @@ def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
     return shlex.join(words)
 
 
-def _mending(workspace: Workspace, stage: str, config: StageConfig | None) -> str:
-    """Return the commands that make everything fresh that `stage` builds on."""
-    chain = ancestors(stage, config)
+def _mending(workspace: Workspace, artifacts: tuple[str, ...]) -> str:
+    """Return the commands that make the artifacts and everything below them fresh."""
+    chain = makers(artifacts)
     records = workspace.manifest.records
     first = next((name for name in chain if name not in records or workspace.stale_reason(name) is not None), chain[-1])
     todo = chain[chain.index(first) :]
     return " && ".join(command_line(name, recorded_config(workspace.path, name), workspace.path) for name in todo)
 
 
-def require(workspace: Workspace, stage: str, config: StageConfig | None, artifacts: tuple[str, ...]) -> None:
+def require(workspace: Workspace, who: str, artifacts: tuple[str, ...]) -> None:
     """Check that the artifacts are there and fresh.
 
     Parameters
     ----------
     workspace : Workspace
         Where to look.
-    stage : str
-        Who needs them, one of the six stages.
-    config : StageConfig or None
-        The stage's config.
+    who : str
+        The command that needs them.
     artifacts : tuple of str
         What is needed.
 
@@ -139,14 +137,13 @@ def require(workspace: Workspace, stage: str, config: StageConfig | None, artifa
     """
     for artifact in artifacts:
         if not workspace.has(artifact):
-            maker = next(other.name for other in STAGES.values() if artifact in other.makes)
             raise MissingUpstreamError(
-                f"{stage} needs {artifact}, which {maker} has not made in {workspace.path} yet.",
-                hint=_mending(workspace, stage, config),
+                f"{who} needs {artifact}, which {makers([artifact])[-1]} has not made in {workspace.path} yet.",
+                hint=_mending(workspace, artifacts),
             )
         reason = workspace.stale_reason(workspace.manifest.artifacts[artifact].record)
         if reason is not None:
-            raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=_mending(workspace, stage, config))
+            raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=_mending(workspace, artifacts))
 
 
 def states(path: Path) -> list[StageState]:

@@ -41,6 +41,6 @@ def estimate_num_clusters(features: Features, seed: int) -> int:
     for candidate in CANDIDATES:
         if candidate == CANDIDATES[0] or candidate * _ROWS_PER_CLUSTER <= len(sample):
             assignment = kmeans(sample, candidate, seed=seed, restarts=3).assignment
-            if len(assignment.unique()) > 1:
+            if 1 < len(assignment.unique()) < len(sample):
                 scores[candidate] = float(silhouette_score(sample.numpy(), assignment.numpy()))
     return max(scores, key=lambda candidate: scores[candidate], default=CANDIDATES[0])

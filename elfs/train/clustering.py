@@ -232,7 +232,7 @@ def train_heads(
         training.prior_HC = extra["prior"].to(training.device)
         training.loss_H = extra["loss"].to(training.device)
         task.advance(first_epoch * training.num_batches)
-    interval = max(1, settings.epochs // _CHECKPOINTS)
+    interval = math.ceil(settings.epochs / _CHECKPOINTS)
     for number in range(first_epoch, settings.epochs):
         training.epoch(number, neighbors_of, task)
         if (number + 1) % interval == 0:

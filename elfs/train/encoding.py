@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from elfs.data.decoding import BadImageError
@@ -18,7 +19,7 @@ from elfs.data.sources import ImageReader
 from elfs.errors import InputDataError
 from elfs.models.encoders import Encoder
 
-__all__ = ["Encoding", "encode_rows", "transformed_sample", "typical_side"]
+__all__ = ["Encoding", "encode_rows", "transformed_sample", "typical_side", "unreadable_rows"]
 
 _SIDES_READ = 16
 
@@ -66,8 +67,41 @@ def typical_side(reader: ImageReader, rows: NDArray[np.int64]) -> int:
         except BadImageError as error:
             reasons.append(error.reason)
     if not sides:
-        raise InputDataError(f"none of {len(rows):,} images could be read; the first: {(reasons or ['no image'])[0]}.")
+        reason = f"; the first: {reasons[0]}" if reasons else ""
+        raise InputDataError(f"none of the {len(reasons)} images that were tried could be read{reason}.")
     return int(np.median(sides))
+
+
+def unreadable_rows(
+    reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int, advance: Callable[[int], None]
+) -> dict[int, tuple[Outcome, str]]:
+    """Return which images cannot be read.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n_rows,), int64
+        Which images to try.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Returns
+    -------
+    dict of int to (Outcome, str)
+        Row number to what became of it and why.
+    """
+    failures: dict[int, tuple[Outcome, str]] = {}
+    for batch in decode_batches(reader, torch.from_numpy(rows), _nothing, batch_size=256, num_workers=num_workers):
+        failures |= {row: (outcome, reason) for row, outcome, reason in batch.failures}
+        advance(len(batch.rows) + len(batch.failures))
+    return failures
+
+
+def _nothing(image: Image.Image) -> Tensor:
+    return torch.empty(0)
 
 
 def transformed_sample(
@@ -97,6 +131,11 @@ def transformed_sample(
     -------
     Tensor of shape (n_readable, ...), float32
         Stacked, on the CPU.
+
+    Raises
+    ------
+    InputDataError
+        If none of them can be read.
     """
     found = []
     for batch in decode_batches(
@@ -105,6 +144,8 @@ def transformed_sample(
         if len(batch.rows):
             found.append(batch.images)
         advance(len(batch.rows) + len(batch.failures))
+    if not found:
+        raise InputDataError(f"none of {len(rows):,} training images could be read: there is nothing to learn from.")
     return torch.cat(found)
 
 

@@ -1,0 +1,134 @@
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elfs.config import CONFIGS, as_json, from_json
+from elfs.data.samples import Outcome, SampleTable
+from elfs.data.sources import open_source
+from elfs.stages.execution import execute
+from elfs.train.runtime import Runtime
+from elfs.workspace.files import digest_json
+from elfs.workspace.workspace import Workspace
+
+NAMES = [f"{folder}/{number:02d}.png" for folder in ("a", "b") for number in range(10)]
+"""Ten pictures in each of two folders, with the same names in both."""
+
+
+class Workshop:
+    """A folder of pictures and a workspace over it: row i has score i (aum, so lower is harder) and cluster i % 3."""
+
+    def __init__(self, place: Path) -> None:
+        self.path = place / "ws"
+        self.root = place / "photos"
+
+    def draw(self, names: list[str], size: tuple[int, int] = (12, 8)) -> None:
+        """Write pictures; each has a colour of its own."""
+        for number, name in enumerate(names):
+            file = self.root / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", size, (number, 100, 200)).save(file, format="JPEG" if name.endswith("jpg") else "PNG")
+
+    def commit(
+        self,
+        stage: str,
+        tensors: Mapping[str, Mapping[str, np.ndarray]],
+        *,
+        inputs: tuple[str, ...] = (),
+        config: dict[str, Any] | None = None,
+        smoke: bool = False,
+        **facts: Any,
+    ) -> None:
+        """Publish one record with these artifacts."""
+        workspace = Workspace.create(self.path)
+        draft = workspace.draft(stage, digest_json([stage, config]))
+        for artifact, arrays in tensors.items():
+            draft.save(artifact, arrays)
+        metadata = {"source": "folder", "has_images": True, **facts}
+        draft.commit(
+            stage,
+            stage=stage,
+            config=as_json(from_json(CONFIGS[stage], config or {})),
+            inputs={name: workspace.manifest.artifacts[name].digest for name in inputs},
+            seed=None,
+            smoke=smoke,
+            summary={"headline": f"{stage} done   well"},
+            metadata={"samples": metadata} if stage == "embed" else {},
+            run={"started": "2025-01-01T00:00:00+00:00", "seconds": 1.25, "device": "cpu"},
+            source_root=str(self.root),
+        )
+
+    def embed(self, table: SampleTable | None = None, **facts: Any) -> SampleTable:
+        """Publish samples: those of the folder unless a table is given."""
+        if table is None:
+            table = open_source("folder", self.root, download=False, max_pixels=1 << 30).list()
+        source = str(facts.get("source", "folder"))
+        self.commit("embed", {"samples": table.tensors()}, config={"source": source}, **facts)
+        return table
+
+    def label(self, num_rows: int, *, smoke: bool = False) -> None:
+        labels = np.arange(num_rows, dtype=np.int64) % 3
+        self.commit("label", {"pseudo_labels": {"pseudo_labels": labels}}, inputs=("samples",), smoke=smoke)
+
+    def score(self, values: np.ndarray) -> None:
+        self.commit("score", {"scores": {"aum": values.astype(np.float32)}}, inputs=("samples",))
+
+    def select(self, **config: Any) -> str:
+        """Run the real stage."""
+        outcome = execute("select", self.path, from_json(CONFIGS["select"], config), Runtime(devices="cpu"))
+        return outcome.record.partition("/")[2]
+
+    def workspace(self) -> Workspace:
+        return Workspace.open(self.path)
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Workshop:
+    """Nothing yet."""
+    return Workshop(tmp_path)
+
+
+@pytest.fixture
+def shop(empty: Workshop) -> Workshop:
+    """Twenty pictures, and a quarter of them selected: ranks 1 to 5 are rows 8 to 12."""
+    empty.draw(NAMES)
+    empty.embed()
+    empty.label(20)
+    empty.score(np.arange(20))
+    empty.select(budget="0.25", hard_rate=0.4, name="quarter")
+    return empty
+
+
+@pytest.fixture
+def odd(empty: Workshop) -> Callable[..., Workshop]:
+    """Make a workspace over pictures with these names, all of them selected."""
+
+    def make(*names: bytes) -> Workshop:
+        empty.draw([os.fsdecode(name) for name in names])
+        table = empty.embed()
+        empty.label(len(table))
+        empty.score(np.arange(len(table)))
+        empty.select(budget="1.0", hard_rate=0.0, name="all")
+        return empty
+
+    return make
+
+
+@pytest.fixture
+def broken(empty: Workshop) -> Workshop:
+    """Twenty pictures, two of which cannot be used; one has no score."""
+    empty.draw(NAMES)
+    table = open_source("folder", empty.root, download=False, max_pixels=1 << 30).list()
+    outcome = np.zeros(20, np.uint8)
+    outcome[[3, 4]] = Outcome.BROKEN, Outcome.TOO_LARGE
+    empty.embed(table.with_outcomes(outcome, {3: "damaged <b>header</b>", 4: "9 x 9 pixels"}))
+    empty.label(20)
+    scores = np.arange(20, dtype=np.float32)
+    scores[19] = np.nan
+    empty.score(scores)
+    empty.select(budget="4", hard_rate=0.5, name="four")
+    return empty

@@ -1,0 +1,210 @@
+import csv
+import io
+import json
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elfs.catalog import EXPORT_FORMATS
+from elfs.data.samples import SampleTable
+from elfs.delivery.export import ExportOptions, prepare_export
+from elfs.errors import InputDataError, StaleUpstreamError, UsageError
+
+ODD = (b"a\nb.png", b'quote".png', b"comma,.png", "\N{SNOWMAN} x.png".encode(), b"\xff.png", b"plus+#%.png", b"-n.png")
+
+
+def document(shop: Any, **options: Any) -> bytes:
+    return prepare_export(shop.path, None, ExportOptions(**options)).document()
+
+
+def test_every_format_of_the_catalogue_can_be_written(shop: Any, tmp_path: Path) -> None:
+    for name in EXPORT_FORMATS:
+        prepare_export(shop.path, None, ExportOptions(format=name)).write(tmp_path / name, force=False)
+        assert (tmp_path / name).is_dir() == (name == "images")
+
+
+def test_csv_is_the_file_of_the_selection(shop: Any) -> None:
+    assert document(shop) == (shop.path / "selections/quarter/selection.csv").read_bytes()
+
+
+def test_txt_gives_paths_that_exist(shop: Any) -> None:
+    paths = document(shop, format="txt").decode().splitlines()
+    assert paths[0] == f"{shop.root}/a/08.png"
+    assert all(Path(path).is_file() for path in paths)
+    assert len(paths) == 5
+
+
+def test_txt_takes_a_prefix(shop: Any) -> None:
+    assert document(shop, format="txt", prefix="s3://x/").startswith(b"s3://x/a/08.png\ns3://x/a/09.png\n")
+    assert document(shop, format="txt", prefix="").startswith(b"a/08.png\n")
+
+
+def test_odd_names_survive_as_nul_separated_bytes(odd: Callable[..., Any]) -> None:
+    shop = odd(*ODD)
+    paths = document(shop, format="txt", null=True).split(b"\0")
+    assert sorted(paths[:-1]) == sorted(os.fsencode(shop.root) + b"/" + name for name in ODD)
+    assert paths[-1] == b""
+    with pytest.raises(UsageError, match=r"'.*a\\nb.png' has a line break in it .*use --null"):
+        document(shop, format="txt")
+
+
+def test_json_says_all_that_is_known(shop: Any) -> None:
+    found = json.loads(document(shop, format="json"))
+    assert {key: found[key] for key in ("selection", "method", "key", "budget")} == {
+        "selection": "quarter",
+        "method": "elfs",
+        "key": "aum",
+        "budget": "0.25",
+    }
+    assert found["images"][1] == {
+        "rank": 2,
+        "id": "a/09.png",
+        "path": f"{shop.root}/a/09.png",
+        "pseudo_label": 0,
+        "score": 9.0,
+        "why": "45.0% of the pool is harder by aum; the hardest 40.0% are pruned and the next hardest are kept",
+    }
+
+
+def test_odd_names_survive_in_json(odd: Callable[..., Any]) -> None:
+    found = json.loads(document(odd(*ODD), format="json"))
+    assert sorted(os.fsencode(image["id"]) for image in found["images"]) == sorted(ODD)
+
+
+def test_label_studio_tasks(shop: Any) -> None:
+    tasks = json.loads(document(shop, format="label-studio"))
+    assert len(tasks) == 5
+    assert tasks[0] == {
+        "data": {"image": "/data/local-files/?d=a/08.png"},
+        "meta": {"id": "a/08.png", "rank": 1, "score": 8.0},
+    }
+
+
+def test_label_studio_gets_the_pseudo_label_only_where_it_is_asked_for(shop: Any) -> None:
+    [prediction] = json.loads(document(shop, format="label-studio", pre_annotate=True))[0]["predictions"]
+    [result] = prediction["result"]
+    assert (result["from_name"], result["to_name"], result["type"]) == ("choice", "image", "choices")
+    assert result["value"] == {"choices": ["2"]}
+
+
+def test_pre_annotation_needs_pseudo_labels(empty: Any) -> None:
+    empty.draw(["x.png"])
+    empty.embed()
+    empty.select(method="random", budget="1", name="chance")
+    with pytest.raises(UsageError, match="--pre-annotate needs pseudo-labels, and selection 'chance' was made without"):
+        document(empty, format="label-studio", pre_annotate=True)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        (None, "/data/local-files/?d=plus%2B%23%25.png"),
+        ("https://host/", "https://host/plus%2B%23%25.png"),
+        ("s3://bucket/", "s3://bucket/plus+#%.png"),
+    ],
+)
+def test_addresses_are_quoted_where_they_are_web_addresses(
+    odd: Callable[..., Any], prefix: str | None, expected: str
+) -> None:
+    [task] = json.loads(document(odd(b"plus+#%.png"), format="label-studio", prefix=prefix))
+    assert task["data"]["image"] == expected
+
+
+def test_cvat_manifest(shop: Any) -> None:
+    lines = [json.loads(line) for line in document(shop, format="cvat", prefix="set/").decode("ascii").splitlines()]
+    assert lines[:3] == [
+        {"version": "1.1"},
+        {"type": "images"},
+        {"name": "set/a/08", "extension": ".png", "width": 12, "height": 8},
+    ]
+    assert len(lines) == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "extension"),
+    [(b"a.b/c", "a.b/c", ""), (b"x.tar.png", "x.tar", ".png"), (b"d/e.f.jpg", "d/e.f", ".jpg")],
+)
+def test_cvat_splits_the_extension_off(odd: Callable[..., Any], name: bytes, stem: str, extension: str) -> None:
+    line = json.loads(document(odd(name), format="cvat").splitlines()[2])
+    assert (line["name"], line["extension"]) == (stem, extension)
+
+
+def test_images_are_copied_and_come_with_a_table_to_fill_in(shop: Any, tmp_path: Path) -> None:
+    prepare_export(shop.path, None, ExportOptions(format="images")).write(tmp_path / "out", force=False)
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    expected = ["a/08.png", "a/09.png", "b/00.png", "b/01.png", "b/02.png"]
+    assert found == [*(f"images/{name}" for name in expected), "labels.csv"]
+    for name in expected:
+        assert (tmp_path / "out/images" / name).read_bytes() == (shop.root / name).read_bytes()
+    lines = list(csv.reader(io.StringIO((tmp_path / "out/labels.csv").read_text())))
+    assert lines == [["id", "label"], *([name, ""] for name in expected)]
+
+
+def test_odd_names_survive_as_files(odd: Callable[..., Any], tmp_path: Path) -> None:
+    shop = odd(*ODD)
+    prepare_export(shop.path, None, ExportOptions(format="images")).write(tmp_path / "out", force=False)
+    assert sorted(os.listdir(os.fsencode(tmp_path / "out/images"))) == sorted(ODD)
+    table = SampleTable.from_tensors(shop.workspace().arrays("samples"))
+    with (tmp_path / "out/labels.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        ids = [line["id"] for line in csv.DictReader(file)]
+    assert sorted(table.rows_of(ids).tolist()) == list(range(len(ODD)))
+
+
+def test_an_image_that_is_gone_leaves_nothing_behind(shop: Any, tmp_path: Path) -> None:
+    (shop.root / "b/02.png").unlink()
+    export = prepare_export(shop.path, None, ExportOptions(format="images"))
+    with pytest.raises(InputDataError, match=r"the image 'b/02.png' can no longer be read"):
+        export.write(tmp_path / "out/deep", force=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["images", "cvat"])
+def test_formats_that_need_pictures_refuse_embeddings(empty: Any, tmp_path: Path, name: str) -> None:
+    empty.embed(SampleTable.from_ids(["x"], 0, 0), source="embeddings", has_images=False)
+    empty.select(method="random", budget="1", name="one")
+    with pytest.raises(InputDataError, match=f"--format {name} needs images, but"):
+        prepare_export(empty.path, None, ExportOptions(format=name)).write(tmp_path / "out", force=False)
+    assert document(empty, format="txt") == b"x\n"
+
+
+def test_images_are_no_document(shop: Any) -> None:
+    with pytest.raises(UsageError, match="--format images makes a folder, expected --output FOLDER"):
+        document(shop, format="images")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "cvta"}, r"unknown export format 'cvta'\. Did you mean 'cvat'\?"),
+        ({"format": "csv", "prefix": "x"}, "--prefix has no meaning for --format csv, only for txt, json"),
+        ({"format": "txt", "pre_annotate": True}, "--pre-annotate has no meaning for --format txt, only for label-"),
+        ({"format": "json", "null": True}, "--null has no meaning for --format json, only for txt"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExportOptions(**options)
+
+
+def test_a_stale_selection_is_refused(shop: Any) -> None:
+    shop.label(20, smoke=True)
+    shop.commit("label", {"pseudo_labels": {"pseudo_labels": shop.workspace().arrays("samples")["num_bytes"]}})
+    with pytest.raises(StaleUpstreamError, match="selection 'quarter' is stale: pseudo_labels were rebuilt after it"):
+        prepare_export(shop.path, None, ExportOptions())
+
+
+def test_a_read_only_workspace_is_enough(shop: Any, tmp_path: Path) -> None:
+    places = [shop.path, *shop.path.rglob("*")]
+    for place in places:
+        place.chmod(stat.S_IRUSR | (stat.S_IXUSR if place.is_dir() else 0))
+    before = {place: place.stat().st_mtime_ns for place in places}
+    try:
+        prepare_export(shop.path, None, ExportOptions(format="images")).write(tmp_path / "out", force=False)
+        assert {place: place.stat().st_mtime_ns for place in [shop.path, *shop.path.rglob("*")]} == before
+    finally:
+        for place in places:
+            place.chmod(stat.S_IRWXU)
