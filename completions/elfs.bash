@@ -32,7 +32,7 @@ _elfs() {
     case $command in
         "")
             options="-h --help --version"
-            values="run embed cluster label dynamics score select train evaluate status verify doctor completion"
+            values="run embed cluster label dynamics score select report export train evaluate status verify doctor completion"
             ;;
         run)
             options="--root --from --budget --key --select-method --hard-rate --name --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
@@ -178,6 +178,24 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
+            esac
+            ;;
+        report)
+            options="--selection --output -o --workspace -w --json --quiet -q --verbose -v --help -h"
+            case $previous in
+                --selection) takes_value=1 values="" paths=SELECTION ;;
+                --output | -o) takes_value=1 values="" paths=FILE ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+            esac
+            ;;
+        export)
+            options="--format --selection --output -o --prefix --pre-annotate --null -0 --force --workspace -w --json --quiet -q --verbose -v --help -h"
+            case $previous in
+                --format) takes_value=1 values="csv txt json label-studio cvat images" paths= ;;
+                --selection) takes_value=1 values="" paths=SELECTION ;;
+                --output | -o) takes_value=1 values="" paths=FILE ;;
+                --prefix) takes_value=1 values="" paths= ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;
         train)

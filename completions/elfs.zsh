@@ -24,6 +24,8 @@ _elfs() {
         'dynamics:Train a proxy network on the pseudo-labels and record how every image is learned.'
         'score:Turn the training dynamics into difficulty scores.'
         'select:Pick the images to annotate.'
+        'report:Show a selection on one page: what was kept, what was left out, and why.'
+        'export:Hand a selection to annotators and other programs.'
         'train:Train a network on a selection that has been annotated, and test it.'
         'evaluate:Say how well clusters and pseudo-labels agree with true labels, where there are any.'
         'status:Show what is there, what is stale, and what to run next.'
@@ -258,6 +260,42 @@ _elfs() {
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
                         '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
+                    ;;
+                report)
+                    _arguments \
+                        '--selection=[Which selection]:value:_elfs_selections' \
+                        '(--output -o)--output=[The page; one that is there is replaced]:value:_files' \
+                        '(--output -o)-o+[The page; one that is there is replaced]:value:_files' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
+                    ;;
+                export)
+                    _arguments \
+                        '--format=[What to write: csv, txt, json, label-studio, cvat, images]:value:(csv txt json label-studio cvat images)' \
+                        '--selection=[Which selection]:value:_elfs_selections' \
+                        '(--output -o)--output=[File, or folder for images, or - for stdout]:value:_files' \
+                        '(--output -o)-o+[File, or folder for images, or - for stdout]:value:_files' \
+                        '--prefix=[Put before each id]:value: ' \
+                        '--pre-annotate[Offer the pseudo-label to annotators (label-studio)]' \
+                        '(--null -0)--null[End each path with a NUL instead of a line break (txt)]' \
+                        '(--null -0)-0[End each path with a NUL instead of a line break (txt)]' \
+                        '--force[Replace what is there]' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
                         '(--quiet -q)-q[Print errors and results only]' \

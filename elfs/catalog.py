@@ -128,7 +128,7 @@ NETWORKS: dict[str, str] = {
 RECIPES: dict[str, str] = {
     "cifar": "200 epochs, SGD 0.1 cosine, crop and flip at native size (ELFS, CIFAR)",
     "imagenet": "60 epochs, SGD 0.1 cosine, random resized crop at 224 pixels (ELFS, ImageNet)",
-    "small": "30 epochs, batch 64, at most 32 pixels: minutes on a CPU",
+    "small": "100 epochs, batch 64, at most 32 pixels: minutes on a CPU",
 }
 
 EXPORT_FORMATS: dict[str, str] = {

@@ -14,11 +14,7 @@ from elfs.errors import UsageError
 
 __all__ = ["EXAMPLES", "ForceOption", "SelectionOption", "body"]
 
-EXAMPLES = (
-    "elfs export --format images --output to-label",
-    "elfs export --format label-studio --prefix s3://bucket/photos/ --output tasks.json",
-    "elfs export --format txt --null | xargs -0 cp -t to-label",
-)
+EXAMPLES = ("elfs export --format images --output to-label", "elfs export --format label-studio --output tasks.json")
 
 SelectionOption = Annotated[
     str | None,

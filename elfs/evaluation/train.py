@@ -169,6 +169,7 @@ def run(job: Job, config: TrainConfig) -> Result:
         accuracies += [] if accuracy is None else [accuracy]
     assert network is not None
     summary = dataclasses.asdict(recipe) | {"selection": config.selection, "images": len(rows)}
+    summary |= {"image_size": builder.image_size if builder.uses_images else None}
     summary |= {"iterations": iterations, "accuracies": accuracies, "test_images": num_test, "mean": None}
     summary["deviation"] = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     if accuracies:

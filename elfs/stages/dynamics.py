@@ -114,7 +114,7 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         )
     _publish(job, rows, len(table), num_epochs)
     summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}
-    summary |= {"samples": len(rows)}
+    summary |= {"samples": len(rows), "image_size": inputs.image_size if inputs.uses_images else None}
     del summary["iterations"]
     return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary)
 

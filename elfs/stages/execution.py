@@ -228,7 +228,7 @@ def _portable(config: StageConfig) -> StageConfig:
 def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:
     """Return the wall-clock facts of a run, which stay outside every digest."""
     return {
-        "started": started.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(seconds, 3),
         "host": platform.node(),
         "device": str(runtime.device()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import CONFIGS, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError
-from elfs.stages.graph import STAGES, makers
+from elfs.stages.graph import makers
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["DEFAULT_WORKSPACE", "StageState", "command_line", "recorded_config", "require", "states"]

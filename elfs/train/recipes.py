@@ -80,7 +80,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="small",
             network="resnet8",
-            epochs=30,
+            epochs=100,
             iterations=600,
             batch_size=64,
             learning_rate=0.1,

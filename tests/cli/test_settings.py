@@ -100,7 +100,7 @@ def test_options_are_read_by_the_type_of_their_field() -> None:
     [
         ("heads", "x", "--heads is 'x', expected a whole number or auto"),
         ("heads", "1.5", "--heads is '1.5', expected a whole number or auto"),
-        ("hidden", "auto", "--hidden is 'auto', expected a whole number[.]"),
+        ("warmup_epochs", "auto", "--warmup_epochs is 'auto', expected a whole number[.]"),
         ("temperature", "warm", "--temperature is 'warm', expected a number[.]"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from elfs.catalog import EXPORT_FORMATS
@@ -191,8 +192,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: s
 
 
 def test_a_stale_selection_is_refused(shop: Any) -> None:
-    shop.label(20, smoke=True)
-    shop.commit("label", {"pseudo_labels": {"pseudo_labels": shop.workspace().arrays("samples")["num_bytes"]}})
+    shop.commit("label", {"pseudo_labels": {"pseudo_labels": np.zeros(20, np.int64)}}, inputs=("samples",))
     with pytest.raises(StaleUpstreamError, match="selection 'quarter' is stale: pseudo_labels were rebuilt after it"):
         prepare_export(shop.path, None, ExportOptions())
 

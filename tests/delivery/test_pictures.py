@@ -89,7 +89,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(shop: Any, tmp_path: Path) 
 
 def test_nothing_is_overwritten(shop: Any, tmp_path: Path) -> None:
     (tmp_path / "copy").touch()
-    with pytest.raises(StorageError, match="cannot write .*copy: File exists"):
+    with pytest.raises(StorageError, match=r"cannot write .*copy: File exists"):
         pictures_of(shop).copy(8, tmp_path / "copy")
 
 

@@ -42,7 +42,7 @@ def test_a_file_is_replaced_only_with_force(tmp_path: Path) -> None:
 
 
 def test_a_file_needs_a_place_that_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--output is the folder .*, expected a file"):
+    with pytest.raises(UsageError, match=r"--output is the folder .*, expected a file"):
         publish_file(tmp_path, nothing, force=True)
 
 
@@ -84,7 +84,7 @@ def test_force_replaces_the_same_names_and_keeps_the_others(tmp_path: Path) -> N
 
 def test_a_folder_needs_a_place_that_is_no_file(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
-    with pytest.raises(UsageError, match="--output is the file .*x, expected a folder"):
+    with pytest.raises(UsageError, match=r"--output is the file .*x, expected a folder"):
         publish_directory(tmp_path / "x", fill, force=True)
 
 

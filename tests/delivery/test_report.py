@@ -1,0 +1,189 @@
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elfs.catalog import SELECTORS
+from elfs.data.samples import SampleTable
+from elfs.delivery.report import render_report, write_report
+from elfs.errors import UsageError
+
+VOID = {"meta", "img", "br", "link", "input"}
+
+
+class Page(HTMLParser):
+    """What a reader of the page sees, and what a browser would fetch."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text += data
+
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+
+def page_of(shop: Any, wanted: str | None = None) -> Page:
+    page = Page(render_report(shop.path, wanted).html)
+    assert page.open == []
+    return page
+
+
+def test_the_page_is_whole_and_fetches_nothing(shop: Any) -> None:
+    page = page_of(shop)
+    assert page.addresses
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert page.tags.count("svg") == 2
+    html = render_report(shop.path, None).html
+    assert "default-src 'none'" in html
+    assert set(re.findall(r"https?://[^\"/]+", html)) == {"http://www.w3.org"}
+
+
+def test_it_says_what_was_selected_and_how(shop: Any) -> None:
+    words = page_of(shop).words()
+    assert words.startswith("elfs selection quarter 5 of 20 by aum, hard rate 0.40: 25.0% of the pool, from folder")
+    assert "5selected 20in the pool" in words.replace(" selected", "selected")
+    assert "label label done, well" in words
+    assert "1.2 s" in words
+    assert "method elfs budget 0.25 seed 0" in words
+    assert "elfs train --selection quarter --labels quarter-to-label/labels.csv --workspace" in words
+
+
+def test_three_sheets_show_the_window_and_both_ends(shop: Any) -> None:
+    words = page_of(shop).words()
+    assert "Selected5 of 5" in words
+    assert "Left out: too hard8 of 8" in words
+    assert "Left out: too easy7 of 7" in words
+    hard = words[words.index("Left out: too hard") : words.index("Left out: too easy")]
+    assert hard.index("a/00.png") < hard.index("a/07.png")
+    easy = words[words.index("Left out: too easy") :]
+    assert easy.index("b/09.png") < easy.index("b/03.png")
+    assert page_of(shop).tags.count("img") == 20
+
+
+def test_sheets_hold_a_few_dozen(empty: Any) -> None:
+    empty.draw([f"{number:03d}.png" for number in range(200)])
+    empty.embed()
+    empty.label(200)
+    empty.score(np.arange(200))
+    empty.select(budget="100", hard_rate=0.25, name="half")
+    page = page_of(empty)
+    assert page.tags.count("img") == 36 + 24 + 24
+    assert {"050.png", "149.png", "000.png", "199.png"} <= set(page.words().split())
+
+
+@pytest.mark.parametrize("method", SELECTORS)
+def test_every_method_has_a_page(shop: Any, method: str) -> None:
+    name = shop.select(method=method, budget="4", name="of-method")
+    assert "4selected" in page_of(shop, name).words().replace(" selected", "selected")
+
+
+def test_ids_are_text_and_not_markup(odd: Callable[..., Any]) -> None:
+    page = page_of(odd(b"<script>alert(1)<", b'"><img src=x onerror=y>.png', b"\xff.png", b"{{ 7 * 7 }}.png"))
+    assert "script" not in page.tags
+    assert all(address.startswith(("data:", "#")) for address in page.addresses)
+    words = page.words()
+    assert "<script>alert(1)<" in words
+    assert "\\xff.png" in words
+    assert "{{ 7 * 7 }}.png" in words
+
+
+def test_unreadable_images_are_listed_with_their_reasons(broken: Any) -> None:
+    words = page_of(broken).words()
+    assert "Unreadable images2" in words
+    assert "a/03.pngbrokendamaged <b>header</b> a/04.pngtoo large9 x 9 pixels" in words
+
+
+def test_equal_workspaces_give_equal_pages(shop: Any) -> None:
+    assert render_report(shop.path, None) == render_report(shop.path, None)
+
+
+def test_a_good_selection_comes_without_warnings(shop: Any) -> None:
+    assert render_report(shop.path, None).warnings == []
+    assert 'class="warning"' not in render_report(shop.path, None).html
+
+
+def test_smoke_is_said_first(shop: Any) -> None:
+    shop.label(20, smoke=True)
+    shop.select(budget="4", name="smoke")
+    report = render_report(shop.path, "smoke")
+    assert report.warnings == ["Smoke settings (label, select): every step ran, the result means nothing."]
+    assert report.warnings[0] in Page(report.html).words()
+
+
+def test_a_stale_selection_is_shown_with_a_warning(shop: Any) -> None:
+    shop.score(np.arange(20)[::-1])
+    report = render_report(shop.path, None)
+    [warning] = report.warnings
+    assert warning.startswith("This selection is stale: scores were rebuilt after it (score). To make it anew: elfs ")
+    assert "&& elfs select --budget 0.25 --hard-rate 0.4 --name quarter" in warning
+    assert warning in Page(report.html).words()
+
+
+def test_a_folder_that_has_moved_costs_the_pictures_only(shop: Any) -> None:
+    shutil.rmtree(shop.root)
+    report = render_report(shop.path, None)
+    [warning] = report.warnings
+    assert warning.startswith("20 images of this page can no longer be read (missing: No such file")
+    assert warning.endswith("If the folder has moved: elfs embed --root FOLDER")
+    assert "img" not in Page(report.html).tags
+
+
+def test_embeddings_alone_have_a_page_too(empty: Any) -> None:
+    table = SampleTable.from_ids([f"row/{number}" for number in range(9)], 0, 0)
+    empty.embed(table, source="embeddings", has_images=False)
+    empty.select(method="random", budget="3", name="three")
+    page = page_of(empty)
+    assert page.tags.count("svg") == 0
+    assert "row/0" in page.words()
+    assert render_report(empty.path, None).warnings == []
+
+
+def test_all_scores_missing_draws_no_histogram(shop: Any) -> None:
+    shop.score(np.full(20, np.nan))
+    shop.select(method="random", budget="3", name="chance")
+    assert page_of(shop, "chance").tags.count("svg") == 1
+
+
+def test_the_page_is_written_whole_over_an_old_one(shop: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("old")
+    report = write_report(shop.path, "quarter", path)
+    assert path.read_text(encoding="utf-8") == report.html
+    assert [item.name for item in tmp_path.iterdir() if "tmp" in item.name] == []
+    with pytest.raises(UsageError, match="--output is the folder"):
+        write_report(shop.path, "quarter", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.02, "&lt; 0.1 s"), (38.24, "38.2 s"), (125.0, "2:05 min"), (7384, "2:03:04 h")]
+)
+def test_times_read_well(shop: Any, monkeypatch: pytest.MonkeyPatch, seconds: float, text: str) -> None:
+    manifest = (shop.path / "manifest.json").read_text()
+    (shop.path / "manifest.json").write_text(manifest.replace('"seconds": 1.25', f'"seconds": {seconds}'))
+    assert f">{text}</td>" in render_report(shop.path, None).html

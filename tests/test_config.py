@@ -1,0 +1,136 @@
+"""Configs: defaults, checks, the JSON round trip, and the budget."""
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from elfs.config import (
+    CONFIGS,
+    SMOKE,
+    Budget,
+    ClusterConfig,
+    DynamicsConfig,
+    EmbedConfig,
+    ScoreConfig,
+    SelectConfig,
+    StageConfig,
+    as_json,
+    field_type,
+    from_json,
+)
+from elfs.errors import UsageError
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_config_survives_json(stage: str) -> None:
+    smoke = from_json(CONFIGS[stage], SMOKE.get(stage, {}))
+    assert from_json(CONFIGS[stage], as_json(smoke)) == smoke
+    assert from_json(CONFIGS[stage], {}) == CONFIGS[stage]()
+
+
+@pytest.mark.parametrize("stage", CONFIGS)
+def test_field_has_help_and_a_plain_type(stage: str) -> None:
+    for field in dataclasses.fields(CONFIGS[stage]):
+        plain, optional = field_type(field)
+        assert plain in (str, int, float, bool)
+        assert field.metadata["help"] or field.metadata["internal"]
+        assert ("[auto:" in field.metadata["help"]) <= optional
+
+
+def test_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ClusterConfig().heads = 3  # type: ignore[misc]
+
+
+def test_whole_number_becomes_a_float_where_one_is_meant() -> None:
+    rate = ClusterConfig(learning_rate=1).learning_rate
+    assert (rate, type(rate)) == (1.0, float)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (ClusterConfig, {"method": None}, r"^--method needs a value of type str\.$"),
+        (ClusterConfig, {"heads": "8"}, r"^--heads is '8', expected int\.$"),
+        (ClusterConfig, {"heads": 2.5}, r"^--heads is 2\.5, expected int\.$"),
+        (ClusterConfig, {"heads": True}, r"^--heads is True, expected int\.$"),
+        (ClusterConfig, {"standardize": 1}, r"^--standardize is 1, expected bool\.$"),
+        (ClusterConfig, {"beta": True}, r"^--beta is True, expected float\.$"),
+        (ClusterConfig, {"beta": math.nan}, r"^--beta is nan, expected a finite number\.$"),
+        (ClusterConfig, {"learning_rate": math.inf}, r"^--learning-rate is inf, expected a finite number\.$"),
+        (ClusterConfig, {"clusters": 1}, r"^--clusters is 1, expected at least 2\.$"),
+        (ClusterConfig, {"beta": 1.5}, r"^--beta is 1\.5, expected at most 1\.$"),
+        (ClusterConfig, {"loss": "tami"}, r"^unknown value for --loss: 'tami'\. Did you mean 'temi'\?"),
+        (SelectConfig, {"hard_rate": -0.1}, r"^--hard-rate is -0\.1, expected at least 0\.$"),
+        (SelectConfig, {"key": "amu"}, r"^unknown value for --key: 'amu'\. Did you mean 'aum'\?"),
+        (SelectConfig, {"budget": "many"}, r"^--budget is 'many', expected a share"),
+        (DynamicsConfig, {"epochs": 1}, r"^--epochs is 1, expected at least 2\.$"),
+        (ScoreConfig, {"window": 0}, r"^--window is 0, expected at least 1\.$"),
+        (EmbedConfig, {"max_broken": 1.01}, r"^--max-broken is 1\.01, expected at most 1\.$"),
+        (EmbedConfig, {"seed": -1}, r"^--seed is -1, expected at least 0\.$"),
+    ],
+)
+def test_config_refuses(kind: type[StageConfig], values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        kind(**values)
+
+
+def test_unknown_setting_is_refused_with_a_suggestion() -> None:
+    with pytest.raises(UsageError, match=r"^unknown setting 'windo'\. Did you mean 'window'\? Available: window\.$"):
+        from_json(ScoreConfig, {"windo": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "share", "count"),
+    [
+        ("0.1", 0.1, None),
+        (" 10% ", 0.1, None),
+        ("12.5%", 0.125, None),
+        ("1e-2", 0.01, None),
+        ("1.0", 1.0, None),
+        ("100%", 1.0, None),
+        ("1", None, 1),
+        ("+5", None, 5),
+        ("500", None, 500),
+    ],
+)
+def test_budget_is_a_share_or_a_count(text: str, share: float | None, count: int | None) -> None:
+    assert Budget.parse(text) == Budget(share, count)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0", r"^--budget is 0, expected a share such as 0\.1 or 10%, or a count such as 500; it must be above 0\.$"),
+        ("-5", r"^--budget is -5, .*above 0\.$"),
+        ("0.0", r"^--budget is 0\.0, .*above 0\.$"),
+        ("-0.1", r"^--budget is -0\.1, .*above 0\.$"),
+        ("nan", r"^--budget is nan, .*above 0\.$"),
+        ("0%", r"^--budget is 0%, .*above 0\.$"),
+        ("1.5", r"^--budget is 1\.5: a share is at most 1\.0 \(all images\); for a count leave out the point\.$"),
+        ("inf", r"^--budget is inf: a share is at most 1\.0"),
+        ("200%", r"^--budget is 200%: a share is at most 1\.0"),
+        ("many", r"^--budget is 'many', expected a share such as 0\.1 or 10%, or a count such as 500\.$"),
+        ("--5", r"^--budget is '--5', expected"),
+        ("", r"^--budget is '', expected"),
+        ("%", r"^--budget is '%', expected"),
+    ],
+)
+def test_budget_refuses(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Budget.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "num_eligible", "expected"),
+    [("0.1", 100, 10), ("0.26", 10, 3), ("0.001", 10, 1), ("1.0", 7, 7), ("1", 7, 1), ("7", 7, 7)],
+)
+def test_budget_resolves_to_a_number_of_images(text: str, num_eligible: int, expected: int) -> None:
+    assert Budget.parse(text).resolve(num_eligible) == expected
+
+
+def test_budget_above_the_pool_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"^--budget is 5,000, but only 1,437 images can be selected\.$"):
+        Budget.parse("5000").resolve(1437)

@@ -1,0 +1,54 @@
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.pipeline import Finished, finished
+
+
+@dataclass
+class Watcher:
+    """A task that counts, and calls `then` with the count after every step."""
+
+    then: Callable[[int], None] = lambda count: None
+    count: int = 0
+    steps: list[int] = field(default_factory=list)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.count += count
+        self.steps.append(count)
+        self.then(self.count)
+
+
+@pytest.fixture
+def watcher() -> type[Watcher]:
+    return Watcher
+
+
+@pytest.fixture
+def stop_after() -> Callable[[int], Watcher]:
+    """Return a task that acts like Ctrl-C after so many steps."""
+
+    def stopping(steps: int) -> Watcher:
+        def then(count: int) -> None:
+            if count >= steps:
+                raise KeyboardInterrupt
+
+        return Watcher(then)
+
+    return stopping
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("folder", tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("digits", tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("embeddings", tmp_path_factory.getbasetemp())

@@ -1,0 +1,76 @@
+"""Training state to a file and back."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from elfs.errors import CorruptArtifactError
+from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+
+def adam(module: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(module.parameters(), lr=0.01)
+
+
+def sgd(module: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(module.parameters(), lr=0.01, momentum=0.9)
+
+
+def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad()
+    module(torch.linspace(0, 1, 15).reshape(5, 3)).square().sum().backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("make", [adam, sgd])
+def test_training_goes_on_as_if_it_had_not_stopped(make: "type[torch.optim.Optimizer]", tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    straight = network()
+    optimizer = make(straight)
+    step(straight, optimizer)
+    save_checkpoint(path, 1, {"network": straight}, optimizer, {"prior": torch.tensor([0.25, 0.75])})
+    step(straight, optimizer)
+    resumed = network()
+    fresh = make(resumed)
+    found = load_checkpoint(path, {"network": resumed}, fresh)
+    assert found is not None
+    assert (found[0], found[1]["prior"].tolist()) == (1, [0.25, 0.75])
+    step(resumed, fresh)
+    for name, value in straight.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_learning_rate_is_not_part_of_a_checkpoint(tmp_path: Path) -> None:
+    path, module = tmp_path / "checkpoint.safetensors", network()
+    save_checkpoint(path, 1, {"network": module}, sgd(module), {})
+    other = torch.optim.SGD(module.parameters(), lr=0.5)
+    load_checkpoint(path, {"network": module}, other)
+    assert other.param_groups[0]["lr"] == 0.5
+
+
+def test_several_modules_are_kept_apart(tmp_path: Path) -> None:
+    path, student, teacher = tmp_path / "checkpoint.safetensors", network(), network()
+    save_checkpoint(path, 3, {"student": student, "teacher": teacher}, sgd(student), {})
+    other_student, other_teacher = network(), network()
+    load_checkpoint(path, {"student": other_student, "teacher": other_teacher}, sgd(other_student))
+    assert torch.equal(other_student.state_dict()["0.weight"], student.state_dict()["0.weight"])
+    assert torch.equal(other_teacher.state_dict()["0.weight"], teacher.state_dict()["0.weight"])
+
+
+def test_no_file_is_no_state(tmp_path: Path) -> None:
+    module = network()
+    assert load_checkpoint(tmp_path / "none.safetensors", {"network": module}, sgd(module)) is None
+
+
+def test_damaged_file_is_refused(tmp_path: Path) -> None:
+    path, module = tmp_path / "checkpoint.safetensors", network()
+    save_checkpoint(path, 1, {"network": module}, sgd(module), {})
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(CorruptArtifactError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(path, {"network": module}, sgd(module))

@@ -1,0 +1,46 @@
+"""Hyper-parameters by name, and the rule that picks them."""
+
+import dataclasses
+
+import pytest
+
+from elfs.train.recipes import RECIPES, choose_recipe, override
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "image_side", "name", "network"),
+    [
+        (1_000_000, None, "small", "mlp"),
+        (19_999, 224, "small", "resnet8"),
+        (20_000, 32, "cifar", "resnet18"),
+        (20_000, 64, "cifar", "resnet18"),
+        (20_000, 65, "imagenet", "resnet34"),
+    ],
+)
+def test_rule(num_rows: int, image_side: int | None, name: str, network: str) -> None:
+    recipe = choose_recipe(num_rows, image_side)
+    assert (recipe.name, recipe.network) == (name, network)
+
+
+def test_recipes_are_those_of_the_paper() -> None:
+    """Zheng et al., ICLR 2025: CIFAR 200 epochs and 40,000 iterations, ImageNet 60 epochs and 300,000."""
+    cifar, imagenet = RECIPES["cifar"], RECIPES["imagenet"]
+    assert (cifar.epochs, cifar.iterations, cifar.weight_decay, cifar.image_size) == (200, 40_000, 5e-4, 32)
+    assert (imagenet.epochs, imagenet.iterations, imagenet.weight_decay, imagenet.image_size) == (60, 300_000, 1e-4, 224)
+    assert {(r.batch_size, r.learning_rate, r.final_learning_rate) for r in (cifar, imagenet)} == {(256, 0.1, 1e-4)}
+
+
+def test_large_images_are_streamed() -> None:
+    assert {name: recipe.streamed for name, recipe in RECIPES.items()} == {
+        "cifar": False,
+        "imagenet": True,
+        "small": False,
+    }
+
+
+def test_override_keeps_what_is_not_given() -> None:
+    recipe = RECIPES["small"]
+    none = dict.fromkeys(("network", "batch_size", "learning_rate", "weight_decay", "image_size"))
+    assert override(recipe, **none) == recipe  # type: ignore[arg-type]
+    given = {"network": "mlp", "batch_size": 2, "learning_rate": 0.0, "weight_decay": 0.0, "image_size": 4}
+    assert override(recipe, **given) == dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
