@@ -58,7 +58,7 @@ _elfs() {
                         '--weights=[Local checkpoint for the encoder (.safetensors, or .pth without code in it)]:value:_files' \
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
-                        '--neighbors=[Nearest neighbours of each image, by cosine]:value: ' \
+                        '--neighbors=[Nearest neighbours of each image, by cosine; heads use at most half a mean cluster]:value: ' \
                         '--embed-batch-size=[Images per forward pass of the encoder]:value: ' \
                         '--limit=[Use only this many images, evenly spread]:value: ' \
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \
@@ -118,7 +118,7 @@ _elfs() {
                         '--weights=[Local checkpoint for the encoder (.safetensors, or .pth without code in it)]:value:_files' \
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
-                        '--neighbors=[Nearest neighbours of each image, by cosine]:value: ' \
+                        '--neighbors=[Nearest neighbours of each image, by cosine; heads use at most half a mean cluster]:value: ' \
                         '--batch-size=[Images per forward pass of the encoder]:value: ' \
                         '--limit=[Use only this many images, evenly spread]:value: ' \
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \

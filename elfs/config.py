@@ -125,7 +125,9 @@ class EmbedConfig(StageConfig):
     weights: str | None = _option(None, "Local checkpoint for the encoder (.safetensors, or .pth without code in it).")
     embeddings: str | None = _option(None, "Embeddings of your own instead of an encoder (.npy or .safetensors).")
     ids: str | None = _option(None, "File with one id a line for --embeddings, in its row order.")
-    neighbors: int = _option(50, "Nearest neighbours of each image, by cosine.", minimum=1)
+    neighbors: int = _option(
+        50, "Nearest neighbours of each image, by cosine; heads use at most half a mean cluster.", minimum=1
+    )
     batch_size: int = _option(64, "Images per forward pass of the encoder.", minimum=1)
     limit: int | None = _option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
     max_broken: float = _option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)

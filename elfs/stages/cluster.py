@@ -158,9 +158,9 @@ def _num_clusters(job: Job, config: ClusterConfig, pool: _Pool) -> int:
     return estimate
 
 
-def _neighbor_positions(job: Job, pool: _Pool) -> NDArray[np.int32]:
-    """Return the neighbours [M, K] as positions in the pool."""
-    indices = job.workspace.arrays("neighbors")["indices"]
+def _neighbor_positions(job: Job, pool: _Pool, clusters: int) -> NDArray[np.int32]:
+    """Return the neighbours [M, K] as positions in the pool: no more than half a mean cluster has, so that they fit."""
+    indices = job.workspace.arrays("neighbors")["indices"][:, : max(1, len(pool.rows) // (2 * clusters))]
     position = np.full(indices.shape[0], -1, dtype=np.int32)
     position[pool.rows] = np.arange(len(pool.rows), dtype=np.int32)
     neighbors_MK: NDArray[np.int32] = position[indices[pool.rows]]
@@ -172,7 +172,7 @@ def _train(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Train the heads and choose one of them without labels."""
     settings = settings_for(config, len(pool.rows), clusters)
-    neighbors = torch.from_numpy(_neighbor_positions(job, pool))
+    neighbors = torch.from_numpy(_neighbor_positions(job, pool, clusters))
     num_steps = settings.epochs * -(-len(pool.rows) // settings.batch_size)
     with job.runtime.progress.task("cluster", num_steps, "steps") as task:
         training = train_heads(
@@ -192,6 +192,7 @@ def _train(
         "epochs": settings.epochs,
         "steps": num_steps,
         "batch_size": settings.batch_size,
+        "neighbors": neighbors.shape[1],
         "learning_rate": settings.learning_rate,
         "teacher_momentum": settings.teacher_momentum,
         "temperature": settings.temperature,

@@ -20,7 +20,7 @@ from elfs.stages.status import require
 from elfs.train.runtime import Runtime
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
-from elfs.workspace.manifest import Record
+from elfs.workspace.manifest import MANIFEST_NAME, Record
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Outcome", "Step", "execute", "run_step", "writing"]
@@ -249,7 +249,7 @@ def _run(run: Callable[[Job, StageConfig], Result], job: Job, config: StageConfi
 @contextmanager
 def writing(path: Path, *, create: bool) -> Iterator[Workspace]:
     """Open a workspace for writing; one that was made for a stage that then failed is removed again."""
-    existed = path.exists()
+    directory_existed, existed = path.exists(), (path / MANIFEST_NAME).exists()
     workspace = Workspace.create(path) if create else Workspace.open(path)
     try:
         with writer_lock(path):
@@ -258,4 +258,4 @@ def writing(path: Path, *, create: bool) -> Iterator[Workspace]:
             yield workspace
     finally:
         if not existed:
-            workspace.remove_if_empty()
+            workspace.remove_if_empty(keep_directory=directory_existed)

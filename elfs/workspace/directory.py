@@ -56,13 +56,15 @@ def prepare_directory(path: Path) -> bool:
     return True
 
 
-def remove_empty_directory(path: Path) -> None:
+def remove_empty_directory(path: Path, *, keep: bool = False) -> None:
     """Remove a workspace that holds nothing but an empty manifest and the lock.
 
     Parameters
     ----------
     path : Path
         The directory; left alone if it holds anything else.
+    keep : bool, default False
+        Remove what is in it and leave the directory itself.
 
     Raises
     ------
@@ -75,5 +77,6 @@ def remove_empty_directory(path: Path) -> None:
         return
     remove_file(path / MANIFEST_NAME)
     remove_file(path / LOCK_NAME)
-    with suppress(OSError):  # somebody came in between
-        path.rmdir()
+    if not keep:
+        with suppress(OSError):  # somebody came in between
+            path.rmdir()

@@ -385,8 +385,13 @@ class Workspace:
         settle_journal(self.path, self.manifest)
         remove_leftovers(self.path)
 
-    def remove_if_empty(self) -> None:
-        """Remove the directory if no stage has finished in it and no draft waits in it.
+    def remove_if_empty(self, *, keep_directory: bool = False) -> None:
+        """Remove the workspace if no stage has finished in it and no draft waits in it.
+
+        Parameters
+        ----------
+        keep_directory : bool, default False
+            Leave the directory itself, empty: it was there before.
 
         Raises
         ------
@@ -394,4 +399,4 @@ class Workspace:
             If it cannot be removed.
         """
         if not self.manifest.records:
-            remove_empty_directory(self.path)
+            remove_empty_directory(self.path, keep=keep_directory)

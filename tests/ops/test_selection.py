@@ -123,7 +123,7 @@ def test_fields_of_different_length(field: str, value: Tensor) -> None:
 
 @pytest.mark.parametrize(
     ("share", "expected"),
-    [(0.7, 0.0), (0.5, 0.1), (0.3, 0.3), (0.2, 0.4), (0.1, 0.4), (0.001, 0.4), (1.0, 0.0), (0.6, 0.05), (0.25, 0.35)],
+    [(0.7, 0.0), (0.5, 0.05), (0.3, 0.1), (0.2, 0.15), (0.1, 0.2), (0.05, 0.4), (0.001, 0.4), (1.0, 0.0), (0.6, 0.025)],
 )
 def test_default_hard_rate(share: float, expected: float) -> None:
     assert default_hard_rate(share) == expected
