@@ -87,6 +87,7 @@ def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--train-seeds", type=int, default=3)
     parser.add_argument("--budget", default="0.1")
     parser.add_argument("--hard-rates", type=float, nargs="*", default=[0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
@@ -96,7 +97,7 @@ def main() -> None:
     selections |= {f"elfs, hard rate {rate:g}": ("elfs", rate) for rate in arguments.hard_rates}
     accuracies: dict[str, list[float]] = {name: [] for name in selections}
     seconds = []
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             clusters["k-means on pixels"].append(k_means(root / "pixels", "pixels", seed))

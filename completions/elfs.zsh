@@ -79,8 +79,8 @@ _elfs() {
                         '--prior-momentum=[Share of the cluster prior kept at each step]:value: ' \
                         '--hidden=[Width of a head'\''s hidden layer]:value: ' \
                         '--bottleneck=[Width of a head'\''s bottleneck]:value: ' \
-                        '(--standardize --no-standardize)--standardize[Standardise every feature before the heads]' \
-                        '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads]' \
+                        '(--standardize --no-standardize)--standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
+                        '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '--head=[Take this head]:value: ' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
                         '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'' or any timm model]:value:(auto resnet8 resnet18 mlp)' \
@@ -159,8 +159,8 @@ _elfs() {
                         '--prior-momentum=[Share of the cluster prior kept at each step]:value: ' \
                         '--hidden=[Width of a head'\''s hidden layer]:value: ' \
                         '--bottleneck=[Width of a head'\''s bottleneck]:value: ' \
-                        '(--standardize --no-standardize)--standardize[Standardise every feature before the heads]' \
-                        '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads]' \
+                        '(--standardize --no-standardize)--standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
+                        '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \

@@ -108,7 +108,7 @@ ENCODERS: dict[str, str] = {
 
 CLUSTER_METHODS: dict[str, str] = {
     "temi": "many small heads trained on neighbour pairs (TEMI, BMVC 2023)",
-    "kmeans": "k-means on the embeddings",
+    "kmeans": "k-means on the embeddings, scaled to length 1",
 }
 
 CLUSTER_LOSSES: dict[str, str] = {

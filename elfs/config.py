@@ -170,7 +170,7 @@ class ClusterConfig(StageConfig):
     bottleneck: int | None = _option(
         None, "Width of a head's bottleneck. [auto: 256, or 128 below 20,000 images]", minimum=1
     )
-    standardize: bool = _option(True, "Standardise every feature before the heads.")
+    standardize: bool = _option(True, "Standardise every feature before the heads (k-means takes unit vectors).")
     seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
 
 

@@ -1,6 +1,5 @@
 """Tiny pools, small settings and the chain of stages, for tests that need real workspaces."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

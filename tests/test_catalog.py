@@ -18,7 +18,7 @@ def test_lists_agree_with_the_code() -> None:
     assert catalog.SCORES.keys() == SCORES.keys()
     assert catalog.SELECTORS.keys() == SELECTORS.keys()
     assert catalog.RECIPES.keys() == RECIPES.keys()
-    assert catalog.STAGES == tuple(STAGES)
+    assert tuple(STAGES) == catalog.STAGES
     assert {*catalog.STAGES, "train"} == CONFIGS.keys()
 
 

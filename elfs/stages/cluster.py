@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -116,7 +117,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
         If there are more clusters than images.
     """
     pool = _pool(job, config)
-    clusters = _num_clusters(job, config, pool)
+    clusters = _num_clusters(job, config, pool.rows)
     if clusters > len(pool.rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(pool.rows):,} images of the pool.")
     train = _train if config.method == "temi" else _kmeans
@@ -140,20 +141,21 @@ def _pool(job: Job, config: ClusterConfig) -> _Pool:
     rows = np.flatnonzero(table.eligible())
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     mean, inverse = torch.zeros(embeddings.shape[1]), torch.ones(embeddings.shape[1])
-    if config.standardize:
+    if config.standardize and config.method == "temi":
         mean, inverse = standardization(embeddings, rows)
     features = Features(embeddings, rows, job.runtime.device(), mean=mean, inverse_deviation=inverse)
     return _Pool(rows, features, mean, inverse)
 
 
-def _num_clusters(job: Job, config: ClusterConfig, pool: _Pool) -> int:
+def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> int:
     """Return what the user asked for, what the data set is known to have, or an estimate."""
     known = job.workspace.manifest.artifacts["samples"].metadata.get("num_classes")
     if config.clusters is not None:
         return config.clusters
     if known is not None:
         return int(known)
-    estimate = estimate_num_clusters(pool.features, derived_seed(config.seed, "clusters"))
+    features = Features(job.workspace.tensors("embeddings")["embeddings"], rows, job.runtime.device())
+    estimate = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))
     job.runtime.warn(f"{estimate} clusters by the silhouette of k-means; --clusters N sets another number.")
     return estimate
 
@@ -208,7 +210,7 @@ def _assignment_counts(heads: ClusterHeads, features: Features) -> Tensor:
     counts: Tensor | None = None
     for positions_B in torch.arange(len(features)).split(_BLOCK_ROWS):
         logits_HBC = heads(features.take(positions_B))
-        block_HC = torch.nn.functional.one_hot(logits_HBC.argmax(dim=2), logits_HBC.shape[2]).sum(dim=1)
+        block_HC = F.one_hot(logits_HBC.argmax(dim=2), logits_HBC.shape[2]).sum(dim=1)
         counts = block_HC if counts is None else counts + block_HC
     assert counts is not None
     return counts.cpu()
@@ -216,7 +218,7 @@ def _assignment_counts(heads: ClusterHeads, features: Features) -> Tensor:
 
 def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
     share_C = counts_C.double() / counts_C.sum()
-    entropy = float(-(share_C * share_C.clamp_min(1e-300).log()).sum() / np.log(len(counts_C)))
+    entropy = abs(float(torch.special.entr(share_C).sum() / np.log(len(counts_C))))  # abs: no -0.0
     return {
         "loss": loss,
         "assignment_entropy": round(entropy, 6),
@@ -229,9 +231,9 @@ def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
 def _kmeans(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
-    """Cluster by k-means: one head, whose loss is the mean squared distance to the centres."""
+    """Cluster by k-means on unit vectors: one head, whose loss is the mean squared distance to the centres."""
     with job.runtime.progress.task("cluster: k-means", 1, "pass") as task:
-        embeddings = pool.features.take(torch.arange(len(pool.rows)))
+        embeddings = F.normalize(pool.features.take(torch.arange(len(pool.rows))))
         found = kmeans(embeddings.cpu(), clusters, seed=derived_seed(config.seed, "kmeans"), restarts=_KMEANS_RESTARTS)
         task.advance()
     counts_C = torch.bincount(found.assignment, minlength=clusters)

@@ -171,8 +171,7 @@ def _shards(num_rows: int) -> list[tuple[int, int, tuple[int, int] | None]]:
 
 def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side: int | None) -> Encoder:
     """Return the encoder on its device, fitted to a sample of the pool if it learns from it."""
-    if image_side is None:
-        raise InputDataError("this source has no images to encode: give --embeddings.")
+    assert image_side is not None  # prepare refuses a source that has neither images nor embeddings
     source, table, runtime = prepared.source, prepared.table, job.runtime
     encoder = _encoder(config, image_side, source.channels, runtime.warn)
     if encoder.needs_fit:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from elfs.config import LabelConfig
@@ -81,7 +82,7 @@ def _assign(
             inputs_BD = features.take(positions_B)
             if network is None:
                 assert centroids is not None
-                probabilities_BC = kmeans_probabilities(inputs_BD, centroids)
+                probabilities_BC = kmeans_probabilities(F.normalize(inputs_BD), centroids)
             else:
                 probabilities_BC = (network(inputs_BD)[0].float() / temperature).softmax(dim=1)
             best = probabilities_BC.max(dim=1)
@@ -97,7 +98,7 @@ def kmeans_probabilities(inputs: Tensor, centroids: Tensor) -> Tensor:
     Parameters
     ----------
     inputs : Tensor of shape (n_rows, n_dims), float32
-        Embeddings.
+        Embeddings of length 1.
     centroids : Tensor of shape (n_clusters, n_dims), float32
         Centres of k-means.
 

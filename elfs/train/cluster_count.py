@@ -22,7 +22,7 @@ def estimate_num_clusters(features: Features, seed: int) -> int:
     Parameters
     ----------
     features : Features
-        Embeddings of the pool; at most 4,000 rows of it are looked at.
+        Embeddings of the pool, not standardised; at most 4,000 rows of them are looked at, scaled to length 1.
     seed : int
         Seed of the sample and of k-means.
 
@@ -30,6 +30,10 @@ def estimate_num_clusters(features: Features, seed: int) -> int:
     -------
     int
         One of ``CANDIDATES`` that leaves at least 10 rows a cluster, at least 2.
+
+    Notes
+    -----
+    On the bundled digits the silhouette says 12 (10 classes); on standardised features it says 50.
 
     References
     ----------

@@ -70,9 +70,7 @@ def check_traces_and_scores(workspace: Workspace, pool: np.ndarray) -> None:
     for key, score in scores.items():
         assert score.dtype == np.float32
         assert (np.isfinite(score) == pool).all(), key
-    np.testing.assert_allclose(
-        scores["aum"][pool], traces["margin"][:, pool].astype(np.float32).sum(axis=0), rtol=1e-5
-    )
+    np.testing.assert_allclose(scores["aum"][pool], traces["margin"][:, pool].astype(np.float32).sum(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(scores["correctness"][pool], traces["correct"][:, pool].sum(axis=0))
 
 

@@ -83,7 +83,9 @@ def test_stale_upstream_is_refused_with_the_commands_that_mend_it(digits: Finish
         f"elfs score --window 2 --workspace {workspace}",
     ]
     for position, stage in enumerate(("label", "dynamics", "score", "select"), 1):
-        with pytest.raises(StaleUpstreamError, match=r" is stale: .*embeddings were rebuilt after it \(embed\)") as caught:
+        with pytest.raises(
+            StaleUpstreamError, match=r" is stale: .*embeddings were rebuilt after it \(embed\)"
+        ) as caught:
             run_stage(stage, workspace)
         assert caught.value.hint == " && ".join(commands[:position])
         assert caught.value.exit_code == 4

@@ -114,9 +114,7 @@ class TestEmbed:
         )
         refused(3, message, "embed", "--embeddings", str(tmp_path / "own.npy"), *CPU)
         np.save(tmp_path / "own.npy", np.full_like(values, np.inf))
-        refused(
-            3, r"60 of 60 .*not finite", "embed", "--embeddings", "own.npy", "--max-broken", "1", *CPU
-        )
+        refused(3, r"60 of 60 .*not finite", "embed", "--embeddings", "own.npy", "--max-broken", "1", *CPU)
 
     def test_embeddings_of_other_images(self, refused: Callable[..., str], tmp_path: Path) -> None:
         make_pictures(tmp_path / "pictures")
@@ -126,9 +124,7 @@ class TestEmbed:
 
     def test_file_that_is_not_there(self, refused: Callable[..., str]) -> None:
         refused(3, r"--embeddings none\.npy: there is no such file\.$", "embed", "--embeddings", "none.npy", *CPU)
-        refused(
-            3, r"--weights w\.pth: there is no such file\.$", "embed", "digits", "--weights", "w.pth", *CPU
-        )
+        refused(3, r"--weights w\.pth: there is no such file\.$", "embed", "digits", "--weights", "w.pth", *CPU)
 
     def test_weights_without_an_encoder(self, refused: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "w.safetensors").write_bytes(b"")
@@ -140,7 +136,9 @@ class TestEmbed:
         refused(2, r"'pixel'.* Did you mean 'pixels'\?", "embed", "digits", "--encoder", "pixel", *CPU)
 
     def test_data_set_that_is_not_there(self, refused: Callable[..., str], tmp_path: Path) -> None:
-        said = refused(3, r"cifar10 was not found in .*nothing was downloaded", "embed", "cifar10", "--data-root", "none")
+        said = refused(
+            3, r"cifar10 was not found in .*nothing was downloaded", "embed", "cifar10", "--data-root", "none"
+        )
         assert "elfs embed cifar10 --download" in said
 
     def test_data_set_that_cannot_be_fetched(

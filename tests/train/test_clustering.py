@@ -159,9 +159,7 @@ def test_learning_rate_follows_the_schedule(path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(clustering, "_adamw", watched)
     train(path)
-    expected = [
-        warmup_cosine(step, peak=0.01, final=1e-4, num_steps=12, num_warmup_steps=3) for step in range(12)
-    ]
+    expected = [warmup_cosine(step, peak=0.01, final=1e-4, num_steps=12, num_warmup_steps=3) for step in range(12)]
     assert rates == expected
     # by hand: three steps of warm-up, then half a cosine over nine
     assert rates[:4] == [0.0, 0.005, 0.01, 0.01]
@@ -238,7 +236,8 @@ def test_at_most_ten_checkpoints_are_written(path: Path, epochs: int, monkeypatc
 
 def test_divergence_is_named(path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"^the cluster heads diverged in epoch \d: the loss is not finite\. Try --learning-rate 1e\+37"
+        UsageError,
+        match=r"^the cluster heads diverged in epoch \d: the loss is not finite\. Try --learning-rate 1e\+37",
     ):
         train(path, learning_rate=1e38, warmup_epochs=0, epochs=6)
     assert not path.exists() or np.isfinite(load_tensors(path)["extra.loss"]).all()

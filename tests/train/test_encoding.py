@@ -76,9 +76,7 @@ def test_sample_leaves_broken_images_out() -> None:
 @pytest.mark.parametrize("rows", [[2, 5], []])
 def test_sample_without_any_image_is_refused(rows: list[int]) -> None:
     with pytest.raises(InputDataError, match=rf"^none of {len(rows)} training images could be read"):
-        transformed_sample(
-            FAULTY, np.array(rows, np.int64), PixelEncoder(4, 1), num_workers=0, advance=lambda _: None
-        )
+        transformed_sample(FAULTY, np.array(rows, np.int64), PixelEncoder(4, 1), num_workers=0, advance=lambda _: None)
 
 
 def test_typical_side_is_the_median_short_side() -> None:
@@ -87,7 +85,9 @@ def test_typical_side_is_the_median_short_side() -> None:
 
 
 def test_typical_side_of_nothing_is_refused() -> None:
-    with pytest.raises(InputDataError, match=r"^none of the 2 images that were tried could be read; the first: bad 2\.$"):
+    with pytest.raises(
+        InputDataError, match=r"^none of the 2 images that were tried could be read; the first: bad 2\.$"
+    ):
         typical_side(FAULTY, np.array([2, 5]))
     with pytest.raises(InputDataError, match=r"^none of the 0 images that were tried could be read\.$"):
         typical_side(FAULTY, np.zeros(0, np.int64))

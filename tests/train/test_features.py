@@ -24,9 +24,7 @@ def embeddings() -> NDArray[np.float32]:
 ROWS = np.array([3, 40, 5, 6, 49, 0, 11], dtype=np.int64)
 
 
-def test_standardization_agrees_with_numpy(
-    embeddings: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standardization_agrees_with_numpy(embeddings: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_BLOCK_ROWS", 3)
     mean, inverse = standardization(embeddings, ROWS)
     chosen = embeddings[ROWS].astype(np.float64)
@@ -71,9 +69,7 @@ def test_features_without_statistics_are_the_embeddings(embeddings: NDArray[np.f
 def test_batches_cover_the_order_once(embeddings: NDArray[np.float32], batch_size: int, sizes: list[int]) -> None:
     features = Features(embeddings, ROWS, CPU)
     order = torch.tensor([6, 5, 4, 3, 2, 1, 0])
-    found = list(
-        features.batches(order, batch_size=batch_size, augment=True, generator=torch.Generator(), device=CPU)
-    )
+    found = list(features.batches(order, batch_size=batch_size, augment=True, generator=torch.Generator(), device=CPU))
     assert [len(positions) for positions, _ in found] == sizes
     assert torch.equal(torch.cat([positions for positions, _ in found]), order)
     assert torch.equal(torch.cat([batch for _, batch in found]), features.take(order))

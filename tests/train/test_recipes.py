@@ -26,7 +26,12 @@ def test_recipes_are_those_of_the_paper() -> None:
     """Zheng et al., ICLR 2025: CIFAR 200 epochs and 40,000 iterations, ImageNet 60 epochs and 300,000."""
     cifar, imagenet = RECIPES["cifar"], RECIPES["imagenet"]
     assert (cifar.epochs, cifar.iterations, cifar.weight_decay, cifar.image_size) == (200, 40_000, 5e-4, 32)
-    assert (imagenet.epochs, imagenet.iterations, imagenet.weight_decay, imagenet.image_size) == (60, 300_000, 1e-4, 224)
+    assert (imagenet.epochs, imagenet.iterations, imagenet.weight_decay, imagenet.image_size) == (
+        60,
+        300_000,
+        1e-4,
+        224,
+    )
     assert {(r.batch_size, r.learning_rate, r.final_learning_rate) for r in (cifar, imagenet)} == {(256, 0.1, 1e-4)}
 
 

@@ -1,0 +1,48 @@
+"""How long the command line takes, and how much memory: help, status, a smoke run, the main job.
+
+    python benchmarks/command_line.py
+
+Every line is a process of its own, started cold in an empty folder. Prints a Markdown table.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+COMMANDS = (
+    (["--help"], 11),
+    (["run", "digits", "--smoke", "--force"], 3),
+    (["status"], 11),
+    (["run", "digits", "--budget", "0.1", "--key", "aum", "--force"], 1),
+)
+
+
+def measure(arguments: list[str], folder: str) -> tuple[float, float]:
+    """Return the seconds of one process and its peak memory in MiB."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "elfs", *arguments], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"elfs {' '.join(arguments)} ended with status {status}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    """Run everything and print the table."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
+    print("| command | seconds, median | peak memory, MiB |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for arguments, repeats in COMMANDS:
+            seconds, memory = zip(*(measure(arguments, folder) for _ in range(repeats)), strict=True)
+            line = f"| `elfs {' '.join(arguments)}` | {statistics.median(seconds):.2f} | {max(memory):.0f} |"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Training on an annotated selection."""
+
+import csv
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elfs.cli.app import run as run_command
+from elfs.config import TrainConfig
+from elfs.data.samples import SampleTable, Split
+from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
+from elfs.evaluation import train as module
+from elfs.evaluation.labels import true_labels
+from elfs.evaluation.train import TrainReport, train
+from elfs.models.networks import build_network
+from elfs.train.inputs import InputBuilder
+from elfs.train.recipes import RECIPES
+from elfs.train.runtime import Runtime
+from elfs.workspace.workspace import Workspace
+from tests.pipeline import Finished, bytes_of, run_stage
+
+CPU = Runtime(devices="cpu")
+
+
+def trained(path: Path, **settings: Any) -> TrainReport:
+    return train(path, TrainConfig(**({"iterations": 5, "batch_size": 16} | settings)), CPU)
+
+
+@pytest.fixture
+def used(digits: Finished, workspace: Path) -> Path:
+    return digits.copy(workspace)
+
+
+def label_table(path: Path, workspace: Path, num_missing: int = 0) -> str:
+    """Write the labels of the selected images, as an annotator fills in the selection's table; return the file."""
+    rows = Workspace.open(workspace).arrays("selections/aum-0.2")["indices"]
+    table = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples"))
+    names = table.ids(rows)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label"])
+        writer.writerows((name, "" if index < num_missing else name.split("/")[0]) for index, name in enumerate(names))
+    return str(path)
+
+
+def test_accuracy_is_that_of_the_network_that_is_kept(used: Path) -> None:
+    """Load the network again, let it look at the test images, count."""
+    report = trained(used)
+    workspace = Workspace.open(used)
+    table = SampleTable.from_tensors(workspace.arrays("samples"))
+    truth = true_labels(workspace, table, None)
+    network = build_network("resnet8", num_classes=10, image_size=8, dim=None, seed=0)
+    state = {name: torch.from_numpy(np.array(value)) for name, value in workspace.arrays("models/aum-0.2").items()}
+    network.load_state_dict(state)
+    builder = InputBuilder(workspace, table, RECIPES["small"], CPU, None)
+    builder.build(np.array(workspace.arrays("selections/aum-0.2")["indices"]), "x")  # sets the normalisation
+    rows = table.rows(Split.TEST)
+    batches = builder.build(rows, "x").batches(
+        torch.arange(40), batch_size=9, augment=False, generator=torch.Generator(), device=torch.device("cpu")
+    )
+    with torch.no_grad():
+        predicted = torch.cat([network.eval()(batch).argmax(dim=1) for _, batch in batches])
+    accuracy = float((predicted.numpy() == truth.values[rows]).mean())
+    assert report.summary["accuracies"] == [pytest.approx(accuracy)]
+    assert (report.summary["mean"], report.summary["test_images"]) == (pytest.approx(accuracy), 40)
+
+
+def test_last_iterate_is_reported_after_exactly_so_many_steps(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test images are looked at once, when the training is over."""
+    events: list[str] = []
+    step, predict = module.train_iterations, module.predict
+    monkeypatch.setattr("elfs.train.classifier._check_finite", lambda *_: events.append("trained"))
+    monkeypatch.setattr(module, "train_iterations", lambda fit, n, task: events.append(f"{n}") or step(fit, n, task))
+    monkeypatch.setattr(module, "predict", lambda *a, **k: events.append("tested") or predict(*a, **k))
+    trained(used, iterations=7)
+    assert events == ["7", "trained", "tested"]
+
+
+def test_seeds_give_mean_and_spread(used: Path) -> None:
+    report = trained(used, seeds=3, seed=4, iterations=20)
+    accuracies = report.summary["accuracies"]
+    assert len(accuracies) == 3
+    assert len(set(accuracies)) > 1
+    assert report.summary["mean"] == pytest.approx(statistics.fmean(accuracies))
+    assert report.summary["deviation"] == pytest.approx(statistics.stdev(accuracies))
+    alone = trained(used, seed=5, iterations=20)
+    assert alone.summary["accuracies"] == accuracies[1:2]
+    assert alone.summary["deviation"] is None
+
+
+def test_rerun_does_nothing_and_force_gives_the_same(used: Path) -> None:
+    first = trained(used)
+    again = trained(used)
+    assert (first.ran, again.ran, again.summary) == (True, False, first.summary)
+    forced = train(used, TrainConfig(iterations=5, batch_size=16), CPU, force=True)
+    assert (forced.ran, forced.summary) == (True, first.summary)
+    assert trained(used, iterations=6).ran
+
+
+def test_report_lines() -> None:
+    facts: dict[str, Any] = {"network": "resnet18", "iterations": 40_000, "selection": "aum-0.1", "images": 5000}
+    facts |= {"accuracies": [0.9, 0.92], "mean": 0.91, "deviation": 0.0141421, "test_images": 10_000}
+    assert TrainReport(facts, True).lines() == [
+        "selection   aum-0.1, 5,000 images",
+        "protocol    resnet18, 40,000 iterations whatever the budget, last iterate",
+        "accuracy    91.00 % +- 1.41   (2 seeds: 90.00 92.00; 10,000 test images)",
+    ]
+    one = TrainReport(facts | {"accuracies": [0.9], "mean": 0.9, "deviation": None}, True)
+    assert one.lines()[2] == "accuracy    90.00 %   (1 seed: 90.00; 10,000 test images)"
+    none = TrainReport(facts | {"accuracies": [], "mean": None, "deviation": None, "test_images": 0}, True)
+    assert none.lines()[2] == "accuracy    not measured: no test image has a label"
+    assert none.as_json()["selection"] == "aum-0.1"
+
+
+def test_annotators_table(used: Path, tmp_path: Path) -> None:
+    """One class, no test labels: trained, nothing to measure; the table's folder is no part of the record."""
+    report = trained(used, labels=label_table(tmp_path / "labels.csv", used))
+    assert (report.summary["mean"], report.summary["test_images"]) == (None, 0)
+    record = Workspace.open(used).manifest.records["train/aum-0.2"]
+    assert record.config["labels"] == "labels.csv"
+    assert str(tmp_path) not in json.dumps(record.config)
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "labels.csv").rename(tmp_path / "moved" / "labels.csv")
+    assert not trained(used, labels=str(tmp_path / "moved" / "labels.csv")).ran
+    (tmp_path / "moved" / "labels.csv").write_bytes((tmp_path / "moved" / "labels.csv").read_bytes() + b"\r\n")
+    assert trained(used, labels=str(tmp_path / "moved" / "labels.csv")).ran
+
+
+@pytest.mark.parametrize(
+    ("num_missing", "ending"),
+    [(1, r"label: '[^']*'\.$"), (5, r"label: ('[^']*', ){4}'[^']*'\.$"), (7, r"' and 2 more\.$")],
+)
+def test_image_without_a_label_is_named(used: Path, tmp_path: Path, num_missing: int, ending: str) -> None:
+    labels = label_table(tmp_path / "labels.csv", used, num_missing)
+    before = bytes_of(used)
+    with pytest.raises(InputDataError, match=rf"^{num_missing} of 32 selected images have no {ending}") as caught:
+        trained(used, labels=labels)
+    table = SampleTable.from_tensors(Workspace.open(used).arrays("samples"))
+    assert table.id(int(Workspace.open(used).arrays("selections/aum-0.2")["indices"][0])) in str(caught.value)
+    assert bytes_of(used) == before
+
+
+def test_network_on_embeddings(embeddings: Finished, workspace: Path, tmp_path: Path) -> None:
+    embeddings.copy(workspace)
+    report = trained(workspace, labels=label_table(tmp_path / "labels.csv", workspace))
+    assert report.summary["network"] == "mlp"
+
+
+def test_settings_by_hand(used: Path) -> None:
+    report = trained(used, recipe="cifar", network="mlp", learning_rate=0.01, weight_decay=0.0, image_size=16)
+    wanted = {"network": "mlp", "learning_rate": 0.01, "weight_decay": 0.0, "image_size": 16, "name": "cifar"}
+    assert {name: report.summary[name] for name in wanted} == wanted
+    assert "epochs" not in report.summary
+
+
+def test_selection_is_found_or_refused(used: Path, digits: Finished) -> None:
+    with pytest.raises(UsageError, match=r"^unknown selection 'aum-0\.1'\. Did you mean 'aum-0\.2'\?"):
+        trained(used, selection="aum-0.1")
+    with pytest.raises(InputDataError, match=r"^--labels none\.csv: there is no such file\.$"):
+        trained(used, labels="none.csv")
+    assert trained(used, selection="aum-0.2").summary["selection"] == "aum-0.2"
+    assert "models/aum-0.2" in Workspace.open(used).manifest.artifacts
+    assert (used / "models" / "aum-0.2.json").is_file()
+
+
+def test_without_a_selection(workspace: Path) -> None:
+    run_stage("embed", workspace, source="digits", limit=60)
+    with pytest.raises(MissingUpstreamError, match=r"holds no selection yet\.$") as caught:
+        trained(workspace)
+    assert caught.value.hint == f"elfs select --workspace {workspace}"
+
+
+def test_stale_selection_is_refused_with_the_whole_chain(used: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage("embed", used, source="digits", limit=200, neighbors=4)
+    with pytest.raises(StaleUpstreamError, match=r"^selection 'aum-0\.2' is stale: ") as caught:
+        trained(used)
+    assert caught.value.hint is not None
+    assert [part.split()[1] for part in caught.value.hint.split(" && ")] == [
+        "cluster",
+        "label",
+        "dynamics",
+        "score",
+        "select",
+    ]
+    assert run_command(["train", "--devices", "cpu", "--workspace", str(used)]) == 4
+    assert "selection 'aum-0.2' is stale" in capsys.readouterr().err
+
+
+def test_smoke_is_recorded(used: Path) -> None:
+    train(used, TrainConfig(iterations=2), CPU, smoke=True)
+    assert Workspace.open(used).manifest.records["train/aum-0.2"].smoke

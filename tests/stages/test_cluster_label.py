@@ -1,0 +1,179 @@
+"""Clusters and pseudo-labels: automatic settings, the choice of the head, k-means, confidence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elfs.config import ClusterConfig
+from elfs.errors import InputDataError
+from elfs.models.heads import ClusterHeads
+from elfs.stages import cluster, label
+from elfs.stages.cluster import settings_for
+from elfs.stages.label import kmeans_probabilities
+from elfs.train.runtime import Runtime
+from elfs.workspace.workspace import Workspace
+from tests.pipeline import Finished, run_stage
+
+
+class TestSettings:
+    """Every ``auto`` worked out."""
+
+    def test_large_pool_gets_the_settings_of_the_paper(self) -> None:
+        found = settings_for(ClusterConfig(), 1_281_167, 1000)
+        assert (found.heads, found.hidden, found.bottleneck) == (50, 512, 256)
+        assert (found.epochs, found.batch_size, found.learning_rate) == (200, 1024, 4e-4)
+        assert (found.teacher_momentum, found.clusters) == (0.996, 1000)
+
+    @pytest.mark.parametrize(
+        ("num_images", "batch_size", "epochs"), [(1437, 256, 134), (19_999, 256, 11), (256, 256, 800), (10, 10, 800)]
+    )
+    def test_small_pool_gets_800_steps(self, num_images: int, batch_size: int, epochs: int) -> None:
+        found = settings_for(ClusterConfig(), num_images, 10)
+        steps = found.epochs * -(-num_images // found.batch_size)
+        assert (found.heads, found.hidden, found.bottleneck) == (8, 256, 128)
+        assert (found.batch_size, found.epochs) == (batch_size, epochs)
+        assert 800 <= steps < 800 + -(-num_images // batch_size)
+        assert found.learning_rate == 1e-3 * batch_size / 256
+        assert found.teacher_momentum == pytest.approx(1 - 16 / steps)
+
+    def test_settings_by_hand_count(self) -> None:
+        given: dict[str, Any] = {"heads": 3, "epochs": 2, "batch_size": 7, "learning_rate": 0.0, "hidden": 5}
+        given |= {"bottleneck": 4, "teacher_momentum": 0.0, "seed": 9, "beta": 0.5, "loss": "scan"}
+        found = settings_for(ClusterConfig(**given), 100, 10)
+        assert {name: getattr(found, name) for name in given} == given
+
+    def test_teacher_of_a_short_training_follows_at_once(self) -> None:
+        assert settings_for(ClusterConfig(epochs=1, batch_size=50), 100, 10).teacher_momentum == 0
+
+
+class TestNumberOfClusters:
+    """What was asked for, else what is known of the data set, else a guess."""
+
+    def test_data_set_knows(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        assert run_stage("cluster", workspace, clusters=None, epochs=1).summary["clusters"] == 10
+
+    def test_guess_is_said_aloud(self, embeddings: Finished, workspace: Path) -> None:
+        embeddings.copy(workspace)
+        said: list[str] = []
+        outcome = run_stage("cluster", workspace, clusters=None, runtime=Runtime(devices="cpu", warn=said.append))
+        assert outcome.summary["clusters"] == 3
+        assert said[0] == "3 clusters by the silhouette of k-means; --clusters N sets another number."
+
+    def test_more_than_images_is_refused(self, embeddings: Finished, workspace: Path) -> None:
+        embeddings.copy(workspace)
+        with pytest.raises(InputDataError, match=r"^--clusters 61 is more than the 60 images of the pool\.$"):
+            run_stage("cluster", workspace, clusters=61)
+
+
+def test_head_with_the_lowest_loss_is_chosen_and_labels(digits: Finished) -> None:
+    workspace = Workspace.open(digits.path)
+    report = workspace.json("clusters")
+    losses = [head["loss"] for head in report["heads"]]
+    assert report["chosen"] == int(np.argmin(losses))
+    tensors = dict(workspace.arrays("heads"))
+    mean, inverse = tensors.pop("mean"), tensors.pop("inverse_deviation")
+    values = workspace.arrays("embeddings")["embeddings"].astype(np.float32)
+    inputs = torch.from_numpy((values - mean) * inverse)
+    with torch.no_grad():
+        logits = ClusterHeads.from_tensors(tensors)(inputs)[report["chosen"]]
+    probabilities = (logits / 0.1).softmax(dim=1).max(dim=1)
+    found = workspace.arrays("pseudo_labels")
+    np.testing.assert_array_equal(found["pseudo_labels"], probabilities.indices)
+    np.testing.assert_allclose(found["confidence"], probabilities.values, atol=1e-5)
+
+
+def test_report_counts_the_pool(digits: Finished) -> None:
+    workspace = Workspace.open(digits.path)
+    report = workspace.json("clusters")
+    labels = workspace.arrays("pseudo_labels")["pseudo_labels"][:160]
+    sizes = np.bincount(labels, minlength=3)
+    chosen = report["heads"][report["chosen"]]
+    share = sizes / sizes.sum()
+    entropy = -(share[share > 0] * np.log(share[share > 0])).sum() / np.log(3)
+    assert (chosen["smallest_cluster"], chosen["largest_cluster"]) == (sizes.min(), sizes.max())
+    assert (chosen["used_clusters"], chosen["assignment_entropy"]) == (
+        (sizes > 0).sum(),
+        pytest.approx(entropy, abs=1e-6),
+    )
+    summary = workspace.manifest.records["label"].summary
+    assert (summary["smallest_cluster"], summary["largest_cluster"]) == (sizes.min(), sizes.max())
+    confidence = workspace.arrays("pseudo_labels")["confidence"][:160]
+    assert summary["confident"] == pytest.approx((confidence > 0.9).mean())
+
+
+def test_head_by_hand(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    labels = []
+    for head in (0, 1):
+        assert run_stage("label", workspace, head=head).summary["head"] == head
+        labels.append(Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"].copy())
+    assert (labels[0] != labels[1]).any()
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_kmeans_end_to_end(embeddings: Finished, workspace: Path, standardize: bool) -> None:
+    """Three separate groups of twenty: found, with hand numbers for the confidence."""
+    embeddings.copy(workspace)
+    outcome = run_stage("cluster", workspace, method="kmeans", standardize=standardize)
+    assert outcome.headline == "k-means, 3 clusters"
+    run_stage("label", workspace)
+    found = Workspace.open(workspace)
+    labels = found.arrays("pseudo_labels")
+    assert [len(np.unique(labels["pseudo_labels"][20 * group : 20 * group + 20])) for group in range(3)] == [1, 1, 1]
+    assert len(np.unique(labels["pseudo_labels"])) == 3
+    heads = found.arrays("heads")
+    inputs = (found.arrays("embeddings")["embeddings"] - heads["mean"]) * heads["inverse_deviation"]
+    assert (heads["mean"] != 0).any() == standardize
+    squared = ((inputs[:, None] - heads["centroids"]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(labels["confidence"], (1 / squared).max(axis=1) / (1 / squared).sum(axis=1), rtol=1e-4)
+    report = found.json("clusters")
+    assert report["heads"][0]["loss"] == pytest.approx(squared.min(axis=1).mean(), rel=1e-5)
+
+
+def test_kmeans_probabilities() -> None:
+    """Distances 1, 2 and 3: inverse squares 1, 1/4, 1/9, of 49/36 together."""
+    found = kmeans_probabilities(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([[36 / 49, 9 / 49, 4 / 49]]))
+
+
+def test_kmeans_probabilities_at_a_centre() -> None:
+    centres = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    found = kmeans_probabilities(centres, centres)
+    torch.testing.assert_close(found, torch.eye(2), atol=1e-6, rtol=0)
+
+
+def test_collapse_is_warned_of(embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings.copy(workspace)
+    said: list[str] = []
+    monkeypatch.setattr(cluster, "_assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
+    outcome = run_stage("cluster", workspace, force=True, runtime=Runtime(devices="cpu", warn=said.append))
+    assert said == [
+        "collapse: 1 of 3 clusters are used, assignment entropy 0.00 of 1. "
+        "Try --clusters 2, another --seed, or a better encoder."
+    ]
+    assert (outcome.summary["used_clusters"], outcome.summary["assignment_entropy"]) == (1, 0.0)
+
+
+def test_healthy_clusters_are_not_warned_of(embeddings: Finished, workspace: Path) -> None:
+    embeddings.copy(workspace)
+    said: list[str] = []
+    run_stage("cluster", workspace, method="kmeans", runtime=Runtime(devices="cpu", warn=said.append))
+    assert said == []
+
+
+def test_blocks_change_nothing(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits.copy(workspace)
+    monkeypatch.setattr(cluster, "_BLOCK_ROWS", 33)
+    monkeypatch.setattr(label, "_BLOCK_ROWS", 33)
+    run_stage("cluster", workspace, force=True)
+    run_stage("label", workspace, force=True)
+    ours, theirs = Workspace.open(workspace), Workspace.open(digits.path)
+    assert json.loads((workspace / "clusters.json").read_text()) == theirs.json("clusters")
+    found, expected = ours.arrays("pseudo_labels"), theirs.arrays("pseudo_labels")
+    np.testing.assert_array_equal(found["pseudo_labels"], expected["pseudo_labels"])
+    np.testing.assert_allclose(found["confidence"], expected["confidence"], atol=1e-5)

@@ -1,0 +1,243 @@
+"""Traces, scores and selections as artifacts."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from elfs.config import DynamicsConfig
+from elfs.data.samples import Outcome, SampleTable
+from elfs.errors import InputDataError, UsageError
+from elfs.ops.scores import compute_scores
+from elfs.ops.traces import TRACES
+from elfs.stages import dynamics, label, score
+from elfs.stages.dynamics import recipe_for
+from elfs.train.recipes import RECIPES
+from elfs.workspace.workspace import Workspace
+from tests.pipeline import Finished, bytes_of, make_embeddings, run_chain, run_stage
+
+
+class TestRecipe:
+    """Which proxy is trained, and for how long."""
+
+    @pytest.mark.parametrize(
+        ("settings", "num_rows", "side", "expected"),
+        [
+            ({}, 100, 8, ("small", "resnet8", RECIPES["small"].epochs)),
+            ({}, 50_000, 32, ("cifar", "resnet18", 200)),
+            ({}, 1_281_167, 400, ("imagenet", "resnet34", 60)),
+            ({}, 50_000, None, ("small", "mlp", RECIPES["small"].epochs)),
+            ({"recipe": "cifar"}, 100, None, ("cifar", "mlp", 200)),
+            ({"recipe": "cifar", "epochs": 5}, 100, 8, ("cifar", "resnet18", 5)),
+            ({"network": "mlp"}, 100, 8, ("small", "mlp", RECIPES["small"].epochs)),
+            ({"network": "resnet8"}, 100, None, ("small", "resnet8", RECIPES["small"].epochs)),
+        ],
+    )
+    def test_rule(
+        self, settings: dict[str, Any], num_rows: int, side: int | None, expected: tuple[str, str, int]
+    ) -> None:
+        recipe, epochs = recipe_for(DynamicsConfig(**settings), num_rows, side)
+        assert (recipe.name, recipe.network, epochs) == expected
+
+    def test_settings_by_hand(self) -> None:
+        given = {"batch_size": 7, "learning_rate": 0.5, "weight_decay": 0.0, "image_size": 16}
+        recipe, _ = recipe_for(DynamicsConfig(**given), 100, 8)  # type: ignore[arg-type]
+        assert {name: getattr(recipe, name) for name in given} == given
+        assert recipe.final_learning_rate == RECIPES["small"].final_learning_rate
+
+
+def test_traces_are_laid_out_by_row(digits: Finished) -> None:
+    traces = Workspace.open(digits.path).arrays("dynamics")
+    assert {name: trace.dtype.name for name, trace in traces.items()} == {
+        name: "uint8" if name == "correct" else "float16" for name in TRACES
+    }
+    assert (traces["correct"][:, 160:] == 255).all()
+    assert np.isnan(traces["margin"][:, 160:].astype(np.float32)).all()
+    summary = Workspace.open(digits.path).manifest.records["dynamics"].summary
+    assert summary["agreement"] == pytest.approx(traces["correct"][-1, :160].mean(), abs=1e-6)
+    assert (summary["samples"], summary["epochs"], summary["batch_size"]) == (160, 3, 32)
+
+
+def test_traces_belong_to_their_samples(tmp_path: Path) -> None:
+    """Two rows swap their embeddings and labels' places: with a linear view of the traces they swap theirs too."""
+    values = np.load(make_embeddings(tmp_path / "own.npy"))
+    values[57] = values[2] + 1e-3  # lies in the first group, so what the third group says of it is wrong
+    np.save(tmp_path / "own.npy", values)
+    options: dict[str, Any] = {"source": "embeddings", "encoder": None, "embeddings": str(tmp_path / "own.npy")}
+    run_stage("embed", tmp_path / "w", **options)
+    run_stage("cluster", tmp_path / "w", method="kmeans")
+    run_stage("label", tmp_path / "w")
+    run_stage("dynamics", tmp_path / "w", epochs=8, batch_size=8)
+    run_stage("score", tmp_path / "w")
+    found = Workspace.open(tmp_path / "w")
+    labels = found.arrays("pseudo_labels")["pseudo_labels"]
+    assert labels[57] == labels[2] != labels[56]
+    traces = found.arrays("dynamics")
+    assert (traces["correct"][-1] == 1).all()
+    assert traces["margin"][-1].min() > 0.5
+
+
+def test_one_cluster_has_no_difficulty(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits.copy(workspace)
+    monkeypatch.setattr(label, "_assign", lambda *_: (np.ones(200, np.int64), np.ones(200, np.float32)))
+    run_stage("label", workspace, force=True)
+    before = bytes_of(workspace)
+    with pytest.raises(InputDataError, match=r"^all images have the same pseudo-label: there is nothing to learn"):
+        run_stage("dynamics", workspace)
+    assert bytes_of(workspace) == before
+
+
+def test_network_on_images_is_refused_without_any(embeddings: Finished, workspace: Path) -> None:
+    embeddings.copy(workspace)
+    with pytest.raises(InputDataError, match=r"^network 'resnet8' needs images, but this workspace was made from"):
+        run_stage("dynamics", workspace, network="resnet8")
+
+
+def test_several_files_of_traces_give_the_same_scores(
+    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.copy(workspace)
+    monkeypatch.setattr(dynamics, "_FILE_BYTES", 200 * 9 * 2)  # two epochs a file
+    monkeypatch.setattr(score, "_BLOCK_ROWS", 33)
+    run_stage("dynamics", workspace, force=True)
+    run_stage("score", workspace, force=True)
+    assert {path.name for path in workspace.glob("dynamics*")} == {
+        "dynamics-00001-of-00002.safetensors",
+        "dynamics-00002-of-00002.safetensors",
+    }
+    ours, theirs = Workspace.open(workspace), Workspace.open(digits.path)
+    for name, trace in theirs.arrays("dynamics").items():
+        np.testing.assert_array_equal(ours.arrays("dynamics")[name], trace)
+    for key, values in theirs.arrays("scores").items():
+        np.testing.assert_array_equal(ours.arrays("scores")[key], values)
+
+
+def test_scores_are_those_of_the_traces(digits: Finished) -> None:
+    workspace = Workspace.open(digits.path)
+    traces = {name: torch.from_numpy(np.array(trace)) for name, trace in workspace.arrays("dynamics").items()}
+    expected = compute_scores(traces, 2)
+    found = workspace.arrays("scores")
+    for key, values in expected.items():
+        np.testing.assert_array_equal(found[key], values.numpy())
+    entry = workspace.manifest.artifacts["scores"]
+    assert entry.metadata["directions"]["aum"] == "lower = harder"
+    assert entry.metadata["directions"]["el2n"] == "higher = harder"
+    assert workspace.manifest.records["score"].summary["samples"] == 160
+
+
+class TestSelect:
+    """What ends up in a selection."""
+
+    @pytest.mark.parametrize("key", ["aum", "el2n", "entropy", "loss", "forgetting", "correctness"])
+    def test_every_key_counts_in_its_own_direction(self, digits: Finished, workspace: Path, key: str) -> None:
+        digits.copy(workspace)
+        run_stage("select", workspace, key=key, budget="40", hard_rate=0.1, name="x")
+        found = Workspace.open(workspace)
+        values = found.arrays("scores")[key][:160].astype(np.float64)
+        hard = -values if key in ("aum", "correctness") else values
+        picked = hard[found.arrays("selections/x")["indices"]]
+        np.testing.assert_array_equal(picked, np.sort(hard)[::-1][16:56])
+
+    @pytest.mark.parametrize(("method", "window"), [("hardest", slice(0, 30)), ("easiest", slice(130, 160))])
+    def test_ends(self, digits: Finished, workspace: Path, method: str, window: slice) -> None:
+        digits.copy(workspace)
+        run_stage("select", workspace, method=method, budget="30", name="x")
+        found = Workspace.open(workspace)
+        aum = found.arrays("scores")["aum"]
+        picked = aum[found.arrays("selections/x")["indices"]]
+        np.testing.assert_array_equal(np.sort(picked), np.sort(aum[:160])[window])
+
+    def test_random_depends_on_the_seed_alone(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        picked = []
+        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+            outcome = run_stage("select", workspace, method="random", seed=seed, name=name)
+            assert outcome.headline == "32 of 160 by chance"
+            picked.append(Workspace.open(workspace).arrays(f"selections/{name}")["indices"].tolist())
+        assert picked[0] == picked[1] != picked[2]
+        text = (workspace / "selections" / "c" / "selection.csv").read_text()
+        assert "drawn at random with seed 1" in text
+
+    def test_summary(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        summary = run_stage("select", workspace, hard_rate=0.25, name="x").summary
+        found = Workspace.open(workspace)
+        labels = found.arrays("pseudo_labels")["pseudo_labels"]
+        sizes = np.bincount(labels[found.arrays("selections/x")["indices"]], minlength=labels[:160].max() + 1)
+        assert summary == {
+            "method": "elfs",
+            "key": "aum",
+            "count": 32,
+            "eligible": 160,
+            "share": 0.2,
+            "hard_rate": 0.25,
+            "hard_rate_chosen": "by hand",
+            "without_score": 0,
+            "clusters": len(np.unique(labels[:160])),
+            "clusters_covered": int((sizes > 0).sum()),
+            "fewest_per_cluster": int(sizes.min()),
+            "most_per_cluster": int(sizes.max()),
+            "name": "x",
+            "headline": "32 of 160 by aum, hard rate 0.25",
+        }
+
+    def test_automatic_hard_rate_leaves_room(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        for budget in ("1", "0.3", "0.5", "0.7", "159", "1.0"):
+            outcome = run_stage("select", workspace, budget=budget)
+            assert outcome.summary["hard_rate_chosen"] != "by hand"
+            assert "(auto)" in outcome.headline
+
+    def test_sum_above_the_pool_is_refused_with_the_largest_rate(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        with pytest.raises(UsageError, match=r"The largest --hard-rate that fits is 0\.3\.$"):
+            run_stage("select", workspace, budget="0.7", hard_rate=0.31)
+
+    def test_row_without_a_score_is_left_out_and_counted(self, tmp_path: Path, workspace: Path) -> None:
+        """Not in the pool of the proxy: it can be drawn at random, but not by a score."""
+        own = str(make_embeddings(tmp_path / "own.npy"))
+        run_chain(workspace, source="embeddings", encoder=None, embeddings=own)
+        found = Workspace.open(workspace)
+        scores = {key: np.array(values) for key, values in found.arrays("scores").items()}
+        for values in scores.values():
+            values[[5, 6]] = np.nan
+        republish(found, "score", {"scores": scores})
+        outcome = run_stage("select", workspace, budget="1.0", method="random", name="all")
+        assert outcome.summary["without_score"] == 2
+        outcome = run_stage("select", workspace, budget="58", hard_rate=0.0, name="scored")
+        assert {5, 6}.isdisjoint(Workspace.open(workspace).arrays("selections/scored")["indices"].tolist())
+        with pytest.raises(UsageError, match=r"the budget is 60 images, expected 1 to 58.*2 of 60 have no score"):
+            run_stage("select", workspace, budget="1.0", hard_rate=0.0)
+
+    def test_pool_without_any_usable_image_is_refused(self, embeddings: Finished, workspace: Path) -> None:
+        embeddings.copy(workspace)
+        found = Workspace.open(workspace)
+        table = SampleTable.from_tensors(found.arrays("samples"))
+        broken = table.with_outcomes(np.full(len(table), Outcome.BROKEN), {})
+        others = {name: dict(found.arrays(name)) for name in ("embeddings", "neighbors")}
+        republish(found, "embed", {"samples": broken.tensors(), **others})
+        with pytest.raises(
+            InputDataError, match=r"^no image can be selected: every one is broken or in the test split"
+        ):
+            run_stage("select", workspace, method="random")
+
+
+def republish(workspace: Workspace, record: str, artifacts: dict[str, dict[str, np.ndarray]]) -> None:
+    """Replace the artifacts of a record."""
+    entry = workspace.manifest.records[record]
+    draft = workspace.draft(record, "sha256:" + 64 * "0")
+    for name, tensors in artifacts.items():
+        draft.save(name, {key: np.array(tensor) for key, tensor in tensors.items()})
+    draft.commit(
+        record,
+        stage=entry.stage,
+        config=entry.config,
+        inputs=entry.inputs,
+        seed=entry.seed,
+        smoke=entry.smoke,
+        summary=entry.summary,
+        metadata={name: workspace.manifest.artifacts[name].metadata for name in artifacts},
+        run={},
+    )

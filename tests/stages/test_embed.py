@@ -1,0 +1,159 @@
+"""Which encoder, which limit, what is noted of the source."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from elfs.config import EmbedConfig
+from elfs.data.hashing import listing_digest
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError, UsageError
+from elfs.models.encoders import build_encoder
+from elfs.stages import embed
+from elfs.stages.embed import PRETRAINED, prepare
+from elfs.train.runtime import Runtime
+from elfs.workspace.workspace import Workspace
+from tests.pipeline import make_embeddings, make_pictures, run_stage
+
+
+class TestEncoder:
+    """``auto``: the pretrained one where it makes sense and can be had, else patches."""
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        names: list[str] = []
+
+        def build(name: str, **options: Any) -> Any:
+            names.append(name)
+            if name == PRETRAINED:
+                raise InputDataError("no weights here.")
+            return build_encoder(name, **options)
+
+        monkeypatch.setattr(embed, "build_encoder", build)
+        return names
+
+    def choose(self, said: list[str], side: int, **settings: Any) -> str:
+        return embed._encoder(EmbedConfig(**settings), side, 3, said.append).name
+
+    def test_tiny_images_need_no_weights(self, asked: list[str]) -> None:
+        said: list[str] = []
+        assert (self.choose(said, 32), asked, said) == ("patches", ["patches"], [])
+
+    def test_larger_images_fall_back_with_a_warning(self, asked: list[str]) -> None:
+        said: list[str] = []
+        assert (self.choose(said, 33), asked) == ("patches", [PRETRAINED, "patches"])
+        assert said == ["no weights here. Taking the patches encoder, which needs no weights but knows less."]
+
+    def test_encoder_that_was_asked_for_is_not_replaced(self, asked: list[str]) -> None:
+        with pytest.raises(InputDataError, match="no weights here"):
+            self.choose([], 224, encoder=PRETRAINED)
+        assert asked == [PRETRAINED]
+
+    def test_weights_need_an_encoder(self, asked: list[str]) -> None:
+        with pytest.raises(UsageError, match=r"^--weights w\.pth needs --encoder: which model are they for\?$"):
+            self.choose([], 224, weights="w.pth")
+
+
+def test_limit_is_evenly_spread_over_both_splits() -> None:
+    listing = prepare(EmbedConfig(source="digits", limit=5), None)
+    whole = prepare(EmbedConfig(source="digits"), None)
+    expected = ["digits/train/0000", "digits/train/0449", "digits/train/0898", "digits/train/1347", "digits/test/0359"]
+    assert listing.table.ids(np.arange(5)) == expected
+    assert len(whole.table) == len(prepare(EmbedConfig(source="digits", limit=5000), None).table) == 1797
+    assert listing.inputs == {"external:source": listing_digest(listing.table)} != whole.inputs
+
+
+def test_source_without_anything_is_refused() -> None:
+    with pytest.raises(InputDataError, match=r"^no images and no --embeddings: there is nothing to embed\.$"):
+        prepare(EmbedConfig(source="embeddings"), None)
+
+
+@pytest.mark.parametrize("option", ["weights", "embeddings", "ids"])
+def test_named_file_must_exist_and_its_contents_count(option: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(InputDataError, match=rf"^--{option} .*file: there is no such file\.$"):
+        prepare(EmbedConfig(source="digits", **{option: str(path)}), None)
+    if option == "embeddings":
+        return
+    path.write_text("one")
+    first = prepare(EmbedConfig(source="digits", **{option: str(path)}), None).inputs
+    path.write_text("two")
+    second = prepare(EmbedConfig(source="digits", **{option: str(path)}), None).inputs
+    assert first.keys() == {"external:source", f"external:{option}"}
+    assert first["external:source"] == second["external:source"]
+    assert first != second
+
+
+def test_changed_embeddings_are_noticed(tmp_path: Path, workspace: Path) -> None:
+    options: dict[str, Any] = {"source": "embeddings", "encoder": None, "embeddings": str(tmp_path / "own.npy")}
+    values = np.load(make_embeddings(tmp_path / "own.npy"))
+    assert run_stage("embed", workspace, **options).ran
+    assert not run_stage("embed", workspace, **options).ran
+    np.save(tmp_path / "own.npy", values + 1)
+    assert run_stage("embed", workspace, **options).ran
+
+
+def test_new_image_is_noticed(tmp_path: Path, workspace: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    options: dict[str, Any] = {"source": "folder", "root": pictures}
+    run_stage("embed", workspace, **options)
+    (pictures / "b" / "000.png").write_bytes((pictures / "b" / "00.png").read_bytes())
+    assert run_stage("embed", workspace, **options).summary["images"] == 61
+
+
+def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path, workspace: Path) -> None:
+    values = np.load(make_embeddings(tmp_path / "own.npy")).astype(np.float64)
+    run_stage("embed", workspace, source="embeddings", encoder=None, embeddings=str(tmp_path / "own.npy"))
+    found = Workspace.open(workspace).arrays("neighbors")
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, -np.inf)
+    expected = np.argsort(-cosine, axis=1)[:, :5]
+    np.testing.assert_array_equal(found["indices"], expected)
+    np.testing.assert_allclose(found["similarity"], np.take_along_axis(cosine, expected, axis=1), atol=1e-5)
+    assert (found["indices"].dtype, found["similarity"].dtype) == (np.int32, np.float32)
+
+
+def test_embedding_of_length_zero_does_no_harm(tmp_path: Path, workspace: Path) -> None:
+    values = np.load(make_embeddings(tmp_path / "own.npy"))
+    values[4] = 0
+    np.save(tmp_path / "own.npy", values)
+    run_stage("embed", workspace, source="embeddings", encoder=None, embeddings=str(tmp_path / "own.npy"))
+    found = Workspace.open(workspace).arrays("neighbors")
+    assert np.isfinite(found["similarity"]).all()
+    assert (np.abs(found["similarity"][4]) < 1e-6).all()
+
+
+def test_fewer_images_than_neighbours_is_warned_of(tmp_path: Path, workspace: Path) -> None:
+    said: list[str] = []
+    own = str(make_embeddings(tmp_path / "own.npy", 3))
+    runtime = Runtime(devices="cpu", warn=said.append)
+    outcome = run_stage("embed", workspace, runtime=runtime, source="embeddings", encoder=None, embeddings=own)
+    assert outcome.summary["neighbors"] == 2
+    assert said == ["3 images have at most 2 neighbours: --neighbors 5 is too many."]
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures", corrupt=True)
+    for workers in (0, 2):
+        runtime = Runtime(devices="cpu", num_workers=workers)
+        run_stage("embed", tmp_path / str(workers), runtime=runtime, source="folder", root=pictures, batch_size=7)
+    first, second = (Workspace.open(tmp_path / name).manifest for name in ("0", "2"))
+    assert first.artifacts == second.artifacts
+
+
+def test_ids_survive(tmp_path: Path, workspace: Path) -> None:
+    """Names with a comma, a quote, a line break, an emoji: row by row the same."""
+    names = ["a,b.png", 'say "hi".png', "line\nbreak.png", "\U0001f600.png", "-v.png"]
+    pictures = make_pictures(tmp_path / "pictures")
+    for name in names:
+        (pictures / name).write_bytes((pictures / "a" / "00.png").read_bytes())
+    run_stage("embed", workspace, source="folder", root=pictures)
+    run_stage("select", workspace, method="random", budget="1.0", name="all")
+    table = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples"))
+    assert set(names) < set(table.ids(np.arange(len(table))))
+    with (workspace / "selections" / "all" / "selection.csv").open(newline="", encoding="utf-8") as file:
+        assert set(names) < {line["id"] for line in csv.DictReader(file)}
