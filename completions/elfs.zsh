@@ -71,7 +71,7 @@ _elfs() {
                         '--cluster-batch-size=[Images per step]:value: ' \
                         '--cluster-learning-rate=[Peak rate of AdamW]:value: ' \
                         '--min-learning-rate=[Rate at the end of the cosine]:value: ' \
-                        '--warmup-epochs=[Epochs of linear warm-up]:value: ' \
+                        '--warmup-epochs=[Epochs of linear warm-up, at most half of all]:value: ' \
                         '--cluster-weight-decay=[Weight decay of the matrices]:value: ' \
                         '--beta=[Exponent of the pointwise mutual information]:value: ' \
                         '--temperature=[Softmax temperature of student and teacher]:value: ' \
@@ -151,7 +151,7 @@ _elfs() {
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of AdamW]:value: ' \
                         '--min-learning-rate=[Rate at the end of the cosine]:value: ' \
-                        '--warmup-epochs=[Epochs of linear warm-up]:value: ' \
+                        '--warmup-epochs=[Epochs of linear warm-up, at most half of all]:value: ' \
                         '--weight-decay=[Weight decay of the matrices]:value: ' \
                         '--beta=[Exponent of the pointwise mutual information]:value: ' \
                         '--temperature=[Softmax temperature of student and teacher]:value: ' \
@@ -307,7 +307,7 @@ _elfs() {
                 train)
                     _arguments \
                         '--selection=[Selection to train on]:value:_elfs_selections' \
-                        '--labels=[CSV with the columns id and label]:value:_files' \
+                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
@@ -333,7 +333,7 @@ _elfs() {
                     ;;
                 evaluate)
                     _arguments \
-                        '--labels=[CSV with the columns id and label]:value:_files' \
+                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \

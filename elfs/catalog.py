@@ -126,7 +126,7 @@ NETWORKS: dict[str, str] = {
 """Proxy networks by name. Every other name is a timm model."""
 
 RECIPES: dict[str, str] = {
-    "cifar": "200 epochs, SGD 0.1 cosine, crop and flip at native size (ELFS, CIFAR)",
+    "cifar": "200 epochs, SGD 0.1 cosine, crop and flip, at most 32 pixels (ELFS, CIFAR)",
     "imagenet": "60 epochs, SGD 0.1 cosine, random resized crop at 224 pixels (ELFS, ImageNet)",
     "small": "100 epochs, batch 64, at most 32 pixels: minutes on a CPU",
 }

@@ -34,6 +34,8 @@ __all__ = [
 
 ConfigT = TypeVar("ConfigT", bound="StageConfig")
 
+MAX_SEED = 2**63 - 1  # it must fit eight bytes
+
 
 def _option(
     default: Any,
@@ -100,12 +102,13 @@ class StageConfig:
     @staticmethod
     def _check_range(spelling: str, value: Any, metadata: typing.Mapping[str, Any]) -> None:
         low, high = metadata.get("minimum"), metadata.get("maximum")
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{spelling} is {value}, expected a finite number.")
         if low is not None and value < low:
-            raise UsageError(f"{spelling} is {value:g}, expected at least {low:g}.")
+            raise UsageError(f"{spelling} is {shown}, expected at least {low:g}.")
         if high is not None and value > high:
-            raise UsageError(f"{spelling} is {value:g}, expected at most {high:g}.")
+            raise UsageError(f"{spelling} is {shown}, expected at most {high}.")
         if metadata.get("choices") is not None:
             choose(f"value for {spelling}:", value, metadata["choices"])
 
@@ -132,7 +135,7 @@ class EmbedConfig(StageConfig):
     limit: int | None = _option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
     max_broken: float = _option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)
     max_pixels: int = _option(178_956_970, "Images with more pixels than this count as broken.", minimum=1)
-    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +156,7 @@ class ClusterConfig(StageConfig):
         None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0
     )
     min_learning_rate: float = _option(1e-6, "Rate at the end of the cosine.", minimum=0)
-    warmup_epochs: int = _option(20, "Epochs of linear warm-up.", minimum=0)
+    warmup_epochs: int = _option(20, "Epochs of linear warm-up, at most half of all.", minimum=0)
     weight_decay: float = _option(1e-4, "Weight decay of the matrices.", minimum=0)
     beta: float = _option(0.6, "Exponent of the pointwise mutual information.", minimum=0, maximum=1)
     temperature: float = _option(0.1, "Softmax temperature of student and teacher.", minimum=1e-6)
@@ -171,7 +174,7 @@ class ClusterConfig(StageConfig):
         None, "Width of a head's bottleneck. [auto: 256, or 128 below 20,000 images]", minimum=1
     )
     standardize: bool = _option(True, "Standardise every feature before the heads (k-means takes unit vectors).")
-    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,7 +201,7 @@ class DynamicsConfig(StageConfig):
     learning_rate: float | None = _option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
     weight_decay: float | None = _option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = _option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
-    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,7 +226,7 @@ class SelectConfig(StageConfig):
         aliases=("--mis-ratio",),
     )
     name: str | None = _option(None, "Name of the selection. [auto: key or method, and budget]")
-    seed: int = _option(0, "Seed of every random choice.", minimum=0, internal=True)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
     def __post_init__(self) -> None:
         super(SelectConfig, self).__post_init__()
@@ -235,7 +238,9 @@ class TrainConfig(StageConfig):
     """A network from scratch on a selection with true labels."""
 
     selection: str | None = _option(None, "Selection to train on. [auto: the one made last]")
-    labels: str | None = _option(None, "CSV with the columns id and label. [auto: the source's own labels]")
+    labels: str | None = _option(
+        None, "CSV with the columns id and label, or 'folders': one folder a class. [auto: the source's own labels]"
+    )
     recipe: str | None = _option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
     network: str | None = _option(None, "Network. [auto: by recipe]")
     iterations: int | None = _option(
@@ -246,7 +251,7 @@ class TrainConfig(StageConfig):
     weight_decay: float | None = _option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = _option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
     seeds: int = _option(1, "Repeat with this many seeds and report the spread.", minimum=1)
-    seed: int = _option(0, "First seed.", minimum=0, internal=True)
+    seed: int = _option(0, "First seed.", minimum=0, maximum=MAX_SEED, internal=True)
 
 
 CONFIGS: dict[str, type[StageConfig]] = {

@@ -70,6 +70,8 @@ def test_whole_number_becomes_a_float_where_one_is_meant() -> None:
         (ScoreConfig, {"window": 0}, r"^--window is 0, expected at least 1\.$"),
         (EmbedConfig, {"max_broken": 1.01}, r"^--max-broken is 1\.01, expected at most 1\.$"),
         (EmbedConfig, {"seed": -1}, r"^--seed is -1, expected at least 0\.$"),
+        (EmbedConfig, {"seed": 2**63}, rf"^--seed is {2**63}, expected at most {2**63 - 1}\.$"),
+        (EmbedConfig, {"neighbors": -1234567}, r"^--neighbors is -1234567, expected at least 1\.$"),
     ],
 )
 def test_config_refuses(kind: type[StageConfig], values: dict[str, Any], message: str) -> None:
@@ -78,8 +80,8 @@ def test_config_refuses(kind: type[StageConfig], values: dict[str, Any], message
 
 
 def test_unknown_setting_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(UsageError, match=r"^unknown setting 'windo'\. Did you mean 'window'\? Available: window\.$"):
-        from_json(ScoreConfig, {"windo": 3})
+    with pytest.raises(UsageError, match=r"^unknown setting 'window_'\. Did you mean 'window'\? Available: window\.$"):
+        from_json(ScoreConfig, {"window_": 3})
 
 
 @pytest.mark.parametrize(

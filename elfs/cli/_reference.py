@@ -24,7 +24,7 @@ The first of these that names it:
    `ELFS_DEVICES`, `ELFS_WORKERS`, `ELFS_SEED`;
 3. the settings of `--smoke`, where it is given;
 4. `elfs.toml` beside the workspace;
-5. for `elfs run` without SOURCE: what the stage was told last;
+5. for `elfs run` without SOURCE, and for `elfs embed --root` without SOURCE: what the stage was told last;
 6. the default.
 
 `auto` is a value of every option whose default is `auto`: the stage works it out from the data and records what it

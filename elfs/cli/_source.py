@@ -96,7 +96,12 @@ def choose_source(source: str | None, *, embeddings: bool, recorded: str | None,
 
 
 def embed_config(
-    invocation: Invocation, source: str | None, root: Path | None, *, base: EmbedConfig | None, recorded: str | None
+    invocation: Invocation,
+    source: str | None,
+    root: Path | None,
+    *,
+    base: EmbedConfig | None,
+    recorded: EmbedConfig | None,
 ) -> tuple[EmbedConfig, Path | None]:
     """Return the config of embed and the folder of its images.
 
@@ -109,9 +114,9 @@ def embed_config(
     root : Path or None
         What was typed after ``--root``.
     base : EmbedConfig or None
-        What applies where nothing else speaks.
-    recorded : str or None
-        Name of the source that was embedded last.
+        What applies where nothing else speaks, as long as it is about the same source.
+    recorded : EmbedConfig or None
+        What embed was told last; its source is the one where SOURCE is left out.
 
     Returns
     -------
@@ -124,8 +129,10 @@ def embed_config(
         If a value is out of its range or the source does not exist.
     """
     embeddings = invocation.flags["embed"].get("embeddings") is not None
-    chosen = choose_source(source, embeddings=embeddings, recorded=recorded, root=root)
-    config = invocation.config("embed", base=base, source=chosen.name)
+    name = None if recorded is None else recorded.source
+    chosen = choose_source(source, embeddings=embeddings, recorded=name, root=root)
+    told = base if base is not None and base.source == chosen.name else None
+    config = invocation.config("embed", base=told, source=chosen.name)
     assert isinstance(config, EmbedConfig)
     folder = chosen.root
     if folder is None and chosen.name in DATASETS and config.data_root is not None:

@@ -8,7 +8,7 @@ from elfs.cli._commands import next_commands
 from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
-from elfs.config import StageConfig
+from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 
 if TYPE_CHECKING:
     from elfs.stages.execution import Outcome
@@ -25,6 +25,9 @@ __all__ = [
 ]
 
 SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
+
+_KMEANS_OPTIONS = frozenset({"clusters", "method"})
+_ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})
 
 
 def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_root: Path | None = None) -> None:
@@ -73,6 +76,7 @@ def call_stage(
     """
     from elfs.stages.execution import execute
 
+    _warn_of_idle(invocation, stage, config)
     outcome = execute(
         stage,
         invocation.workspace,
@@ -84,6 +88,23 @@ def call_stage(
     )
     invocation.output.note(stage_row(stage, outcome.headline, clock(outcome.seconds) if outcome.ran else "fresh"))
     return outcome
+
+
+def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> None:
+    """Warn of options that were given and change nothing beside the others."""
+    given = {name for name, value in invocation.flags.get(stage, {}).items() if value is not None}
+    idle, reason = set[str](), ""
+    if isinstance(config, ClusterConfig) and config.method == "kmeans":
+        idle, reason = given - _KMEANS_OPTIONS, "beside --method kmeans"
+    elif isinstance(config, SelectConfig) and config.method != "elfs":
+        idle, reason = given & {"hard_rate"}, f"beside --method {config.method}"
+    elif isinstance(config, EmbedConfig) and config.embeddings is not None:
+        idle, reason = given & _ENCODER_OPTIONS, "beside --embeddings"
+    elif isinstance(config, EmbedConfig):
+        idle, reason = given & {"ids"}, "where there are no --embeddings"
+    if idle:
+        spelled = ", ".join(invocation.spellings[stage][name] for name in sorted(idle))
+        invocation.output.warn(f"{spelled}: without effect {reason}.")
 
 
 def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:

@@ -16,7 +16,8 @@ def body(invocation: Invocation, source: SourceArgument = None, root: RootOption
     """Turn images into embeddings and find the nearest neighbours of each."""
     from elfs.stages.status import recorded_config
 
-    recorded = recorded_config(invocation.workspace, "embed") if source is None else None
-    name = recorded.source if isinstance(recorded, EmbedConfig) else None
-    config, source_root = embed_config(invocation, source, root, base=None, recorded=name)
+    found = recorded_config(invocation.workspace, "embed") if source is None else None
+    recorded = found if isinstance(found, EmbedConfig) else None
+    base = recorded if root is not None else None  # a folder that has moved: nothing else is to change
+    config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
     run_stage(invocation, "embed", config, source_root)

@@ -16,7 +16,8 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar=FILE,
-        help="CSV with the columns id and label. \\[default: auto = the source's own labels]",
+        help="CSV with the columns id and label, or 'folders': one folder a class. "
+        "\\[default: auto = the source's own labels]",
     ),
 ]
 

@@ -70,30 +70,17 @@ def _configs(
 ) -> tuple[dict[str, StageConfig], Path | None]:
     """Return the config of every stage and the folder of the images.
 
-    Without SOURCE, a stage that ran before keeps what it was told then, unless that was a smoke run.
+    Without SOURCE, a stage that ran before keeps what it was told then.
     """
-    recorded = _recorded(invocation) if source is None else {}
+    from elfs.stages.status import recorded_config
+
     configs: dict[str, StageConfig] = {}
     source_root = None
     for stage in stages:
-        base, is_smoke = recorded.get(stage, (None, False))
-        usable = base if is_smoke == invocation.smoke else None
+        base = recorded_config(invocation.workspace, stage) if source is None else None
         if stage == "embed":
-            name = base.source if isinstance(base, EmbedConfig) else None
-            usable = usable if isinstance(usable, EmbedConfig) else None
-            configs[stage], source_root = embed_config(invocation, source, root, base=usable, recorded=name)
+            told = base if isinstance(base, EmbedConfig) else None
+            configs[stage], source_root = embed_config(invocation, source, root, base=told, recorded=told)
         else:
-            configs[stage] = invocation.config(stage, base=usable)
+            configs[stage] = invocation.config(stage, base=base)
     return configs, source_root
-
-
-def _recorded(invocation: Invocation) -> dict[str, tuple[StageConfig | None, bool]]:
-    """Return the config that each stage ran with last, and whether that was a smoke run."""
-    from elfs.errors import MissingUpstreamError
-    from elfs.stages.status import recorded_config, states
-
-    try:
-        smoke = {state.stage: state.smoke for state in states(invocation.workspace)}
-    except MissingUpstreamError:
-        return {}
-    return {stage: (recorded_config(invocation.workspace, stage), smoke.get(stage, False)) for stage in STAGES}

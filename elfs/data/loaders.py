@@ -212,5 +212,5 @@ def require_all(batch: DecodedBatch) -> None:
         raise InputDataError(
             f"the image of row {row} could be read before and is now {outcome.name.lower()} ({reason}); "
             "the images must stay as they were.",
-            hint="elfs embed",
+            hint="elfs run",
         )

@@ -101,7 +101,7 @@ def train(
     UsageError
         If there is no selection of that name.
     InputDataError
-        If a selected image has no label.
+        If a selected image has no label, or it is the only one.
     """
     workspace = Workspace.open(path)
     name = selection_name(workspace, config.selection)
@@ -154,7 +154,7 @@ def run(job: Job, config: TrainConfig) -> Result:
     Raises
     ------
     InputDataError
-        If a selected image has no label.
+        If a selected image has no label, or it is the only one.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
@@ -183,6 +183,8 @@ def run(job: Job, config: TrainConfig) -> Result:
 
 
 def _require_labels(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64]) -> None:
+    if len(rows) < 2:
+        raise InputDataError("the selection has one image: a network needs at least 2 to learn from.")
     missing = rows[truth.values[rows] < 0]
     if len(missing):
         named = ", ".join(repr(name) for name in table.ids(missing[:_NAMED]))
@@ -250,5 +252,5 @@ def train_on_rows(
     if len(test_rows) == 0:
         return network, None, 0
     predicted: Tensor = predict(network, builder.build(test_rows, "test"), batch_size=512, device=device)
-    accuracy = float((predicted == torch.from_numpy(truth.values[test_rows])).float().mean())
+    accuracy = float((predicted == torch.from_numpy(truth.values[test_rows])).double().mean())
     return network, accuracy, len(test_rows)

@@ -38,6 +38,8 @@ TEACHER_PREFIX = "teacher.backbone."
 """Where present, these weights count and all others (student, heads) do not."""
 CLASSIFIERS = ("head.", "fc.")
 """What classifiers are called in most models; timm tells the others."""
+MASK_TOKEN = "mask_token"
+"""What stands for a hidden patch while DINOv2 and its like are trained; nothing is hidden from an encoder."""
 SHOWN_KEYS = 3
 """How many keys of a kind an error names."""
 
@@ -111,8 +113,8 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """Load a checkpoint into a model without classifier, or change nothing.
 
     Unwrapped are the keys ``state_dict``, ``teacher`` and ``model``; stripped are the prefixes ``module.``,
-    ``backbone.``, ``model.`` and ``teacher.backbone.``; left out are classifiers: ``head.``, ``fc.``, and whatever
-    timm calls the model's own.
+    ``backbone.``, ``model.`` and ``teacher.backbone.``; left out are ``mask_token`` and classifiers: ``head.``,
+    ``fc.``, and whatever timm calls the model's own.
 
     Parameters
     ----------
@@ -128,7 +130,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         another shape than the model's.
     """
     expected = model.state_dict()
-    found = _model_keys(_unwrapped(_read(path), path), expected, _classifiers(model))
+    found = _model_keys(_unwrapped(_read(path), path), expected, (MASK_TOKEN, *_classifiers(model)))
     # Checkpoints from before PyTorch 0.4.1 do not count batches, and a model that only encodes never looks.
     missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in found if key not in expected]
@@ -217,15 +219,16 @@ def _classifiers(model: Any) -> tuple[str, ...]:
 
 
 def _model_keys(
-    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], classifiers: tuple[str, ...]
+    weights: Mapping[str, Tensor], expected: Mapping[str, Tensor], useless: tuple[str, ...]
 ) -> dict[str, Tensor]:
+    """Return the weights under the model's names, without those that begin with a useless prefix."""
     teacher = {key: value for key, value in weights.items() if key.startswith(TEACHER_PREFIX)}
     found: dict[str, Tensor] = {}
     for full_key, value in (teacher or weights).items():
         key = full_key.removeprefix(TEACHER_PREFIX)
         while key not in expected and key.startswith(PREFIXES):
             key = key.split(".", 1)[1]
-        if key in expected or not key.startswith(classifiers):
+        if key in expected or not key.startswith(useless):
             found[key] = value
     return found
 

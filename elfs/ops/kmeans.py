@@ -143,7 +143,8 @@ def kmeans(
     num_clusters : int
         Number of clusters, at least 1.
     seed : int
-        Seed of the starts, in [0, 2**31); equal seeds give equal results on the same machine and engine.
+        Seed of the starts, in [0, 2**63), of which FAISS sees the last 31 bits; equal seeds give equal results on the
+        same machine and engine.
     num_iterations : int, default 50
         Iterations of one start; torch stops earlier where nothing changes.
     restarts : int, default 1

@@ -32,6 +32,8 @@ _PAPER_MOMENTUM = 0.996
 _TEACHER_WINDOWS = 16
 _KMEANS_RESTARTS = 10
 _BLOCK_ROWS = 16_384
+_BLOCK_NUMBERS = 1 << 26
+"""Numbers of one layer of all heads that are in memory together while images are counted: 256 MiB."""
 
 
 @dataclass(frozen=True)
@@ -207,13 +209,14 @@ def _train(
 @torch.inference_mode()
 def _assignment_counts(heads: ClusterHeads, features: Features) -> Tensor:
     """Return how many images each head puts into each cluster [H, C]."""
-    counts: Tensor | None = None
-    for positions_B in torch.arange(len(features)).split(_BLOCK_ROWS):
-        logits_HBC = heads(features.take(positions_B))
-        block_HC = F.one_hot(logits_HBC.argmax(dim=2), logits_HBC.shape[2]).sum(dim=1)
-        counts = block_HC if counts is None else counts + block_HC
-    assert counts is not None
-    return counts.cpu()
+    num_heads, num_clusters = heads.gain.shape
+    widest = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
+    offset_H1 = num_clusters * torch.arange(num_heads, device=features.device).unsqueeze(1)
+    counts = torch.zeros(num_heads * num_clusters, dtype=torch.int64, device=features.device)
+    for positions_B in torch.arange(len(features)).split(min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // widest))):
+        labels_HB = heads(features.take(positions_B)).argmax(dim=2)
+        counts += torch.bincount((labels_HB + offset_H1).flatten(), minlength=len(counts))
+    return counts.view(num_heads, num_clusters).cpu()
 
 
 def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:

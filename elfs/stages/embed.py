@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
-from elfs.data.embeddings_file import load_embeddings
+from elfs.data.embeddings_file import finite_rows, load_embeddings
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import Source, open_source
@@ -39,6 +39,8 @@ PRETRAINED = "vit_base_patch16_224.dino"
 _TINY_SIDE = 32
 _FIT_IMAGES = 20_000
 _REASONS_SHOWN = 3
+_NOT_GIVEN = (Outcome.MISSING, "no embedding was given for it")
+_NOT_FINITE = (Outcome.BROKEN, "its embedding is not finite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +102,9 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
 
 def _own_embeddings(config: EmbedConfig) -> tuple[list[str], NDArray[np.floating]]:
     if config.embeddings is None:
-        raise InputDataError("no images and no --embeddings: there is nothing to embed.")
+        raise InputDataError(
+            "no images and no --embeddings: there is nothing to embed.", hint="elfs embed --embeddings FILE"
+        )
     ids, embeddings = load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
     return list(ids), embeddings
 
@@ -240,13 +244,10 @@ def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Fa
     failures: Failures = {}
     for start, stop, shard in _shards(len(table)):
         block = np.full((stop - start, embeddings.shape[1]), np.nan, dtype=embeddings.dtype)
-        for row, name in enumerate(table.ids(np.arange(start, stop)), start):
-            if name not in position:
-                failures[row] = (Outcome.MISSING, "no embedding was given for it")
-            else:
-                block[row - start] = embeddings[position[name]]
-                if not np.isfinite(block[row - start]).all():
-                    failures[row] = (Outcome.BROKEN, "its embedding is not finite")
+        found = np.array([position.get(name, -1) for name in table.ids(np.arange(start, stop))], dtype=np.int64)
+        block[found >= 0] = embeddings[found[found >= 0]]
+        for index in np.flatnonzero(~finite_rows(block)).tolist():
+            failures[start + index] = _NOT_GIVEN if found[index] < 0 else _NOT_FINITE
         draft.save("embeddings", {"embeddings": block}, shard=shard)
     return failures
 
@@ -263,7 +264,9 @@ def _unreadable(job: Job, prepared: Listing) -> Failures:
 
 def _check_broken(table: SampleTable, failures: Failures, max_broken: float) -> None:
     """Stop where more images are left out than the user allows."""
-    num_left_out = len(failures) + int(np.count_nonzero(~table.usable()))
+    usable = table.usable()
+    usable[list(failures)] = False
+    num_left_out = int(np.count_nonzero(~usable))
     if num_left_out <= max_broken * len(table) and num_left_out < len(table):
         return
     reasons = table.reasons() | {row: reason for row, (_, reason) in failures.items()}

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elfs.catalog import STAGES as STAGE_NAMES
-from elfs.config import CONFIGS, StageConfig, from_json
+from elfs.config import CONFIGS, SMOKE, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError
 from elfs.stages.graph import makers
+from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["DEFAULT_WORKSPACE", "StageState", "command_line", "recorded_config", "require", "states"]
@@ -47,7 +48,7 @@ class StageState:
 
 
 def recorded_config(path: Path, stage: str) -> StageConfig | None:
-    """Return the config that a stage ran with last.
+    """Return what a stage was told last; what ``--smoke`` set is no part of it.
 
     Parameters
     ----------
@@ -69,7 +70,17 @@ def recorded_config(path: Path, stage: str) -> StageConfig | None:
     if not names:
         return None
     latest = max(names, key=lambda name: str(manifest.runs.get(name, {}).get("started", "")))
-    return from_json(CONFIGS[stage], manifest.records[latest].config)
+    return _told(manifest.records[latest])
+
+
+def _told(record: Record) -> StageConfig:
+    """Return the config of a record without what ``--smoke`` set, which would make a real run as meaningless."""
+    config = from_json(CONFIGS[record.stage], record.config)
+    smoke = SMOKE.get(record.stage, {}) if record.smoke else {}
+    fields = [field for field in dataclasses.fields(config) if field.name in smoke]
+    return dataclasses.replace(
+        config, **{field.name: field.default for field in fields if getattr(config, field.name) == smoke[field.name]}
+    )
 
 
 def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
@@ -173,14 +184,13 @@ def states(path: Path) -> list[StageState]:
         for name in records:
             record = workspace.manifest.records[name]
             reason = workspace.stale_reason(name)
-            config = from_json(CONFIGS[stage], record.config)
             found.append(
                 StageState(
                     record=name,
                     stage=stage,
                     state="fresh" if reason is None else "stale",
                     reason=reason,
-                    command=command_line(stage, config, path),
+                    command=command_line(stage, _told(record), path),
                     headline=str(record.summary.get("headline", "")),
                     smoke=record.smoke,
                 )

@@ -25,6 +25,9 @@ from elfs.train.seeding import generator
 
 __all__ = ["Fit", "predict", "record_dynamics", "train_iterations"]
 
+_STEPS_PER_LOOK = 1_000
+"""After how many steps on a coreset a loss that is not finite is noticed; each look waits for the GPU."""
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -98,13 +101,16 @@ class Fit:
 
 
 @contextmanager
-def _threads(num_threads: int) -> Iterator[None]:
-    before = torch.get_num_threads()
+def _repeatable(num_threads: int) -> Iterator[None]:
+    """Compute on a fixed number of CPU threads, and on GPUs by cuDNN's deterministic convolutions alone."""
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     torch.set_num_threads(num_threads)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
 
 
 def _train_step(
@@ -171,10 +177,10 @@ def record_dynamics(
     task.advance(first_epoch * fit.steps_per_epoch())
     labels_N = fit.labels.to(fit.device)
     fit.network.train()
-    with _threads(fit.num_threads):
+    with _repeatable(fit.num_threads):
         for epoch in range(first_epoch, num_epochs):
             traces = _recorded_epoch(fit, optimizer, labels_N, (epoch, num_epochs), task)
-            agreement = float(traces["correct"].float().mean())
+            agreement = float(traces["correct"].double().mean())
             store(epoch, {name: trace.cpu() for name, trace in traces.items()})
             extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
             save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
@@ -231,13 +237,14 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     fit.network.train()
     epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())
     total_loss = torch.zeros((), device=fit.device)
-    with _threads(fit.num_threads):
+    with _repeatable(fit.num_threads):
         for step, (positions_B, inputs) in enumerate(itertools.islice(epochs, num_iterations)):
             rate = fit.rate(step, num_iterations)
             _, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B.to(fit.device)])
             total_loss += loss
             task.advance()
-    _check_finite(total_loss, rate, f"{num_iterations} steps")
+            if (step + 1) % _STEPS_PER_LOOK == 0 or step + 1 == num_iterations:
+                _check_finite(total_loss, rate, f"{step + 1:,} steps")
     fit.network.eval()
 
 

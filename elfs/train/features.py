@@ -100,7 +100,7 @@ class Features:
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
         block = torch.from_numpy(_take(self._embeddings, rows)).to(self.device, torch.float32)
         if self._mean is not None and self._scale is not None:
-            block = (block - self._mean) * self._scale
+            block.sub_(self._mean).mul_(self._scale)  # the block is a copy already
         return block
 
     def take(self, positions: Tensor) -> Tensor:

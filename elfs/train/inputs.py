@@ -1,5 +1,6 @@
 """What a classifier is fed: the images of a source, or the embeddings where there are none."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,13 +92,14 @@ class InputBuilder:
 
         Returns
         -------
-        Batches
+        TrainingImages
             Position i is ``rows[i]``.
 
         Raises
         ------
         InputDataError
-            If the network needs images and the source has none, or an image that embed could read is gone.
+            If the network needs images and the source has none, or an image that embed could read is gone, or
+            their folder.
         """
         if not self.uses_images:
             return self._features(rows)
@@ -116,6 +118,11 @@ class InputBuilder:
         return Features(embeddings, rows, self.runtime.device(), mean=mean, inverse_deviation=inverse)
 
     def _images(self, rows: NDArray[np.int64], label: str) -> CachedImages | StreamedImages:
+        if self.facts["source"] == "folder" and not (self.source_root and self.source_root.is_dir()):
+            raise InputDataError(
+                f"the folder of the images is not there: {self.source_root}.",
+                hint=f"elfs embed --root FOLDER --workspace {shlex.quote(str(self.workspace.path))}",
+            )
         source = open_source(str(self.facts["source"]), self.source_root, download=False, max_pixels=_MAX_PIXELS)
         reader, workers = source.reader(self.table), self.runtime.workers_for(len(rows))
         if self.recipe.streamed:

@@ -11,11 +11,7 @@ import numpy as np
 from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.directory import prepare_directory, remove_empty_directory
 from elfs.workspace.draft import Draft, open_draft
-from elfs.workspace.files import (
-    parse_json,
-    remove_leftovers,
-    storage_errors,
-)
+from elfs.workspace.files import parse_json, remove_leftovers, storage_errors
 from elfs.workspace.freshness import stale_reason
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest

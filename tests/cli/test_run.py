@@ -63,12 +63,12 @@ def test_with_source_nothing_recorded_counts(elfs: Elfs, stages: list[Any], buil
     assert stages[1].config == ClusterConfig()
 
 
-def test_a_smoke_run_leaves_only_its_source_behind(elfs: Elfs, stages: list[Any], builder: Any) -> None:
+def test_a_smoke_run_leaves_none_of_its_settings_behind(elfs: Elfs, stages: list[Any], builder: Any) -> None:
     builder.commit("embed", {"source": "digits", **SMOKE["embed"]}, smoke=True)
-    builder.commit("cluster", SMOKE["cluster"], smoke=True)
+    builder.commit("cluster", {**SMOKE["cluster"], "clusters": 7}, smoke=True)
     elfs("run")
     assert stages[0].config == EmbedConfig(source="digits")
-    assert stages[1].config == ClusterConfig()
+    assert stages[1].config == ClusterConfig(clusters=7)
 
 
 def test_without_source_and_workspace(elfs: Elfs, stages: list[Any]) -> None:

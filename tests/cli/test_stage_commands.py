@@ -111,6 +111,41 @@ def test_embed_without_source_takes_the_recorded_one(elfs: Elfs, stages: list[An
     assert stages[0].config == EmbedConfig(source="digits")
 
 
+def test_embed_from_a_folder_that_has_moved_keeps_what_it_was_told(
+    elfs: Elfs, stages: list[Any], builder: Any, tmp_path: Path
+) -> None:
+    builder.commit("embed", {"source": "folder", "encoder": "pixels", "limit": 100})
+    Path("moved").mkdir()
+    assert elfs("embed", "--root", "moved", "--limit", "90").code == 0
+    assert stages[0].config == EmbedConfig(source="folder", encoder="pixels", limit=90)
+    assert stages[0].options["source_root"] == tmp_path / "moved"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (
+            ("cluster", "--method", "kmeans", "--heads", "4", "--clusters", "3"),
+            "--heads: without effect beside --method kmeans",
+        ),
+        (("select", "--method", "random", "--hard-rate", "0.2"), "--hard-rate: without effect beside --method random"),
+        (("select", "--method", "random", "--hard-rate", "auto"), None),
+        (("embed", "--embeddings", "x.npy", "--encoder", "pixels"), "--encoder: without effect beside --embeddings"),
+        (("embed", "digits", "--ids", "x.txt"), "--ids: without effect where there are no --embeddings"),
+        (
+            ("run", "digits", "--cluster-method", "kmeans", "--cluster-epochs", "4"),
+            "--cluster-epochs: without effect beside --method kmeans",
+        ),
+    ],
+)
+def test_options_that_change_nothing_are_named(
+    elfs: Elfs, stages: list[Any], arguments: tuple[str, ...], warning: str | None
+) -> None:
+    ran = elfs(*arguments)
+    found = [line for line in ran.err.splitlines() if line.startswith("warning")]
+    assert found == ([] if warning is None else [f"warning: {warning}."])
+
+
 def test_embed_without_any_source(elfs: Elfs, stages: list[Any]) -> None:
     ran = elfs("embed")
     assert ran.code == 2

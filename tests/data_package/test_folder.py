@@ -70,8 +70,9 @@ def test_row_25_no_images_lists_the_extensions_seen(tmp_path: Path) -> None:
 
 
 def test_row_25_root_that_is_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match="absent does not exist; expected a folder of images"):
+    with pytest.raises(InputDataError, match="absent does not exist; expected a folder of images") as caught:
         listed(tmp_path / "absent")
+    assert caught.value.hint == "elfs embed --root FOLDER"
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputDataError, match="file is not a folder; expected a folder of images"):
         listed(tmp_path / "file")

@@ -14,10 +14,10 @@ from elfs.cli.app import run as run_command
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.evaluation import train as module
 from elfs.evaluation.labels import true_labels
 from elfs.evaluation.train import TrainReport, train
 from elfs.models.networks import build_network
+from elfs.train.classifier import _train_step, predict
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES
 from elfs.train.runtime import Runtime
@@ -73,12 +73,19 @@ def test_accuracy_is_that_of_the_network_that_is_kept(used: Path) -> None:
 def test_last_iterate_is_reported_after_exactly_so_many_steps(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test images are looked at once, when the training is over."""
     events: list[str] = []
-    step, predict = module.train_iterations, module.predict
-    monkeypatch.setattr("elfs.train.classifier._check_finite", lambda *_: events.append("trained"))
-    monkeypatch.setattr(module, "train_iterations", lambda fit, n, task: events.append(f"{n}") or step(fit, n, task))
-    monkeypatch.setattr(module, "predict", lambda *a, **k: events.append("tested") or predict(*a, **k))
+
+    def watched_step(*arguments: Any) -> Any:
+        events.append("step")
+        return _train_step(*arguments)
+
+    def watched_predict(*arguments: Any, **options: Any) -> Any:
+        events.append("test")
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr("elfs.train.classifier._train_step", watched_step)
+    monkeypatch.setattr("elfs.evaluation.train.predict", watched_predict)
     trained(used, iterations=7)
-    assert events == ["7", "trained", "tested"]
+    assert events == 7 * ["step"] + ["test"]
 
 
 def test_seeds_give_mean_and_spread(used: Path) -> None:
@@ -133,7 +140,7 @@ def test_annotators_table(used: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("num_missing", "ending"),
-    [(1, r"label: '[^']*'\.$"), (5, r"label: ('[^']*', ){4}'[^']*'\.$"), (7, r"' and 2 more\.$")],
+    [(1, r"label: '[^']*'\.$"), (5, r"label: ('[^']*', ){4}'[^']*'\.$"), (7, r"label: ('[^']*',? ){5}and 2 more\.$")],
 )
 def test_image_without_a_label_is_named(used: Path, tmp_path: Path, num_missing: int, ending: str) -> None:
     labels = label_table(tmp_path / "labels.csv", used, num_missing)
@@ -145,6 +152,12 @@ def test_image_without_a_label_is_named(used: Path, tmp_path: Path, num_missing:
     assert bytes_of(used) == before
 
 
+def test_one_image_is_not_enough(used: Path) -> None:
+    run_stage("select", used, budget="1", name="one")
+    with pytest.raises(InputDataError, match=r"^the selection has one image: a network needs at least 2 to learn from"):
+        trained(used, selection="one")
+
+
 def test_network_on_embeddings(embeddings: Finished, workspace: Path, tmp_path: Path) -> None:
     embeddings.copy(workspace)
     report = trained(workspace, labels=label_table(tmp_path / "labels.csv", workspace))
@@ -152,8 +165,8 @@ def test_network_on_embeddings(embeddings: Finished, workspace: Path, tmp_path: 
 
 
 def test_settings_by_hand(used: Path) -> None:
-    report = trained(used, recipe="cifar", network="mlp", learning_rate=0.01, weight_decay=0.0, image_size=16)
-    wanted = {"network": "mlp", "learning_rate": 0.01, "weight_decay": 0.0, "image_size": 16, "name": "cifar"}
+    report = trained(used, recipe="cifar", network="resnet8", learning_rate=0.01, weight_decay=0.0, image_size=4)
+    wanted = {"network": "resnet8", "learning_rate": 0.01, "weight_decay": 0.0, "image_size": 4, "name": "cifar"}
     assert {name: report.summary[name] for name in wanted} == wanted
     assert "epochs" not in report.summary
 

@@ -69,6 +69,7 @@ WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
         **prefixed("student.backbone.")({key: value + 1 for key, value in state.items()}),
     },
     "no batch counts": lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+    "mask token": lambda state: {"teacher": prefixed("backbone.")({**state, "mask_token": torch.zeros(1, 2)})},
     "projection head": lambda state: {**state, "head.mlp.0.weight": torch.zeros(2)},
 }
 

@@ -14,6 +14,7 @@ from elfs.models.heads import ClusterHeads
 from elfs.stages import cluster, label
 from elfs.stages.cluster import settings_for
 from elfs.stages.label import kmeans_probabilities
+from elfs.train.features import Features
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
 from tests.pipeline import Finished, run_stage
@@ -115,11 +116,10 @@ def test_head_by_hand(digits: Finished, workspace: Path) -> None:
     assert (labels[0] != labels[1]).any()
 
 
-@pytest.mark.parametrize("standardize", [True, False])
-def test_kmeans_end_to_end(embeddings: Finished, workspace: Path, standardize: bool) -> None:
-    """Three separate groups of twenty: found, with hand numbers for the confidence."""
+def test_kmeans_end_to_end(embeddings: Finished, workspace: Path) -> None:
+    """Three separate groups of twenty: found on the unit sphere, with hand numbers for the confidence."""
     embeddings.copy(workspace)
-    outcome = run_stage("cluster", workspace, method="kmeans", standardize=standardize)
+    outcome = run_stage("cluster", workspace, method="kmeans")
     assert outcome.headline == "k-means, 3 clusters"
     run_stage("label", workspace)
     found = Workspace.open(workspace)
@@ -127,8 +127,9 @@ def test_kmeans_end_to_end(embeddings: Finished, workspace: Path, standardize: b
     assert [len(np.unique(labels["pseudo_labels"][20 * group : 20 * group + 20])) for group in range(3)] == [1, 1, 1]
     assert len(np.unique(labels["pseudo_labels"])) == 3
     heads = found.arrays("heads")
-    inputs = (found.arrays("embeddings")["embeddings"] - heads["mean"]) * heads["inverse_deviation"]
-    assert (heads["mean"] != 0).any() == standardize
+    inputs = found.arrays("embeddings")["embeddings"]
+    inputs = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
+    assert (heads["mean"] == 0).all()
     squared = ((inputs[:, None] - heads["centroids"]) ** 2).sum(axis=2)
     np.testing.assert_allclose(labels["confidence"], (1 / squared).max(axis=1) / (1 / squared).sum(axis=1), rtol=1e-4)
     report = found.json("clusters")
@@ -166,6 +167,15 @@ def test_healthy_clusters_are_not_warned_of(embeddings: Finished, workspace: Pat
     assert said == []
 
 
+@pytest.mark.parametrize(("clusters", "expected"), [(3, 5), (20, 4), (79, 1), (160, 1)])
+def test_heads_see_at_most_half_a_mean_cluster_of_neighbours(
+    digits: Finished, workspace: Path, clusters: int, expected: int
+) -> None:
+    digits.copy(workspace)
+    run_stage("cluster", workspace, clusters=clusters, epochs=1)
+    assert Workspace.open(workspace).json("clusters")["neighbors"] == expected
+
+
 def test_blocks_change_nothing(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits.copy(workspace)
     monkeypatch.setattr(cluster, "_BLOCK_ROWS", 33)
@@ -177,3 +187,15 @@ def test_blocks_change_nothing(digits: Finished, workspace: Path, monkeypatch: p
     found, expected = ours.arrays("pseudo_labels"), theirs.arrays("pseudo_labels")
     np.testing.assert_array_equal(found["pseudo_labels"], expected["pseudo_labels"])
     np.testing.assert_allclose(found["confidence"], expected["confidence"], atol=1e-5)
+
+
+def test_assignments_are_counted_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    heads = ClusterHeads(3, 4, 5, 2, 6, torch.Generator().manual_seed(0))
+    values = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    sizes: list[int] = []
+    heads.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr(cluster, "_BLOCK_NUMBERS", 3 * 6 * 7)
+    counts = cluster._assignment_counts(heads, Features(values, np.arange(40), torch.device("cpu")))
+    assert sizes == [7, 7, 7, 7, 7, 5]
+    expected = [np.bincount(row, minlength=6) for row in heads(torch.from_numpy(values)).argmax(dim=2).numpy()]
+    np.testing.assert_array_equal(counts.numpy(), expected)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elfs.config import EmbedConfig
+from elfs.config import EmbedConfig, from_json
 from elfs.data.hashing import listing_digest
-from elfs.data.samples import SampleTable
+from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
 from elfs.stages import embed
@@ -75,13 +75,13 @@ def test_source_without_anything_is_refused() -> None:
 def test_named_file_must_exist_and_its_contents_count(option: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     with pytest.raises(InputDataError, match=rf"^--{option} .*file: there is no such file\.$"):
-        prepare(EmbedConfig(source="digits", **{option: str(path)}), None)
+        prepare(from_json(EmbedConfig, {"source": "digits", option: str(path)}), None)
     if option == "embeddings":
         return
     path.write_text("one")
-    first = prepare(EmbedConfig(source="digits", **{option: str(path)}), None).inputs
+    first = prepare(from_json(EmbedConfig, {"source": "digits", option: str(path)}), None).inputs
     path.write_text("two")
-    second = prepare(EmbedConfig(source="digits", **{option: str(path)}), None).inputs
+    second = prepare(from_json(EmbedConfig, {"source": "digits", option: str(path)}), None).inputs
     assert first.keys() == {"external:source", f"external:{option}"}
     assert first["external:source"] == second["external:source"]
     assert first != second
@@ -114,7 +114,7 @@ def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path, workspace: Path) -
     expected = np.argsort(-cosine, axis=1)[:, :5]
     np.testing.assert_array_equal(found["indices"], expected)
     np.testing.assert_allclose(found["similarity"], np.take_along_axis(cosine, expected, axis=1), atol=1e-5)
-    assert (found["indices"].dtype, found["similarity"].dtype) == (np.int32, np.float32)
+    assert (found["indices"].dtype.name, found["similarity"].dtype.name) == ("int32", "float32")
 
 
 def test_embedding_of_length_zero_does_no_harm(tmp_path: Path, workspace: Path) -> None:
@@ -134,6 +134,30 @@ def test_fewer_images_than_neighbours_is_warned_of(tmp_path: Path, workspace: Pa
     outcome = run_stage("embed", workspace, runtime=runtime, source="embeddings", encoder=None, embeddings=own)
     assert outcome.summary["neighbors"] == 2
     assert said == ["3 images have at most 2 neighbours: --neighbors 5 is too many."]
+
+
+def test_own_embeddings_that_are_missing_or_not_finite_leave_their_images_out(tmp_path: Path, workspace: Path) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    values = np.load(make_embeddings(tmp_path / "own.npy", 59))
+    values[7, 2] = np.nan
+    np.save(tmp_path / "own.npy", values)
+    names = [f"{folder}/{number:02d}.png" for folder in "abc" for number in range(20)][::-1]
+    (tmp_path / "ids.txt").write_text("".join(f"{name}\n" for name in names[:-1]))
+    files: dict[str, Any] = {"embeddings": str(tmp_path / "own.npy"), "ids": str(tmp_path / "ids.txt")}
+    run_stage("embed", workspace, source="folder", root=pictures, encoder=None, **files)
+    found = Workspace.open(workspace)
+    table = SampleTable.from_tensors(found.arrays("samples"))
+    assert table.reasons() == {0: "no embedding was given for it", 52: "its embedding is not finite"}
+    assert table.outcome[[0, 52]].tolist() == [Outcome.MISSING, Outcome.BROKEN]
+    stored = found.arrays("embeddings")["embeddings"]
+    np.testing.assert_array_equal(np.delete(stored, [0, 52], axis=0), np.delete(values[::-1], 51, axis=0))
+
+
+def test_image_that_is_missing_twice_over_counts_once() -> None:
+    table = SampleTable.from_ids(["a", "b"], 0, 1).with_outcomes([Outcome.OK, Outcome.MISSING], {1: "gone"})
+    embed._check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.5)
+    with pytest.raises(InputDataError, match=r"^1 of 2 images cannot be used, --max-broken allows 40%\."):
+        embed._check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.4)
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

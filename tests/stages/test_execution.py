@@ -177,7 +177,7 @@ class TestWhereTheImagesAre:
         assert (after.records, after.artifacts, after.runs) == (before.records, before.artifacts, before.runs)
 
     def test_images_are_read_from_the_new_place(self, moved: Path, workspace: Path) -> None:
-        with pytest.raises(InputDataError, match=r"^the image of row 0 could be read before and is now missing"):
+        with pytest.raises(InputDataError, match=r"^the folder of the images is not there: .*gone\.$"):
             run_stage("dynamics", workspace, force=True)
         run_stage("embed", workspace, root=moved, source="folder")
         assert run_stage("dynamics", workspace, force=True).ran
@@ -217,6 +217,14 @@ class TestRefusals:
         with pytest.raises(DeviceError, match=r"^GPU 99 does not exist"):
             run_stage("embed", workspace, runtime=Runtime(devices="99"), **DIGITS)
         assert not workspace.exists()
+
+    def test_device_counts_even_where_nothing_is_computed_on_it(self, digits: Finished, workspace: Path) -> None:
+        digits.copy(workspace)
+        before = bytes_of(workspace)
+        for force in (False, True):
+            with pytest.raises(DeviceError, match=r"^GPU 99 does not exist"):
+                run_stage("score", workspace, runtime=Runtime(devices="99"), force=force)
+        assert bytes_of(workspace) == before
 
     def test_second_writer_is_refused(self, digits: Finished, workspace: Path) -> None:
         digits.copy(workspace)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from elfs.stages import dynamics, embed
+from elfs.train.encoding import encode_rows
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
 from tests.pipeline import Finished, Interruption, artifacts_of, make_pictures, run_chain, run_stage
@@ -54,12 +55,12 @@ class TestEmbed:
         options: dict[str, Any] = {"source": "folder", "root": pictures}
         stopped("embed", workspace, "embed", 20, **options)
         starts = []
-        original = embed.encode_rows
-        monkeypatch.setattr(
-            embed,
-            "encode_rows",
-            lambda reader, rows, *a, **k: starts.append(rows[0]) or original(reader, rows, *a, **k),
-        )
+
+        def watched(reader: Any, rows: Any, *others: Any, **options: Any) -> Any:
+            starts.append(rows[0])
+            return encode_rows(reader, rows, *others, **options)
+
+        monkeypatch.setattr(embed, "encode_rows", watched)
         run_stage("embed", workspace, **options)
         assert starts == [18, 27, 36, 45, 54]
 

@@ -1,12 +1,13 @@
 """Where a workspace stands, and the commands that mend it."""
 
+import dataclasses
 import shlex
 from pathlib import Path
 
 import pytest
 
 from elfs.catalog import STAGES
-from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.config import SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.stages.selections import mending_command, require_fresh, selection_name
 from elfs.stages.status import DEFAULT_WORKSPACE, command_line, recorded_config, require, states
@@ -49,14 +50,11 @@ def test_recorded_config_is_what_ran_last(digits: Finished, workspace: Path) -> 
     digits.copy(workspace)
     found = Workspace.open(workspace)
     run_stage("select", workspace, budget="9")
-    assert recorded_config(workspace, "select") in (config("select", budget="9"), config("select"))  # within a second
-    for name, started in (("select/aum-0.2", "2030"), ("select/aum-9", "2020")):
+    for last, budget in (("select/aum-0.2", "0.2"), ("select/aum-9", "9")):
         found.reload()
-        runs = found.manifest.runs | {name: {"started": started}}
-        found.write_manifest(
-            type(found.manifest)(found.manifest.source_root, found.manifest.records, found.manifest.artifacts, runs)
-        )
-    assert recorded_config(workspace, "select") == config("select")
+        started = {name: {"started": "2030" if name == last else "2020"} for name in found.manifest.runs}
+        found.write_manifest(dataclasses.replace(found.manifest, runs=started))
+        assert recorded_config(workspace, "select") == config("select", budget=budget)
 
 
 def test_states(digits: Finished, workspace: Path) -> None:
@@ -79,6 +77,15 @@ def test_states_of_a_new_workspace(workspace: Path) -> None:
     found = states(workspace)
     assert [(state.stage, state.state, state.reason) for state in found] == [(s, "missing", None) for s in STAGES]
     assert found[0].command == f"elfs embed SOURCE --workspace {workspace}"
+
+
+def test_settings_of_a_smoke_run_are_not_recommended(workspace: Path) -> None:
+    run_stage("embed", workspace, smoke=True, source="digits", **SMOKE["embed"])
+    run_stage("select", workspace, method="random", budget="9")
+    assert Workspace.open(workspace).manifest.records["embed"].config["limit"] == SMOKE["embed"]["limit"]
+    assert recorded_config(workspace, "embed") == EmbedConfig(source="digits", encoder="pixels")
+    assert states(workspace)[0].command == f"elfs embed digits --encoder pixels --workspace {workspace}"
+    assert states(workspace)[-1].command == f"elfs select --budget 9 --method random --workspace {workspace}"
 
 
 class TestStale:

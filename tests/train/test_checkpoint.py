@@ -1,5 +1,6 @@
 """Training state to a file and back."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from torch import nn
 
 from elfs.errors import CorruptArtifactError
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+
+MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
 
 def network() -> nn.Module:
@@ -29,7 +32,9 @@ def step(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
 
 
 @pytest.mark.parametrize("make", [adam, sgd])
-def test_training_goes_on_as_if_it_had_not_stopped(make: "type[torch.optim.Optimizer]", tmp_path: Path) -> None:
+def test_training_goes_on_as_if_it_had_not_stopped(
+    make: Callable[[nn.Module], torch.optim.Optimizer], tmp_path: Path
+) -> None:
     path = tmp_path / "checkpoint.safetensors"
     straight = network()
     optimizer = make(straight)

@@ -1,6 +1,7 @@
 """The one training loop, against plain torch written out by hand."""
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,6 +69,10 @@ def record(what: Fit, epochs: int, path: Path, task: Any = None) -> tuple[float,
     return agreement, stored
 
 
+def _joined(batches: list[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(batches))
+
+
 def seen_by(what: Fit) -> list[tuple[list[int], bool]]:
     assert isinstance(what.inputs, Recording)
     return what.inputs.seen
@@ -85,7 +90,7 @@ def test_every_sample_is_recorded_exactly_once_an_epoch(path: Path) -> None:
     seen = seen_by(what)
     assert all(augmented for _, augmented in seen)
     assert what.steps_per_epoch() == 3
-    orders = [sum((positions for positions, _ in seen[3 * epoch : 3 * epoch + 3]), []) for epoch in range(3)]
+    orders = [_joined([positions for positions, _ in seen[3 * epoch : 3 * epoch + 3]]) for epoch in range(3)]
     assert all(sorted(order) == list(range(NUM_ROWS)) for order in orders)
     assert orders[0] != orders[1]
     for traces in stored.values():
@@ -154,7 +159,7 @@ def test_iterations_are_counted_in_steps_and_the_last_iterate_is_kept(watcher: A
     train_iterations(what, 7, task)
     seen = [positions for positions, _ in seen_by(what)]
     assert (len(seen), task.count, what.network.training) == (7, 7, False)
-    assert sorted(sum(seen[:3], [])) == sorted(sum(seen[3:6], [])) == list(range(NUM_ROWS))
+    assert sorted(_joined(seen[:3])) == sorted(_joined(seen[3:6])) == list(range(NUM_ROWS))
     expected = by_hand(what, seen, num_steps=7)
     for name, value in what.network.state_dict().items():
         torch.testing.assert_close(value, expected.state_dict()[name], msg=name)
@@ -206,6 +211,27 @@ def test_divergence_of_the_proxy_is_named_and_not_stored(path: Path) -> None:
 def test_divergence_on_a_coreset_is_named() -> None:
     with pytest.raises(UsageError, match=r"^training diverged in 9 steps: the loss is (nan|inf) at learning rate"):
         train_iterations(fit(learning_rate=1e38), 9, Quiet())
+
+
+def test_divergence_on_a_coreset_does_not_wait_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.train.classifier._STEPS_PER_LOOK", 4)
+    with pytest.raises(UsageError, match=r"^training diverged in 4 steps: "):
+        train_iterations(fit(learning_rate=1e38), 9, Quiet())
+
+
+def test_convolutions_are_deterministic_while_it_trains(path: Path) -> None:
+    inside: list[tuple[bool, bool]] = []
+
+    class Looking(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:
+            inside.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return super().forward(input)
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    train_iterations(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, Quiet())
+    record(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, path)
+    assert set(inside) == {(True, False)}
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before
 
 
 def test_threads_are_given_back() -> None:

@@ -1,9 +1,12 @@
 """The educated guess at the number of clusters."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from elfs.ops.kmeans import KMeans, kmeans
 from elfs.train import cluster_count
 from elfs.train.cluster_count import CANDIDATES, estimate_num_clusters
 from elfs.train.features import Features
@@ -23,10 +26,12 @@ def test_separated_blobs_are_counted(num_blobs: int) -> None:
 def test_only_a_sample_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_count, "_SAMPLE_ROWS", 40)
     sizes = []
-    original = cluster_count.kmeans
-    monkeypatch.setattr(
-        cluster_count, "kmeans", lambda x, count, **options: sizes.append(len(x)) or original(x, count, **options)
-    )
+
+    def watched(x: torch.Tensor, count: int, **options: Any) -> KMeans:
+        sizes.append(len(x))
+        return kmeans(x, count, **options)
+
+    monkeypatch.setattr(cluster_count, "kmeans", watched)
     assert estimate_num_clusters(blobs(3, 60), seed=1) == 3
     assert sizes == [40, 40, 40]  # 2, 3 and 4 clusters leave ten rows each
 

@@ -168,9 +168,12 @@ def test_learning_rate_follows_the_schedule(path: Path, monkeypatch: pytest.Monk
 
 def test_warm_up_takes_at_most_half_of_the_training(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warmups = []
-    monkeypatch.setattr(
-        clustering, "warmup_cosine", lambda step, **options: warmups.append(options["num_warmup_steps"]) or 0.0
-    )
+
+    def watched(step: int, **options: Any) -> float:
+        warmups.append(options["num_warmup_steps"])
+        return 0.0
+
+    monkeypatch.setattr(clustering, "warmup_cosine", watched)
     train(path, warmup_epochs=20)
     assert set(warmups) == {2 * 3}
 

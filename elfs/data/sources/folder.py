@@ -153,7 +153,8 @@ class FolderSource:
         """
         if not self.root.is_dir():
             problem = "is not a folder" if self.root.exists() else "does not exist"
-            raise InputDataError(f"{self.root} {problem}; expected a folder of images.")
+            message = f"{self.root} {problem}; expected a folder of images."
+            raise InputDataError(message, hint="elfs embed --root FOLDER")
         listing = _Listing(os.fsencode(os.path.abspath(self.root)))
         listing.walk()
         if not listing.sizes:
