@@ -10,6 +10,7 @@ import math
 import types
 import typing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from elfs.catalog import CLUSTER_LOSSES, CLUSTER_METHODS, RECIPES, SCORES, SELECTORS, choose, suggestion
@@ -17,6 +18,7 @@ from elfs.errors import UsageError
 
 __all__ = [
     "CONFIGS",
+    "DEFAULT_WORKSPACE",
     "SMOKE",
     "Budget",
     "ClusterConfig",
@@ -33,6 +35,9 @@ __all__ = [
 ]
 
 ConfigT = TypeVar("ConfigT", bound="StageConfig")
+
+DEFAULT_WORKSPACE = Path("elfs-workspace")
+"""Where everything is written unless ``--workspace`` or ``ELFS_WORKSPACE`` says otherwise."""
 
 MAX_SEED = 2**63 - 1  # it must fit eight bytes
 

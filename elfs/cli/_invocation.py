@@ -17,9 +17,7 @@ from elfs.errors import UsageError
 if TYPE_CHECKING:
     from elfs.train.runtime import Runtime
 
-__all__ = ["DEFAULT_WORKSPACE", "Invocation", "plain_spelling", "spellings"]
-
-DEFAULT_WORKSPACE = Path("elfs-workspace")
+__all__ = ["Invocation", "plain_spelling", "spellings"]
 
 
 def plain_spelling(name: str) -> str:

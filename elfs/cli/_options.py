@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS
-from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation, spellings
+from elfs.cli._invocation import Invocation, spellings
 from elfs.cli._settings import option_fields, parse_option
-from elfs.config import CONFIGS, field_type
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
 
 __all__ = [
     "COMMON",

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.cli._commands import next_commands
-from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation
+from elfs.cli._invocation import Invocation
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
-from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 
 if TYPE_CHECKING:
     from elfs.stages.execution import Outcome

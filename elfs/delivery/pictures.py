@@ -17,9 +17,6 @@ from elfs.workspace.files import storage_errors
 
 __all__ = ["Pictures"]
 
-_MAX_PIXELS = 1 << 40
-"""Embed has already left out what is too large; here every image that it kept is read."""
-
 _ORIENTATION_TAG = 0x0112
 _FIRST_SIDEWAYS = 5
 """EXIF orientations from this one on swap width and height."""
@@ -52,7 +49,7 @@ class Pictures:
     @cached_property
     def _reader(self) -> ImageReader:
         selection = self._selection
-        source = open_source(selection.source, selection.root, download=False, max_pixels=_MAX_PIXELS)
+        source = open_source(selection.source, selection.root)
         return source.reader(selection.table)
 
     def require(self, purpose: str) -> None:

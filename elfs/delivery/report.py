@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from elfs.catalog import SCORES
 from elfs.catalog import STAGES as STAGE_NAMES
+from elfs.config import DEFAULT_WORKSPACE
 from elfs.data.samples import Outcome, Split
 from elfs.delivery.chosen import Selection, load_selection
 from elfs.delivery.figures import cluster_bars, score_histogram
@@ -19,7 +20,6 @@ from elfs.delivery.places import publish_file
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly, load_pool
 from elfs.delivery.thumbnails import Thumbnails
 from elfs.stages.selections import mending_command
-from elfs.stages.status import DEFAULT_WORKSPACE
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Report", "render_report", "write_report"]

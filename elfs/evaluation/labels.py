@@ -115,7 +115,7 @@ def _digits() -> tuple[list[str], NDArray[np.int64], tuple[str, ...]]:
 
     from elfs.data.sources import open_source
 
-    listing = open_source("digits", None, download=False, max_pixels=1 << 30).list()
+    listing = open_source("digits", None).list()
     values = load_digits().target[digits_order()].astype(np.int64)
     return listing.ids(np.arange(len(listing))), values, tuple("0123456789")
 

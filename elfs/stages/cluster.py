@@ -156,7 +156,8 @@ def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> i
         return config.clusters
     if known is not None:
         return int(known)
-    features = Features(job.workspace.tensors("embeddings")["embeddings"], rows, job.runtime.device())
+    embeddings = job.workspace.tensors("embeddings")["embeddings"]
+    features = Features(embeddings, rows, job.runtime.device(), in_memory=False)  # a sample of it is looked at
     estimate = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))
     job.runtime.warn(f"{estimate} clusters by the silhouette of k-means; --clusters N sets another number.")
     return estimate

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elfs.catalog import STAGES as STAGE_NAMES
-from elfs.config import CONFIGS, SMOKE, StageConfig, from_json
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError
 from elfs.stages.graph import makers
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["DEFAULT_WORKSPACE", "StageState", "command_line", "recorded_config", "require", "states"]
-
-DEFAULT_WORKSPACE = Path("elfs-workspace")
+__all__ = ["StageState", "command_line", "recorded_config", "require", "states"]
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,8 @@ class Features:
         Row of each position.
     device : torch.device
         Where batches are delivered.
+    in_memory : bool, default True
+        Whether to keep the rows on the device, as float32, if they take at most 4 GiB; else they are read as needed.
     mean, inverse_deviation : Tensor of shape (n_dims,), float32, optional
         Subtracted and multiplied; None leaves the embeddings as they are.
     """
@@ -82,6 +84,7 @@ class Features:
         rows: NDArray[np.int64],
         device: torch.device,
         *,
+        in_memory: bool = True,
         mean: Tensor | None = None,
         inverse_deviation: Tensor | None = None,
     ) -> None:
@@ -91,7 +94,7 @@ class Features:
         self._mean = None if mean is None else mean.to(device)
         self._scale = None if inverse_deviation is None else inverse_deviation.to(device)
         self._cache: Tensor | None = None
-        if len(rows) * self.dim * 4 <= _IN_MEMORY_BYTES:
+        if in_memory and len(rows) * self.dim * 4 <= _IN_MEMORY_BYTES:
             self._cache = self._read(rows)
 
     def __len__(self) -> int:

@@ -24,8 +24,6 @@ __all__ = ["InputBuilder"]
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406])
 _IMAGENET_DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 _PIXELS_PER_THREAD = 16_384
-_MAX_PIXELS = 1 << 40
-"""Embed has already left out what is too large; here every image that it kept is read."""
 
 
 @dataclass
@@ -123,7 +121,7 @@ class InputBuilder:
                 f"the folder of the images is not there: {self.source_root}.",
                 hint=f"elfs embed --root FOLDER --workspace {shlex.quote(str(self.workspace.path))}",
             )
-        source = open_source(str(self.facts["source"]), self.source_root, download=False, max_pixels=_MAX_PIXELS)
+        source = open_source(str(self.facts["source"]), self.source_root)
         reader, workers = source.reader(self.table), self.runtime.workers_for(len(rows))
         if self.recipe.streamed:
             return StreamedImages(

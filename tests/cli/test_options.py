@@ -6,12 +6,11 @@ import pytest
 import typer
 
 from elfs.catalog import RECIPES, SCORES, STAGES
-from elfs.cli._invocation import DEFAULT_WORKSPACE, Invocation, spellings
+from elfs.cli._invocation import Invocation, spellings
 from elfs.cli._options import command, words
 from elfs.cli._settings import option_fields
-from elfs.config import CONFIGS, ClusterConfig, SelectConfig, field_type
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, ClusterConfig, SelectConfig, field_type
 from elfs.errors import UsageError
-from elfs.stages.status import DEFAULT_WORKSPACE as STAGES_DEFAULT
 
 SHARED: dict[str, Any] = {
     "workspace": DEFAULT_WORKSPACE,
@@ -101,10 +100,6 @@ def test_an_alias_counts_where_the_option_is_not_given() -> None:
     assert invoke("select", select__hard_rate__0="0.3").flags == {"select": {"hard_rate": 0.3}}
     both = invoke("select", select__hard_rate="0.1", select__hard_rate__0="0.3")
     assert both.flags == {"select": {"hard_rate": 0.1}}
-
-
-def test_the_default_workspace_is_stated_alike_above_and_below() -> None:
-    assert DEFAULT_WORKSPACE == STAGES_DEFAULT
 
 
 def test_only_seeded_stages_take_a_seed() -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from elfs.catalog import STAGES
-from elfs.config import SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.config import DEFAULT_WORKSPACE, SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.stages.selections import mending_command, require_fresh, selection_name
-from elfs.stages.status import DEFAULT_WORKSPACE, command_line, recorded_config, require, states
+from elfs.stages.status import command_line, recorded_config, require, states
 from elfs.workspace.workspace import Workspace
 from tests.pipeline import Finished, config, run_stage
 

@@ -12,7 +12,10 @@ from elfs.catalog import DATASETS, choose
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 
-__all__ = ["ImageReader", "Source", "open_source"]
+__all__ = ["NO_LIMIT", "ImageReader", "Source", "open_source"]
+
+NO_LIMIT = 1 << 40
+"""More pixels than any image has."""
 
 
 class ImageReader(Protocol):
@@ -103,7 +106,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, root: Path | None, *, download: bool, max_pixels: int) -> Source:
+def open_source(name: str, root: Path | None, *, download: bool = False, max_pixels: int = NO_LIMIT) -> Source:
     """Return the source of that name; nothing is read yet.
 
     Parameters
@@ -112,10 +115,11 @@ def open_source(name: str, root: Path | None, *, download: bool, max_pixels: int
         A key of ``catalog.DATASETS``, "folder" or "embeddings".
     root : Path or None
         The folder of images; for a named data set the folder that holds its files (None: the cache); unused otherwise.
-    download : bool
+    download : bool, default False
         Whether a named data set that is absent may be fetched.
-    max_pixels : int
-        Images of a folder with more pixels than this are TOO_LARGE.
+    max_pixels : int, default NO_LIMIT
+        Images of a folder with more pixels than this are TOO_LARGE. Embed leaves them out; who comes later reads all
+        that it kept.
 
     Returns
     -------
