@@ -6,7 +6,8 @@ import io
 import numpy as np
 import torch
 
-from elfs.config import Budget, SelectConfig
+from elfs.budget import Budget
+from elfs.config import SelectConfig
 from elfs.data.hashing import id_hashes
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
