@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Step", "changes", "plan", "show_plan"]
 
-_UNRECORDED = frozenset({"data_root", "download"})
-_RECORDED_BY_NAME = frozenset({"weights", "embeddings", "ids"})
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -56,12 +53,10 @@ def changes(asked: StageConfig, recorded: dict[str, Any]) -> list[str]:
     list of str
         ``heads 16 -> 8`` for each difference; empty if there is none.
     """
+    from elfs.stages.execution import portable
+
     differences = []
-    for name, value in as_json(asked).items():
-        if name in _UNRECORDED:
-            continue
-        if name in _RECORDED_BY_NAME and value is not None:
-            value = Path(value).name
+    for name, value in as_json(portable(asked)).items():
         if value != recorded.get(name):
             old, new = ("auto" if item is None else str(item) for item in (recorded.get(name), value))
             differences.append(f"{name.replace('_', '-')} {old} -> {new}")

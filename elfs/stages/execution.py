@@ -23,7 +23,7 @@ from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME, Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "Step", "execute", "run_step", "writing"]
+__all__ = ["Outcome", "Step", "execute", "portable", "run_step", "writing"]
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
         manifest = workspace.manifest
         reads = [name for name in step.stage.needs if name in step.needs or _usable(workspace, name)]
         inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
-        stored = as_json(_portable(config))
+        stored = as_json(portable(config))
         known = None if step.force else _fresh(workspace, step.record, stored, inputs)
         if known is not None:
             if source_root is not None and manifest.source_root != str(source_root):
@@ -213,8 +213,20 @@ def _fresh(workspace: Workspace, record: str, config: dict[str, Any], inputs: di
     return known if workspace.stale_reason(record) is None else None
 
 
-def _portable(config: StageConfig) -> StageConfig:
-    """Return the config as the manifest records it: files by name alone, their digests stand among the inputs."""
+def portable(config: StageConfig) -> StageConfig:
+    """Return the config as the manifest records it: no path of this machine.
+
+    Parameters
+    ----------
+    config : StageConfig
+        What the user asked for.
+
+    Returns
+    -------
+    StageConfig
+        Files by name alone, their digests stand among the inputs; nothing of where data sets lie and whether they were
+        fetched.
+    """
     changes: dict[str, Any] = {
         field: Path(value).name
         for field in ("weights", "embeddings", "ids", "labels")

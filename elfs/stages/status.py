@@ -81,7 +81,7 @@ def _told(record: Record) -> StageConfig:
     )
 
 
-def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
+def command_line(stage: str, config: StageConfig | None, path: Path, source_root: str | None = None) -> str:
     """Return the command that runs a stage with a config.
 
     Parameters
@@ -92,6 +92,8 @@ def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
         Only what differs from the defaults is spelled out.
     path : Path
         The workspace; named unless it is the default one.
+    source_root : str or None
+        Folder of the images, named where the source is one; left out, embed takes the recorded folder.
 
     Returns
     -------
@@ -104,7 +106,8 @@ def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
     for field in dataclasses.fields(config) if config is not None else ():
         value = getattr(config, field.name)
         if field.name == "source":
-            words += [] if value in ("", "folder", "embeddings") else [value]
+            folder = [source_root] if value == "folder" and source_root is not None else []
+            words += folder if value in ("", "folder", "embeddings") else [value]
         elif value != field.default:
             flag = "--" + field.name.replace("_", "-")
             if isinstance(value, bool):
@@ -116,13 +119,18 @@ def command_line(stage: str, config: StageConfig | None, path: Path) -> str:
     return shlex.join(words)
 
 
+def _again(workspace: Workspace, stage: str) -> str:
+    config = recorded_config(workspace.path, stage)
+    return command_line(stage, config, workspace.path, workspace.manifest.source_root)
+
+
 def _mending(workspace: Workspace, artifacts: tuple[str, ...]) -> str:
     """Return the commands that make the artifacts and everything below them fresh."""
     chain = makers(artifacts)
     records = workspace.manifest.records
     first = next((name for name in chain if name not in records or workspace.stale_reason(name) is not None), chain[-1])
     todo = chain[chain.index(first) :]
-    return " && ".join(command_line(name, recorded_config(workspace.path, name), workspace.path) for name in todo)
+    return " && ".join(_again(workspace, name) for name in todo)
 
 
 def require(workspace: Workspace, who: str, artifacts: tuple[str, ...]) -> None:
@@ -188,7 +196,7 @@ def states(path: Path) -> list[StageState]:
                     stage=stage,
                     state="fresh" if reason is None else "stale",
                     reason=reason,
-                    command=command_line(stage, _told(record), path),
+                    command=command_line(stage, _told(record), path, workspace.manifest.source_root),
                     headline=str(record.summary.get("headline", "")),
                     smoke=record.smoke,
                 )

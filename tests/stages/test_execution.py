@@ -268,6 +268,6 @@ class TestRefusals:
 
 def test_manifest_names_files_without_their_folders() -> None:
     config = EmbedConfig(weights="/a/w.pth", embeddings="/b/e.npy", ids="/c/i.txt", data_root="/d", download=True)
-    stored = execution._portable(config)
+    stored = execution.portable(config)
     assert stored == EmbedConfig(weights="w.pth", embeddings="e.npy", ids="i.txt")
-    assert execution._portable(SelectConfig()) == SelectConfig()
+    assert execution.portable(SelectConfig()) == SelectConfig()

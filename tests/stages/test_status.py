@@ -149,3 +149,9 @@ class TestSelections:
         with pytest.raises(MissingUpstreamError, match=r"holds no selection yet\.$") as caught:
             selection_name(Workspace.create(workspace), None)
         assert caught.value.hint == f"elfs select --workspace {workspace}"
+
+
+def test_the_command_of_a_folder_names_it_where_it_is_known() -> None:
+    config = EmbedConfig(source="folder", embeddings="x.npy")
+    assert command_line("embed", config, DEFAULT_WORKSPACE, "/a b") == "elfs embed '/a b' --embeddings x.npy"
+    assert command_line("embed", EmbedConfig(source="digits"), DEFAULT_WORKSPACE, "/a") == "elfs embed digits"
