@@ -22,7 +22,7 @@ from elfs.stages.job import Job, Prepared, Result
 from elfs.train.encoding import encode_rows, transformed_sample, typical_side, unreadable_rows
 from elfs.train.seeding import generator
 from elfs.workspace.draft import Draft
-from elfs.workspace.files import json_bytes, sha256_file
+from elfs.workspace.files import digest_json, json_bytes, sha256_file
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Listing", "prepare", "run"]
@@ -207,10 +207,14 @@ def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) 
     """Write the embeddings shard by shard; a shard that an interrupted run has finished is not done again."""
     table, draft, runtime = prepared.table, job.draft, job.runtime
     reader, workers = prepared.source.reader(table), runtime.workers_for(len(table))
+    # Shards of another encoder do not count: what auto means may have changed since an interrupted run.
+    mark = digest_json([encoder.name, encoder.dim]).removeprefix("sha256:")[:16]
+    for stray in set(draft.directory.glob("failures-*")) - set(draft.directory.glob(f"failures-{mark}-*")):
+        stray.unlink()
     failures: Failures = {}
     with runtime.progress.task("embed", len(table), "images") as task:
         for start, stop, shard in _shards(len(table)):
-            log = draft.directory / f"failures-{start:012d}.json"
+            log = draft.directory / f"failures-{mark}-{start:012d}.json"
             if draft.has_shard("embeddings", shard) and log.exists():
                 failures |= _read_failures(log)
                 task.advance(stop - start)

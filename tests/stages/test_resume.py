@@ -71,6 +71,20 @@ class TestEmbed:
         run_stage("embed", tmp_path / "straight", **options, neighbors=3)
         assert artifacts_of(workspace) == artifacts_of(tmp_path / "straight")
 
+    def test_shards_of_another_encoder_do_not_count(
+        self, pictures: Path, tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What auto means may change between two runs: weights that were not to be had have come."""
+        options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None}
+        for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 12), ("pixels", workspace, 0)):
+            encoder = embed.build_encoder(name, weights=None, image_size=8, channels=3)
+            monkeypatch.setattr(embed, "_encoder", lambda *others, encoder=encoder: encoder)
+            if after:
+                stopped("embed", folder, "embed", after, **options)
+        run_stage("embed", workspace, **options)
+        run_stage("embed", tmp_path / "straight", **options)
+        assert artifacts_of(workspace) == artifacts_of(tmp_path / "straight")
+
     def test_broken_images_of_earlier_files_are_remembered(self, tmp_path: Path, workspace: Path) -> None:
         pictures = make_pictures(tmp_path / "more")
         (pictures / "a" / "03.png").write_bytes(b"")
