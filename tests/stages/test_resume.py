@@ -76,7 +76,7 @@ class TestEmbed:
     ) -> None:
         """What auto means may change between two runs: weights that were not to be had have come."""
         options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None}
-        for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 12), ("pixels", workspace, 0)):
+        for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 40), ("pixels", workspace, 0)):
             encoder = embed.build_encoder(name, weights=None, image_size=8, channels=3)
             monkeypatch.setattr(embed, "_encoder", lambda *others, encoder=encoder: encoder)
             if after:
