@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from elfs.models.encoders import build_encoder
 from elfs.stages import dynamics, embed
 from elfs.train.encoding import encode_rows
 from elfs.train.runtime import Runtime
@@ -77,7 +78,7 @@ class TestEmbed:
         """What auto means may change between two runs: weights that were not to be had have come."""
         options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None}
         for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 40), ("pixels", workspace, 0)):
-            encoder = embed.build_encoder(name, weights=None, image_size=8, channels=3)
+            encoder = build_encoder(name, weights=None, image_size=8, channels=3)
             monkeypatch.setattr(embed, "_encoder", lambda *others, encoder=encoder: encoder)
             if after:
                 stopped("embed", folder, "embed", after, **options)
