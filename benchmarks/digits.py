@@ -52,14 +52,14 @@ def k_means(path: Path, encoder: str | None, seed: int) -> float:
     return accuracy_of_clusters(path, steps)
 
 
-def chain(path: Path, seed: int) -> tuple[float, float]:
+def chain(path: Path, seed: int, epochs: int | None) -> tuple[float, float]:
     """Run embed to score; return the clustering accuracy and the seconds of all five stages."""
     started = time.perf_counter()
     steps = [
         ("embed", EmbedConfig(source="digits", seed=seed)),
         ("cluster", ClusterConfig(seed=seed)),
         ("label", LabelConfig()),
-        ("dynamics", DynamicsConfig(seed=seed)),
+        ("dynamics", DynamicsConfig(seed=seed, epochs=epochs)),
         ("score", ScoreConfig()),
     ]
     for stage, config in steps:
@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--train-seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, help="of the proxy (default: the recipe's)")
     parser.add_argument("--budget", default="0.1")
     parser.add_argument("--hard-rates", type=float, nargs="*", default=[0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     arguments = parser.parse_args()
@@ -102,7 +103,7 @@ def main() -> None:
             root = Path(folder)
             clusters["k-means on pixels"].append(k_means(root / "pixels", "pixels", seed))
             clusters["k-means on patches"].append(k_means(root / "patches", None, seed))
-            accuracy, duration = chain(root / "elfs", seed)
+            accuracy, duration = chain(root / "elfs", seed, arguments.epochs)
             clusters["TEMI on patches"].append(accuracy)
             seconds.append(duration)
             for name, (method, rate) in selections.items():

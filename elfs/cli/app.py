@@ -94,7 +94,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
     signal.signal(signal.SIGTERM, _terminate)
-    # Before torch loads: threads that wait must sleep. Spinning costs 40 times as much on a machine with other work.
+    # Before torch loads: threads that wait must sleep. Spinning ones slow each other down on a machine with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
