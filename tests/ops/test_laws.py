@@ -1,27 +1,35 @@
 """Laws that every score and every selector obeys; a new one is tested by being in its table."""
 
+import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from elfs import catalog
+from elfs.errors import UsageError
 from elfs.ops.scores import SCORES, compute_scores, hardness
-from elfs.ops.selection import SELECTORS, Pool, SelectorOptions
+from elfs.ops.selection import SELECTORS, Pool, SelectorOptions, select
 from elfs.ops.traces import TRACES, trace_batch
 
 each_score = pytest.mark.parametrize("key", SCORES)
 each_selector = pytest.mark.parametrize("name", SELECTORS)
 
-# Which end of the hardness range each selector's first pick comes from: another table that new selectors must enter.
-FIRST_PICK = {"elfs": "hard", "hardest": "hard", "easiest": "easy", "random": "any"}
+each_way = pytest.mark.parametrize(
+    "how",
+    [{}, {"balance": True}, {"num_blocks": 3}, {"balance": True, "num_blocks": 2}],
+    ids=["plain", "balanced", "blocks", "balanced-blocks"],
+)
+EXTRA_SCORES = {key for entry in catalog.SELECTORS.values() for key in entry.scores}
+ALIKE = ("hardness", "embeddings", "similarity", "features", "errors")
 
 
 def test_lists_cover_the_tables() -> None:
     assert set(SCORES) == set(catalog.SCORES)
     assert set(SELECTORS) == set(catalog.SELECTORS)
-    assert set(FIRST_PICK) == set(SELECTORS)
+    assert set(SELECTORS) >= PREFIX
     assert set(compute_scores(make_traces(), 3)) == set(SCORES)
 
 
@@ -89,80 +97,169 @@ def test_score_of_a_single_class_and_a_single_epoch(key: str) -> None:
 # Selectors
 
 
-def make_pool(num_rows: int = 30, *, ties: bool = False, seed: int = 0) -> Pool:
-    """Return a pool with every field, so that a selector of any kind can be run on it."""
+NUM_ROWS = 30
+PREFIX = {"easiest", "elfs", "facility-location", "hardest", "herding", "k-center", "prototypicality", "random"}
+"""Selectors whose first n picks are what a budget of n selects (elfs: at the same hard rate)."""
+
+
+def make_pool(num_rows: int = NUM_ROWS, *, ties: bool = False, seed: int = 0) -> Pool:
+    """Return a pool with every field, so that a selector of any kind can be run on it; 4 rows of 30 are settled."""
     generator = torch.Generator().manual_seed(seed)
-    levels = torch.randint(3, (num_rows,), generator=generator).float()
+
+    def numbers(*shape: int) -> Tensor:
+        if ties:
+            return torch.randint(3, (num_rows, *shape), generator=generator).float()
+        return torch.randn(num_rows, *shape, generator=generator)
+
     return Pool(
         tie_breaker=torch.randperm(num_rows, generator=generator) * 7919,
-        hardness=levels if ties else torch.randn(num_rows, generator=generator),
+        settled=torch.arange(num_rows) % 8 == 7 if num_rows > 8 else None,
+        hardness=numbers(),
+        scores={
+            key: numbers() for key in sorted({key for entry in catalog.SELECTORS.values() for key in entry.scores})
+        },
         pseudo_labels=torch.arange(num_rows) % 4,
-        embeddings=torch.randn(num_rows, 6, generator=generator),
-        neighbors=(torch.arange(num_rows).unsqueeze(1) + torch.arange(1, 4)) % num_rows,
+        embeddings=numbers(6),
+        neighbors=((torch.arange(num_rows).unsqueeze(1) + torch.arange(1, 4)) % num_rows).int(),
+        similarity=torch.tensor([0.9, 0.8, 0.7]).expand(num_rows, 3),
+        features=numbers(5).abs(),
+        errors=numbers(4).softmax(dim=1) - torch.eye(4)[torch.arange(num_rows) % 4],
     )
 
 
 def permuted_pool(pool: Pool, permutation: Tensor) -> Pool:
     """Return the pool with row ``permutation[i]`` at position i, and its neighbours renumbered."""
-    assert pool.hardness is not None
-    assert pool.pseudo_labels is not None
-    assert pool.embeddings is not None
+    moved = {
+        field.name: value[permutation]
+        for field in dataclasses.fields(Pool)
+        if isinstance(value := getattr(pool, field.name), Tensor)
+    }
     assert pool.neighbors is not None
-    return Pool(
-        tie_breaker=pool.tie_breaker[permutation],
-        hardness=pool.hardness[permutation],
-        pseudo_labels=pool.pseudo_labels[permutation],
-        embeddings=pool.embeddings[permutation],
-        neighbors=permutation.argsort()[pool.neighbors[permutation]],
-    )
+    moved["neighbors"] = permutation.argsort()[pool.neighbors[permutation].long()].int()
+    return Pool(**moved, scores={key: score[permutation] for key, score in pool.scores.items()})
 
 
-def select(name: str, pool: Pool, budget: int, *, hard_rate: float = 0.0, seed: int = 0) -> Tensor:
-    return SELECTORS[name](pool, budget, SelectorOptions(hard_rate=hard_rate), torch.Generator().manual_seed(seed))
+def run(name: str, pool: Pool, budget: int, *, hard_rate: float = 0.0, seed: int = 0, **how: Any) -> Tensor:
+    return select(name, pool, budget, SelectorOptions(hard_rate=hard_rate), torch.Generator().manual_seed(seed), **how)
 
 
 @each_selector
+@each_way
 @pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("budget", [1, 7, 29, 30])
-def test_selection_has_the_exact_size_and_no_row_twice(name: str, ties: bool, budget: int) -> None:
-    positions = select(name, make_pool(ties=ties), budget)
+@pytest.mark.parametrize("budget", [1, 7, 26, 27])
+def test_selection_has_the_exact_size_no_row_twice_and_none_that_is_settled(
+    name: str, how: dict[str, Any], ties: bool, budget: int
+) -> None:
+    pool = make_pool(ties=ties)
+    positions = run(name, pool, budget, **how)
     assert (positions.dtype, positions.shape) == (torch.int64, (budget,))
     assert len(set(positions.tolist())) == budget
-    assert 0 <= int(positions.min()) <= int(positions.max()) < 30
+    assert pool.candidates()[positions].all()
 
 
 @each_selector
+@each_way
 @pytest.mark.parametrize("ties", [False, True])
-def test_selection_follows_the_samples_when_rows_move(name: str, ties: bool) -> None:
+def test_selection_follows_the_samples_when_rows_move(name: str, how: dict[str, Any], ties: bool) -> None:
     pool = make_pool(ties=ties)
-    permutation = torch.randperm(30, generator=torch.Generator().manual_seed(5))
-    moved = select(name, permuted_pool(pool, permutation), 9, hard_rate=0.2)
-    assert torch.equal(permutation[moved], select(name, pool, 9, hard_rate=0.2))
+    permutation = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(5))
+    moved = run(name, permuted_pool(pool, permutation), 9, hard_rate=0.2, **how)
+    assert torch.equal(permutation[moved], run(name, pool, 9, hard_rate=0.2, **how))
 
 
 @each_selector
-def test_selection_is_the_same_for_the_same_seed(name: str) -> None:
+@each_way
+def test_selection_is_the_same_for_the_same_seed(name: str, how: dict[str, Any]) -> None:
     pool = make_pool()
     global_state = torch.get_rng_state()
-    assert torch.equal(select(name, pool, 9, seed=3), select(name, pool, 9, seed=3))
+    assert torch.equal(run(name, pool, 9, seed=3, **how), run(name, pool, 9, seed=3, **how))
     assert torch.equal(torch.get_rng_state(), global_state)  # the generator that is passed in is the only one
 
 
 @each_selector
-def test_selection_starts_at_the_right_end(name: str) -> None:
+def test_selector_leaves_its_pool_alone(name: str) -> None:
+    pool, before = make_pool(), make_pool()
+    run(name, pool, 9, hard_rate=0.2)
+    for field in dataclasses.fields(Pool):
+        value, expected = getattr(pool, field.name), getattr(before, field.name)
+        same = torch.equal(value, expected) if isinstance(value, Tensor) else value.keys() == expected.keys()
+        assert same, field.name
+    assert all(torch.equal(pool.scores[key], before.scores[key]) for key in pool.scores)
+
+
+@pytest.mark.parametrize("name", sorted(PREFIX))
+@pytest.mark.parametrize("ties", [False, True])
+def test_smaller_budget_is_the_beginning_of_the_larger(name: str, ties: bool) -> None:
+    pool = make_pool(ties=ties)
+    longest = run(name, pool, 15, hard_rate=0.2)
+    for budget in (1, 4, 10):
+        assert torch.equal(run(name, pool, budget, hard_rate=0.2), longest[:budget])
+
+
+@each_selector
+def test_row_without_a_score_is_never_selected_by_it(name: str) -> None:
+    entry = catalog.SELECTORS[name]
     pool = make_pool()
-    assert pool.hardness is not None
-    first = select(name, pool, 1).item()
-    ends = {"hard": [pool.hardness.argmax()], "easy": [pool.hardness.argmin()], "any": range(30)}
-    assert first in ends[FIRST_PICK[name]]
+    missing = torch.tensor([0, 1, 9])
+    hardness, scores = pool.hardness, dict(pool.scores)
+    assert hardness is not None
+    hardness[missing] = math.nan
+    for score in scores.values():
+        score[missing] = math.nan
+    if not entry.keyed:
+        pool = dataclasses.replace(pool, hardness=None)
+    if entry.keyed or entry.scores:
+        assert not set(run(name, pool, 24).tolist()) & set(missing.tolist())
+        with pytest.raises(UsageError, match=r"the budget is 25 images, expected 1 to 24: that many are eligible"):
+            run(name, pool, 25)
+    else:
+        assert set(run(name, pool, 27).tolist()) >= set(missing.tolist())
+
+
+@each_selector
+@pytest.mark.parametrize("budget", [0, -1, 28])
+def test_budget_out_of_range(name: str, budget: int) -> None:
+    with pytest.raises(UsageError, match=f"the budget is {budget} images, expected 1 to 27: that many are eligible"):
+        run(name, make_pool(), budget)
+
+
+@each_selector
+def test_field_that_the_catalog_does_not_name_is_not_needed(name: str) -> None:
+    """The select stage fills what the catalog says that a method reads, and nothing else."""
+    entry, pool = catalog.SELECTORS[name], make_pool()
+    fields = {
+        "pseudo_labels": ("pseudo_labels",),
+        "embeddings": ("embeddings",),
+        "neighbors": ("neighbors", "similarity"),
+        "proxy": ("features", "errors"),
+    }
+    kept = {field: getattr(pool, field) for artifact in entry.reads for field in fields.get(artifact, ())}
+    kept |= {"hardness": pool.hardness} if entry.keyed else {}
+    lean = Pool(tie_breaker=pool.tie_breaker, scores={key: pool.scores[key] for key in entry.scores}, **kept)
+    assert len(run(name, lean, 9)) == 9
+    for field in kept:
+        with pytest.raises(ValueError, match=f"this selector needs the pool's {field}, got None"):
+            run(name, dataclasses.replace(lean, **{field: None}), 9)  # type: ignore[arg-type]
+    for key in entry.scores:
+        with pytest.raises(ValueError, match=f"this selector needs the pool's {key}, got None"):
+            run(name, dataclasses.replace(lean, scores={}), 9)
 
 
 @each_selector
 def test_pool_of_one(name: str) -> None:
-    assert select(name, make_pool(1), 1).tolist() == [0]
+    assert run(name, make_pool(1), 1).tolist() == [0]
 
 
 @each_selector
-def test_all_scores_equal(name: str) -> None:
-    pool = Pool(tie_breaker=torch.tensor([3, 1, 2, 0]), hardness=torch.zeros(4))
-    assert sorted(select(name, pool, 4).tolist()) == [0, 1, 2, 3]
+def test_all_samples_alike(name: str) -> None:
+    """Constant scores, equal embeddings, a single cluster: any rows will do, but exactly as many as asked for."""
+    pool = make_pool(4)
+    alike = {field: value for field in ALIKE if (value := getattr(pool, field)) is not None}
+    pool = dataclasses.replace(
+        pool,
+        **{field: torch.ones_like(value) for field, value in alike.items()},
+        scores={key: torch.ones_like(score) for key, score in pool.scores.items()},
+        pseudo_labels=torch.zeros(4, dtype=torch.int64),
+    )
+    assert sorted(run(name, pool, 4).tolist()) == [0, 1, 2, 3]
+    assert len(set(run(name, pool, 2).tolist())) == 2

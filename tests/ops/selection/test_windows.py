@@ -4,18 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from elfs.errors import UsageError
+from elfs.ops import selection
 from elfs.ops.scores import hardness
-from elfs.ops.selection import SELECTORS, Pool, SelectorOptions, default_hard_rate
+from elfs.ops.selection import Pool, SelectorOptions
+from elfs.ops.selection.windows import default_hard_rate
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 
 
 def select(name: str, pool: Pool, budget: int, *, hard_rate: float = 0.0, seed: int = 0) -> list[int]:
-    positions = SELECTORS[name](pool, budget, SelectorOptions(hard_rate=hard_rate), torch.Generator().manual_seed(seed))
-    return [int(position) for position in positions]
+    options, generator = SelectorOptions(hard_rate=hard_rate), torch.Generator().manual_seed(seed)
+    return [int(position) for position in selection.select(name, pool, budget, options, generator)]
 
 
 def pool_of(values: list[float]) -> Pool:
@@ -78,7 +79,7 @@ def test_ties_follow_the_tie_breaker_in_every_direction() -> None:
 def test_rows_without_a_finite_score_are_never_selected(name: str, bad: float) -> None:
     pool = pool_of([0.1, bad, 0.2, bad, 0.3])
     assert sorted(select(name, pool, 3)) == [0, 2, 4]
-    message = r"the budget is 4 images, expected 1 to 3: that many are eligible \(2 of 5 have no score\)"
+    message = r"the budget is 4 images, expected 1 to 3: that many are eligible \(2 of 5 are settled or have no score\)"
     with pytest.raises(UsageError, match=message):
         select(name, pool, 4)
 
@@ -87,17 +88,21 @@ def test_the_hard_rate_is_a_share_of_the_rows_with_a_score() -> None:
     assert select("elfs", pool_of([math.nan] * 6 + [4.0, 3.0, 2.0, 1.0]), 2, hard_rate=0.5) == [8, 9]
 
 
-@pytest.mark.parametrize("name", SELECTORS)
-@pytest.mark.parametrize("budget", [0, -1, 6])
-def test_budget_out_of_range(name: str, budget: int) -> None:
-    with pytest.raises(UsageError, match=f"the budget is {budget} images, expected 1 to 5: that many are eligible.$"):
-        select(name, pool_of([0.1, 0.2, 0.3, 0.4, 0.5]), budget)
-
-
-@pytest.mark.parametrize("name", ["elfs", "hardest", "easiest"])
-def test_hardness_is_needed(name: str) -> None:
-    with pytest.raises(ValueError, match="needs the pool's hardness, got None"):
-        select(name, Pool(tie_breaker=torch.arange(3)), 1)
+def test_settled_rows_are_pruned_with_the_others_but_never_selected() -> None:
+    """The second round goes on where the first one ended."""
+    pool = Pool(tie_breaker=torch.arange(10), hardness=torch.arange(10, 0, -1).float())
+    first = select("elfs", pool, 3, hard_rate=0.2)
+    assert first == [2, 3, 4]
+    settled = torch.zeros(10, dtype=torch.bool)
+    settled[first] = True
+    second = Pool(tie_breaker=pool.tie_breaker, hardness=pool.hardness, settled=settled)
+    assert select("elfs", second, 5, hard_rate=0.2) == [5, 6, 7, 8, 9]
+    message = (
+        r"--hard-rate is 0.6, which leaves 4 of 7 images for a budget of 5. The largest --hard-rate that fits is 0.5"
+    )
+    with pytest.raises(UsageError, match=message):
+        select("elfs", second, 5, hard_rate=0.6)
+    assert select("elfs", second, 5, hard_rate=0.5) == [5, 6, 7, 8, 9]
 
 
 def test_random_needs_no_score_and_follows_its_seed() -> None:
@@ -110,15 +115,6 @@ def test_random_is_uniform() -> None:
     pool = Pool(tie_breaker=torch.tensor([7, 2, 9, 4, 5]))
     counts = np.bincount([row for seed in range(2000) for row in select("random", pool, 2, seed=seed)], minlength=5)
     assert np.abs(counts - 800).max() < 5 * math.sqrt(2000 * 0.4 * 0.6)  # five standard deviations
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("hardness", torch.zeros(2)), ("pseudo_labels", torch.zeros(4)), ("neighbors", torch.ones(1, 3))],
-)
-def test_fields_of_different_length(field: str, value: Tensor) -> None:
-    with pytest.raises(ValueError, match=f"{field} has {len(value)} rows, expected 3 as in tie_breaker"):
-        Pool(tie_breaker=torch.arange(3), **{field: value})
 
 
 @pytest.mark.parametrize(

@@ -1,89 +1,16 @@
-"""Selectors: which rows of the pool to annotate.
-
-All have one signature, so a new one is a function and a line in ``SELECTORS`` (and in ``elfs.catalog.SELECTORS``). Laws
-that hold for each: exactly `budget` different positions, best first; the same for the same generator state; and the
-same samples in the same order whatever order the pool's rows come in. Shape suffixes: M rows of the pool.
-"""
+"""Selectors that cut a window out of the order by difficulty, and the random baseline. Shape suffix: M rows."""
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from elfs.errors import UsageError
+from elfs.ops.selection.pool import Pool, SelectorOptions, check_budget, required
 
-__all__ = [
-    "SELECTORS",
-    "Pool",
-    "Selector",
-    "SelectorOptions",
-    "default_hard_rate",
-    "double_end",
-    "easiest",
-    "hardest",
-    "uniform",
-]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Pool:
-    """What selectors look at: one row for each sample that may be selected.
-
-    A selector raises ``ValueError`` where a field that it needs is None. All tensors are on the CPU.
-
-    Attributes
-    ----------
-    tie_breaker : Tensor of shape (n_rows,), int64
-        A number that belongs to the sample and not to its row, such as a seeded hash of its id. Equal scores are
-        ordered by it (lower first), and random draws are made in its order; equal ones fall back on the position.
-    hardness : Tensor of shape (n_rows,), float32, or None
-        Difficulty, higher = harder (``elfs.ops.scores.hardness``). Rows that are not finite are never selected by it.
-    pseudo_labels : Tensor of shape (n_rows,), int64, or None
-        Cluster of each row, at least 0.
-    embeddings : Tensor of shape (n_rows, n_dims), floating, or None
-        Embeddings as the encoder made them.
-    neighbors : Tensor of shape (n_rows, n_neighbors), int64, or None
-        Positions in the pool of each row's nearest neighbours, most similar first; -1 for one that is not in the pool.
-    """
-
-    tie_breaker: Tensor
-    hardness: Tensor | None = None
-    pseudo_labels: Tensor | None = None
-    embeddings: Tensor | None = None
-    neighbors: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("hardness", "pseudo_labels", "embeddings", "neighbors"):
-            value = getattr(self, name)
-            if value is not None and len(value) != len(self):
-                raise ValueError(f"{name} has {len(value):,} rows, expected {len(self):,} as in tie_breaker.")
-
-    def __len__(self) -> int:
-        return len(self.tie_breaker)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SelectorOptions:
-    """What a person can set about a selector; each selector reads the fields that concern it.
-
-    Attributes
-    ----------
-    hard_rate : float
-        Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs``.
-    """
-
-    hard_rate: float = 0.0
-
-
-Selector = Callable[[Pool, int, SelectorOptions, torch.Generator], Tensor]
-"""From pool, budget, options and a CPU generator to positions in the pool, in rank order: shape (budget,), int64.
-
-Raises ``UsageError`` where the options or the budget do not fit the pool.
-"""
+__all__ = ["default_hard_rate", "double_end", "easiest", "hardest", "num_pruned", "uniform"]
 
 # Pairs (share of the pool, share pruned from the hard end), see default_hard_rate.
 _HARD_RATES = ((0.05, 0.4), (0.1, 0.2), (0.3, 0.1), (0.7, 0.0))
@@ -135,28 +62,54 @@ def default_hard_rate(share: float) -> float:
     return _HARD_RATES[-1][1]
 
 
-def _canonical_order(pool: Pool) -> Tensor:
-    """Return all positions in the order of the tie-breaker: the same samples first, whatever their rows."""
-    return torch.sort(pool.tie_breaker, stable=True).indices
+def _ranked(pool: Pool, *, hard_first: bool) -> Tensor:
+    """Return the positions with finite hardness in order of hardness, settled ones too."""
+    hardness_M = required(pool, "hardness")
+    order_M = torch.nonzero(hardness_M.isfinite()).flatten()
+    return order_M[torch.sort(hardness_M[order_M], descending=hard_first, stable=True).indices]
 
 
-def _ranked(pool: Pool, budget: int, *, hard_first: bool) -> Tensor:
-    """Return the positions with finite hardness in order of hardness, at least `budget` of them."""
-    if pool.hardness is None:
-        raise ValueError("this selector needs the pool's hardness, got None.")
-    order_M = _canonical_order(pool)
-    order_M = order_M[pool.hardness[order_M].isfinite()]
-    _check_budget(budget, len(order_M), len(pool))
-    return order_M[torch.sort(pool.hardness[order_M], descending=hard_first, stable=True).indices]
+def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:
+    """Return the first `budget` positions of an order that are not settled."""
+    candidates_M = pool.candidates()
+    check_budget(budget, candidates_M & required(pool, "hardness").isfinite())
+    return order[candidates_M[order]][:budget]
 
 
-def _check_budget(budget: int, num_eligible: int, num_rows: int) -> None:
-    if 1 <= budget <= num_eligible:
-        return
-    without = num_rows - num_eligible
-    reason = f" ({without:,} of {num_rows:,} have no score)" if without else ""
+def num_pruned(pool: Pool, budget: int, hard_rate: float) -> int:
+    """Return how many of the hardest rows are left out: ``floor(hard_rate * m)`` of the m rows with finite hardness.
+
+    Parameters
+    ----------
+    pool : Pool
+        Needs ``hardness``.
+    budget : int
+        Rows that must be left among the others.
+    hard_rate : float
+        Share to prune, in [0, 1]; read as the decimal number that it prints as: 0.29 of 100 is 29.
+
+    Returns
+    -------
+    int
+        Settled rows count as any other: a second round prunes the same rows as the first.
+
+    Raises
+    ------
+    UsageError
+        If fewer than `budget` rows that are not settled are left; the message names the largest rate that fits.
+    ValueError
+        If the pool has no hardness.
+    """
+    order = _ranked(pool, hard_first=True)
+    count = math.floor(Fraction(repr(hard_rate)) * len(order))
+    open_M = pool.candidates()[order]
+    if int(open_M[count:].sum()) >= budget:
+        return count
+    fits = int(torch.nonzero(open_M).flatten()[-budget])  # rows before the budget-th open one from the easy end
+    largest = fits * 10_000 // len(order) / 10_000
     raise UsageError(
-        f"the budget is {budget:,} images, expected 1 to {num_eligible:,}: that many are eligible{reason}."
+        f"--hard-rate is {hard_rate:g}, which leaves {int(open_M[count:].sum()):,} of {int(open_M.sum()):,} images "
+        f"for a budget of {budget:,}. The largest --hard-rate that fits is {largest:g}."
     )
 
 
@@ -170,7 +123,7 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
     budget : int
         Number of rows to select, from 1 to the number of rows with finite hardness.
     options : SelectorOptions
-        ``hard_rate`` counts. It is read as the decimal number that it prints as: 0.29 of 100 is 29.
+        ``hard_rate`` counts.
     generator : torch.Generator
         Not used.
 
@@ -197,15 +150,9 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
     .. [1] Zheng et al., ICLR 2025, https://arxiv.org/abs/2406.04273, section 4.
     .. [2] github.com/eltsai/elfs@089444b, ``core/data/Coreset.py``, ``direct_selection`` (MIT).
     """
-    order = _ranked(pool, budget, hard_first=True)
-    num_pruned = math.floor(Fraction(repr(options.hard_rate)) * len(order))
-    if num_pruned + budget > len(order):
-        largest = (len(order) - budget) * 10_000 // len(order) / 10_000
-        raise UsageError(
-            f"--hard-rate is {options.hard_rate:g}, which leaves {len(order) - num_pruned:,} of {len(order):,} images "
-            f"for a budget of {budget:,}. The largest --hard-rate that fits is {largest:g}."
-        )
-    return order[num_pruned : num_pruned + budget]
+    order = _ranked(pool, hard_first=True)
+    check_budget(budget, pool.candidates() & required(pool, "hardness").isfinite())
+    return _first_candidates(pool, order[num_pruned(pool, budget, options.hard_rate) :], budget)
 
 
 def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
@@ -234,7 +181,7 @@ def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     ValueError
         If the pool has no hardness.
     """
-    return _ranked(pool, budget, hard_first=True)[:budget]
+    return _first_candidates(pool, _ranked(pool, hard_first=True), budget)
 
 
 def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
@@ -263,7 +210,7 @@ def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     ValueError
         If the pool has no hardness.
     """
-    return _ranked(pool, budget, hard_first=False)[:budget]
+    return _first_candidates(pool, _ranked(pool, hard_first=False), budget)
 
 
 def uniform(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
@@ -291,9 +238,7 @@ def uniform(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     UsageError
         If the pool has fewer than `budget` rows.
     """
-    _check_budget(budget, len(pool), len(pool))
-    return _canonical_order(pool)[torch.randperm(len(pool), generator=generator)[:budget]]
-
-
-SELECTORS: dict[str, Selector] = {"elfs": double_end, "easiest": easiest, "hardest": hardest, "random": uniform}
-"""Every selector by its name; the names are those of ``elfs.catalog.SELECTORS``."""
+    candidates_M = pool.candidates()
+    check_budget(budget, candidates_M)
+    order = torch.randperm(len(pool), generator=generator)
+    return order[candidates_M[order]][:budget]

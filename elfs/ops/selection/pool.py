@@ -1,0 +1,167 @@
+"""What a selector looks at, what it is told, and the bound on its budget. Shape suffix: M rows of the pool."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from elfs.errors import UsageError
+
+__all__ = ["Pool", "Selector", "SelectorOptions", "check_budget", "required", "take"]
+
+_PER_ROW = ("settled", "hardness", "pseudo_labels", "embeddings", "neighbors", "similarity", "features", "errors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pool:
+    """The samples that a selection is made of, one row for each; all tensors are on the CPU.
+
+    Attributes
+    ----------
+    tie_breaker : Tensor of shape (n_rows,), int64
+        A number that belongs to the sample and not to its row, such as a seeded hash of its id. Rows in its order are
+        in *canonical order*; `elfs.ops.selection.select` sorts a pool before a selector sees it, so for a selector
+        the order of the rows is the order of the samples, whatever the workspace's rows are.
+    settled : Tensor of shape (n_rows,), bool, or None
+        Rows that are annotated already or not wanted: never selected, but what they cover counts as covered. None: no
+        row is.
+    hardness : Tensor of shape (n_rows,), float32, or None
+        Difficulty by the key that was asked for, higher = harder (``elfs.ops.scores.hardness``). Rows that are not
+        finite are never selected by it.
+    scores : mapping of str to Tensor of shape (n_rows,), float32
+        Other scores that a selector looks at whatever the key, by name and in their own direction.
+    pseudo_labels : Tensor of shape (n_rows,), int64, or None
+        Cluster of each row, at least 0.
+    embeddings : Tensor of shape (n_rows, n_dims), float16 or float32, or None
+        Embeddings as the encoder made them, not normalised.
+    neighbors : Tensor of shape (n_rows, n_neighbors), int32 or int64, or None
+        Positions in the pool of each row's nearest neighbours, most similar first; -1 for one that is not in the pool.
+    similarity : Tensor of shape (n_rows, n_neighbors), float16 or float32, or None
+        Cosine to each of the neighbours.
+    features : Tensor of shape (n_rows, n_features), float16 or float32, or None
+        What the proxy network's last layer sees.
+    errors : Tensor of shape (n_rows, n_classes), float16 or float32, or None
+        Softmax of the proxy network less the one-hot pseudo-label.
+    """
+
+    tie_breaker: Tensor
+    settled: Tensor | None = None
+    hardness: Tensor | None = None
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+    pseudo_labels: Tensor | None = None
+    embeddings: Tensor | None = None
+    neighbors: Tensor | None = None
+    similarity: Tensor | None = None
+    features: Tensor | None = None
+    errors: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in _PER_ROW} | dict(self.scores)
+        for name, value in values.items():
+            if value is not None and len(value) != len(self):
+                raise ValueError(f"{name} has {len(value):,} rows, expected {len(self):,} as in tie_breaker.")
+
+    def __len__(self) -> int:
+        return len(self.tie_breaker)
+
+    def candidates(self) -> Tensor:
+        """Return which rows may be selected, bool [M]: those that are not settled."""
+        return torch.ones(len(self), dtype=torch.bool) if self.settled is None else ~self.settled
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectorOptions:
+    """What a person can set about a selector; each selector reads the fields that concern it.
+
+    Attributes
+    ----------
+    hard_rate : float
+        Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs``, ``ccs`` and
+        ``auto``.
+    """
+
+    hard_rate: float = 0.0
+
+
+Selector = Callable[[Pool, int, SelectorOptions, torch.Generator], Tensor]
+"""From a pool in canonical order, budget, options and a CPU generator to positions in rank order: (budget,), int64.
+
+Raises ``UsageError`` where the options or the budget do not fit the pool, ``ValueError`` where the pool lacks a field.
+"""
+
+
+def required(pool: Pool, name: str) -> Tensor:
+    """Return a field of the pool that a selector cannot do without.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    name : str
+        Name of a field, or of one of ``scores``.
+
+    Returns
+    -------
+    Tensor
+        The field.
+
+    Raises
+    ------
+    ValueError
+        If it is None or not among the scores.
+    """
+    value = pool.scores.get(name) if name in pool.scores or name not in _PER_ROW else getattr(pool, name)
+    if value is None:
+        raise ValueError(f"this selector needs the pool's {name}, got None.")
+    return value
+
+
+def check_budget(budget: int, eligible: Tensor) -> None:
+    """Check that there are enough rows to select.
+
+    Parameters
+    ----------
+    budget : int
+        Rows that are wanted.
+    eligible : Tensor of shape (n_rows,), bool
+        Rows that may be selected.
+
+    Raises
+    ------
+    UsageError
+        If `budget` is not between 1 and the number of eligible rows.
+    """
+    num_eligible = int(eligible.sum())
+    if 1 <= budget <= num_eligible:
+        return
+    without = len(eligible) - num_eligible
+    reason = f" ({without:,} of {len(eligible):,} are settled or have no score)" if without else ""
+    raise UsageError(
+        f"the budget is {budget:,} images, expected 1 to {num_eligible:,}: that many are eligible{reason}."
+    )
+
+
+def take(pool: Pool, positions: Tensor) -> Pool:
+    """Return the pool of some rows, with their neighbours renumbered.
+
+    Parameters
+    ----------
+    pool : Pool
+        The pool.
+    positions : Tensor of shape (n_taken,), int64
+        Different positions in `pool`.
+
+    Returns
+    -------
+    Pool
+        Row i is row ``positions[i]`` of `pool`; a neighbour that was not taken is -1.
+    """
+    values = {name: getattr(pool, name) for name in _PER_ROW}
+    taken = {name: None if value is None else value[positions] for name, value in values.items()}
+    if taken["neighbors"] is not None:
+        new = torch.full((len(pool) + 1,), -1, dtype=torch.int32)  # the last entry stands for the neighbour -1
+        new[positions] = torch.arange(len(positions), dtype=torch.int32)
+        taken["neighbors"] = new[taken["neighbors"].long()]
+    scores = {name: score[positions] for name, score in pool.scores.items()}
+    return Pool(tie_breaker=pool.tie_breaker[positions], scores=scores, **taken)
