@@ -10,7 +10,9 @@ from torch import Tensor
 
 from elfs import catalog
 from elfs.errors import UsageError
-from elfs.ops.scores import SCORES, compute_scores, hardness
+from elfs.ops.distances import unit_rows
+from elfs.ops.neighbors import cosine_neighbors
+from elfs.ops.scores import EMBEDDING_SCORES, SCORES, TRACE_SCORES, Geometry, compute_scores, hardness
 from elfs.ops.selection import SELECTORS, Pool, SelectorOptions, select
 from elfs.ops.traces import TRACES, trace_batch
 
@@ -30,46 +32,63 @@ def test_lists_cover_the_tables() -> None:
     assert set(SCORES) == set(catalog.SCORES)
     assert set(SELECTORS) == set(catalog.SELECTORS)
     assert set(SELECTORS) >= PREFIX
-    assert set(compute_scores(make_traces(), 3)) == set(SCORES)
+    assert set(SCORES) == set(TRACE_SCORES) | set(EMBEDDING_SCORES)
+    sources = {"dynamics": set(TRACE_SCORES), "embeddings": set(EMBEDDING_SCORES)}
+    assert all(key in sources[score.source] for key, score in catalog.SCORES.items())
 
 
 # Scores
 
 
-def make_traces(num_samples: int = 40, num_classes: int = 5) -> dict[str, Tensor]:
+def make_traces(num_samples: int = 40, num_classes: int = 5, num_epochs: int = 8) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(num_classes, (num_samples,), generator=generator)
-    logits = 2 * torch.randn(8, num_samples, num_classes, generator=generator)
+    logits = 2 * torch.randn(num_epochs, num_samples, num_classes, generator=generator)
     epochs = [trace_batch(epoch, labels) for epoch in logits]
     stacked = {name: torch.stack([epoch[name] for epoch in epochs]) for name in TRACES}
     return {name: values if name == "correct" else values.half() for name, values in stacked.items()}
 
 
+def make_geometry(num_samples: int = 40, num_prototypes: int = 4) -> Geometry:
+    embeddings = unit_rows(torch.randn(num_samples, 6, generator=torch.Generator().manual_seed(0)))
+    similarity = cosine_neighbors(embeddings, min(25, num_samples - 1), device="cpu")[1]
+    return Geometry(embeddings, similarity, embeddings[:num_prototypes] / 2)
+
+
+def score_of(key: str, traces: dict[str, Tensor], geometry: Geometry) -> Tensor:
+    if key in TRACE_SCORES:
+        return TRACE_SCORES[key](traces, 3)
+    return EMBEDDING_SCORES[key](geometry)
+
+
 @each_score
 def test_score_moves_with_its_sample(key: str) -> None:
-    traces = make_traces()
+    traces, geometry = make_traces(), make_geometry()
     permutation = torch.randperm(40, generator=torch.Generator().manual_seed(1))
     permuted = {name: values[:, permutation] for name, values in traces.items()}
-    assert torch.equal(SCORES[key](permuted, 3), SCORES[key](traces, 3)[permutation])
+    moved = Geometry(geometry.embeddings[permutation], geometry.similarity[permutation], geometry.prototypes)
+    assert torch.equal(score_of(key, permuted, moved), score_of(key, traces, geometry)[permutation])
 
 
 @each_score
 def test_score_is_float32_finite_and_leaves_its_input_alone(key: str) -> None:
-    traces = make_traces()
-    before = {name: values.clone() for name, values in traces.items()}
-    score = SCORES[key](traces, 3)
+    traces, geometry = make_traces(), make_geometry()
+    before = [values.clone() for values in (*traces.values(), *geometry)]
+    score = score_of(key, traces, geometry)
     assert (score.dtype, score.shape) == (torch.float32, (40,))
     assert score.isfinite().all()
-    assert all(torch.equal(traces[name], before[name]) for name in TRACES)
+    assert len(score.unique()) > 1
+    assert all(map(torch.equal, (*traces.values(), *geometry), before))
 
 
 @each_score
-def test_row_that_was_never_visited_is_nan_and_the_others_do_not_notice(key: str) -> None:
-    traces = make_traces()
-    expected = SCORES[key](traces, 3)
+def test_row_of_which_nothing_is_known_is_nan_and_the_others_do_not_notice(key: str) -> None:
+    traces, geometry = make_traces(), make_geometry()
+    expected = score_of(key, traces, geometry)
     for name in TRACES:
         traces[name][:, 7] = 0 if name == "correct" else math.nan
-    score = SCORES[key](traces, 3)
+    geometry.embeddings[7] = geometry.similarity[7] = math.nan
+    score = score_of(key, traces, geometry)
     assert score.isnan().nonzero().tolist() == [[7]]
     others = torch.arange(40) != 7
     assert torch.equal(score[others], expected[others])
@@ -77,21 +96,33 @@ def test_row_that_was_never_visited_is_nan_and_the_others_do_not_notice(key: str
 
 @each_score
 def test_hardness_is_higher_for_the_harder_sample(key: str) -> None:
-    """Sample 0 is right with confidence at all visits; sample 1 wavers and ends badly."""
+    """Sample 0 is right with confidence at all visits, and in a crowd; sample 1 wavers, ends badly, and is alone."""
     easy, hard = [8.0, 0.0, 0.0], [[0.6, 0.0, 0.0], [0.0, 0.6, 0.0]]
     labels = torch.tensor([0, 0])
     epochs = [trace_batch(torch.tensor([easy, hard[visit % 2]]), labels) for visit in range(6)]
     traces = {name: torch.stack([epoch[name] for epoch in epochs]) for name in TRACES}
-    easy_one, hard_one = hardness(SCORES[key](traces, 3), key).tolist()
+    geometry = Geometry(torch.eye(2), torch.tensor([[0.9, 0.8], [0.1, 0.0]]), torch.tensor([[0.9, 0.1]]))
+    easy_one, hard_one = hardness(score_of(key, traces, geometry), key).tolist()
     assert hard_one > easy_one
 
 
 @each_score
-def test_score_of_a_single_class_and_a_single_epoch(key: str) -> None:
-    one = {name: values.unsqueeze(0) for name, values in trace_batch(torch.zeros(2, 1), torch.tensor([0, 0])).items()}
-    score = SCORES[key](one, 1)
+def test_score_of_a_single_class(key: str) -> None:
+    """Nothing is learned, and nothing tells two equal samples apart."""
+    traces = make_traces(num_samples=2, num_classes=1)
+    geometry = Geometry(torch.ones(2, 3), torch.ones(2, 1), torch.ones(1, 3))
+    score = score_of(key, traces, geometry)
     assert score.isfinite().all()
     assert score[0] == score[1]
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+@pytest.mark.parametrize("num_epochs", [1, 2, 3, 6])
+def test_scores_are_there_as_soon_as_the_epochs_are(num_epochs: int, window: int) -> None:
+    scores = compute_scores(make_traces(num_epochs=num_epochs), window)
+    assert set(scores) == {key for key in TRACE_SCORES if catalog.required_epochs(key, window) <= num_epochs}
+    assert all(score.isfinite().all() for score in scores.values())
+    assert all(catalog.required_epochs(key, window) == 0 for key in EMBEDDING_SCORES)
 
 
 # Selectors
@@ -242,7 +273,8 @@ def test_field_that_the_catalog_does_not_name_is_not_needed(name: str) -> None:
             run(name, dataclasses.replace(lean, **{field: None}), 9)  # type: ignore[arg-type]
     for key in entry.scores:
         with pytest.raises(ValueError, match=f"this selector needs the pool's {key}, got None"):
-            run(name, dataclasses.replace(lean, scores={}), 9)
+            others = {other: score for other, score in lean.scores.items() if other != key}
+            run(name, dataclasses.replace(lean, scores=others), 9)
 
 
 @each_selector

@@ -9,18 +9,35 @@ come in.
 import torch
 from torch import Tensor
 
+from elfs.catalog import SELECTORS as METHODS
 from elfs.catalog import choose
+from elfs.ops.selection.beta_sampling import dual_beta
+from elfs.ops.selection.clusters import moderate, prototypicality, typiclust
+from elfs.ops.selection.coverage import facility_location, herding, k_center
+from elfs.ops.selection.gradients import badge
+from elfs.ops.selection.graph_pruning import d2
 from elfs.ops.selection.pool import Pool, Selector, SelectorOptions, check_budget, required, take
 from elfs.ops.selection.quotas import even_quotas, proportional_quotas
+from elfs.ops.selection.strata import ccs
 from elfs.ops.selection.windows import double_end, easiest, hardest, uniform
 
 __all__ = ["SELECTORS", "Pool", "Selector", "SelectorOptions", "select"]
 
 SELECTORS: dict[str, Selector] = {
+    "badge": badge,
+    "ccs": ccs,
+    "d2": d2,
+    "dual-beta": dual_beta,
     "elfs": double_end,
     "easiest": easiest,
+    "facility-location": facility_location,
     "hardest": hardest,
+    "herding": herding,
+    "k-center": k_center,
+    "moderate": moderate,
+    "prototypicality": prototypicality,
     "random": uniform,
+    "typiclust": typiclust,
 }
 """Every selector by its name; the names are those of ``elfs.catalog.SELECTORS``."""
 
@@ -44,8 +61,8 @@ def select(
     pool : Pool
         The pool, in any order, with the fields that the selector needs.
     budget : int
-        Number of rows to select, from 1 to the number of eligible rows: not settled, and of finite hardness where the
-        pool has one.
+        Number of rows to select, from 1 to the number of eligible rows: not settled, of finite hardness where the pool
+        has one, and with all scores that the selector looks at.
     options : SelectorOptions
         Of the selector.
     generator : torch.Generator
@@ -75,7 +92,7 @@ def select(
     order_M = torch.sort(pool.tie_breaker, stable=True).indices
     in_order = bool((order_M[1:] > order_M[:-1]).all())
     ordered = pool if in_order else take(pool, order_M)
-    eligible_M = _eligible(ordered)
+    eligible_M = _eligible(ordered, METHODS[name].scores)
     check_budget(budget, eligible_M)
     labels_M = required(ordered, "pseudo_labels").long() if balance else torch.zeros(len(pool), dtype=torch.int64)
     num_groups = int(labels_M.max()) + 1
@@ -97,9 +114,12 @@ def select(
     return picked if in_order else order_M[picked]
 
 
-def _eligible(pool: Pool) -> Tensor:
-    """Return which rows may be selected, bool [M]: not settled, and of finite hardness where that is known."""
-    return pool.candidates() if pool.hardness is None else pool.candidates() & pool.hardness.isfinite()
+def _eligible(pool: Pool, keys: tuple[str, ...]) -> Tensor:
+    """Return which rows may be selected, bool [M]: not settled, and no score that counts is missing."""
+    eligible_M = pool.candidates()
+    for score in (pool.hardness, *(pool.scores.get(key) for key in keys)):
+        eligible_M &= True if score is None else score.isfinite()
+    return eligible_M
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:

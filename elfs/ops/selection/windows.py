@@ -76,13 +76,14 @@ def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:
     return order[candidates_M[order]][:budget]
 
 
-def num_pruned(pool: Pool, budget: int, hard_rate: float) -> int:
-    """Return how many of the hardest rows are left out: ``floor(hard_rate * m)`` of the m rows with finite hardness.
+def num_pruned(open_rows: Tensor, budget: int, hard_rate: float) -> int:
+    """Return how many of the hardest rows are left out: ``floor(hard_rate * m)`` of m rows.
 
     Parameters
     ----------
-    pool : Pool
-        Needs ``hardness``.
+    open_rows : Tensor of shape (m,), bool
+        From hard to easy, whether a row can be selected. Settled rows count as any other: a second round prunes the
+        same rows as the first.
     budget : int
         Rows that must be left among the others.
     hard_rate : float
@@ -91,24 +92,21 @@ def num_pruned(pool: Pool, budget: int, hard_rate: float) -> int:
     Returns
     -------
     int
-        Settled rows count as any other: a second round prunes the same rows as the first.
+        In [0, m].
 
     Raises
     ------
     UsageError
-        If fewer than `budget` rows that are not settled are left; the message names the largest rate that fits.
-    ValueError
-        If the pool has no hardness.
+        If fewer than `budget` rows that can be selected are left; the message names the largest rate that fits.
     """
-    order = _ranked(pool, hard_first=True)
-    count = math.floor(Fraction(repr(hard_rate)) * len(order))
-    open_M = pool.candidates()[order]
-    if int(open_M[count:].sum()) >= budget:
+    count = math.floor(Fraction(repr(hard_rate)) * len(open_rows))
+    num_left = int(open_rows[count:].sum())
+    if num_left >= budget:
         return count
-    fits = int(torch.nonzero(open_M).flatten()[-budget])  # rows before the budget-th open one from the easy end
-    largest = fits * 10_000 // len(order) / 10_000
+    fits = int(torch.nonzero(open_rows).flatten()[-budget])  # rows before the budget-th open one from the easy end
+    largest = fits * 10_000 // len(open_rows) / 10_000
     raise UsageError(
-        f"--hard-rate is {hard_rate:g}, which leaves {int(open_M[count:].sum()):,} of {int(open_M.sum()):,} images "
+        f"--hard-rate is {hard_rate:g}, which leaves {num_left:,} of {int(open_rows.sum()):,} images "
         f"for a budget of {budget:,}. The largest --hard-rate that fits is {largest:g}."
     )
 
@@ -152,7 +150,7 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
     """
     order = _ranked(pool, hard_first=True)
     check_budget(budget, pool.candidates() & required(pool, "hardness").isfinite())
-    return _first_candidates(pool, order[num_pruned(pool, budget, options.hard_rate) :], budget)
+    return _first_candidates(pool, order[num_pruned(pool.candidates()[order], budget, options.hard_rate) :], budget)
 
 
 def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:

@@ -1,0 +1,362 @@
+"""Difficulty scores from the traces of a training run.
+
+Every score takes the traces and the window and returns one float32 number a sample. A sample with NaN in an epoch that
+the score looks at (never visited: a test image, a broken file) gets NaN. ``p_y`` is the probability of the pseudo-label
+(``target_probability``). The functions trust that there are as many epochs as ``elfs.catalog.required_epochs`` says.
+Shape suffixes: E epochs, W epochs of a window, N samples.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "TRACE_SCORES",
+    "ScoreFunction",
+    "Traces",
+    "aum",
+    "confidence",
+    "correctness",
+    "dual",
+    "dyn_unc",
+    "el2n",
+    "entropy",
+    "forgetting",
+    "loss",
+    "tdds",
+    "variability",
+]
+
+Traces = Mapping[str, Tensor]
+"""The names of ``TRACES`` to Tensors of shape (n_epochs, n_samples): uint8 for ``correct``, floating for the others."""
+
+ScoreFunction = Callable[[Traces, int], Tensor]
+"""From traces and window (epochs, at least 1) to scores of shape (n_samples,), float32."""
+
+SMALLEST_PROBABILITY = 2.0**-24
+"""Smallest positive float16: what a stored ``p_y`` of 0 counts as under a logarithm (16.6 nats)."""
+
+LARGEST_PROBABILITY = 1 - 2.0**-12
+"""Smallest number that float16 rounds to 1: what a stored ``p_y`` of 1 counts as under a logarithm of ``1 - p_y``."""
+
+TDDS_WEIGHT = 0.9
+"""Weight of the newest window in the moving average of ``tdds``; each older one has a tenth of the next one's."""
+
+
+def _nan_where_unvisited(score_N: Tensor, traces: Traces) -> Tensor:
+    """Return a score of the whole-number traces in float32, NaN where a visit is missing."""
+    missing_N = traces["target_probability"].isnan().any(dim=0)
+    return score_N.float().masked_fill(missing_N, math.nan)
+
+
+def _sum(values_EN: Tensor) -> Tensor:
+    """Return the sum over the epochs, float32, added in their order; that of torch.sum depends on a sample's place."""
+    total_N = torch.zeros(values_EN.shape[1], device=values_EN.device)
+    for values_N in values_EN:
+        total_N += values_N
+    return total_N
+
+
+def _mean(values_EN: Tensor) -> Tensor:
+    """Return the mean over the epochs, float32."""
+    return _sum(values_EN) / len(values_EN)
+
+
+def _squared_deviation(values_EN: Tensor) -> Tensor:
+    """Return the sum over the epochs of the squared distances from their mean, float32."""
+    return _sum((values_EN - _mean(values_EN)).square())
+
+
+def _windows(values_EN: Tensor, window: int) -> Iterator[Tensor]:
+    """Yield every run of `window` epochs, the oldest first; one epoch has no deviation, so 1 counts as 2."""
+    width = max(window, 2)
+    for start in range(len(values_EN) - width + 1):
+        yield values_EN[start : start + width]
+
+
+def aum(traces: Traces, window: int) -> Tensor:
+    """Return the area under the margin: the sum of the margin over all epochs. Lower = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``margin``.
+    window : int
+        Not used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In ``[-n_epochs, n_epochs]``.
+
+    References
+    ----------
+    .. [1] Pleiss et al., NeurIPS 2020, https://arxiv.org/abs/2001.10528 (there of logits, here of probabilities).
+    """
+    return _sum(traces["margin"])
+
+
+def confidence(traces: Traces, window: int) -> Tensor:
+    """Return the mean of ``p_y`` over all epochs. Lower = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Not used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In [0, 1].
+
+    References
+    ----------
+    .. [1] Swayamdipta et al., EMNLP 2020, https://arxiv.org/abs/2009.10795 (dataset cartography).
+    """
+    return _mean(traces["target_probability"])
+
+
+def correctness(traces: Traces, window: int) -> Tensor:
+    """Return the number of epochs in which the prediction was the pseudo-label. Lower = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``correct`` and ``target_probability``.
+    window : int
+        Not used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        Whole numbers in ``[0, n_epochs]``.
+    """
+    return _nan_where_unvisited(traces["correct"].sum(dim=0), traces)
+
+
+def dual(traces: Traces, window: int) -> Tensor:
+    """Return uncertainty times difficulty: ``std(p_y) * (1 - mean(p_y))``, mean over windows. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Epochs J of a window, which slides by one epoch; 1 counts as 2.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In [0, 0.39], with the sample standard deviation (divided by ``J - 1``).
+
+    Notes
+    -----
+    The paper takes the first 30 of 200 epochs; here all that were recorded count. The reference [2]_ multiplies by 10,
+    which changes no rank.
+
+    References
+    ----------
+    .. [1] Cho et al., 2025, https://arxiv.org/abs/2502.06905.
+    .. [2] github.com/behaapyy/dual-pruning@3271de1, ``exp_cifar/importance_evaluation.py``.
+    """
+    products = [
+        (_squared_deviation(window_WN) / (len(window_WN) - 1)).sqrt() * (1 - _mean(window_WN))
+        for window_WN in _windows(traces["target_probability"].float(), window)
+    ]
+    return _mean(torch.stack(products))
+
+
+def dyn_unc(traces: Traces, window: int) -> Tensor:
+    """Return the dynamic uncertainty: the deviation of ``p_y`` in a window, mean over windows. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Epochs J of a window, which slides by one epoch; 1 counts as 2.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        Sample standard deviation (divided by ``J - 1``), in [0, 0.71].
+
+    Notes
+    -----
+    The reference [2]_ multiplies by 10, which changes no rank, and leaves the last window out, which changes few.
+
+    References
+    ----------
+    .. [1] He et al., CVPR workshops 2024, https://arxiv.org/abs/2306.05175.
+    .. [2] github.com/BAAI-DCAI/Dataset-Pruning@4c510c6, ``ImageNet/get_coreset.py``.
+    """
+    deviations = [
+        (_squared_deviation(window_WN) / (len(window_WN) - 1)).sqrt()
+        for window_WN in _windows(traces["target_probability"].float(), window)
+    ]
+    return _mean(torch.stack(deviations))
+
+
+def el2n(traces: Traces, window: int) -> Tensor:
+    """Return the error norm summed over the first epochs. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``error_norm``.
+    window : int
+        Number of first epochs to sum over; all, where there are fewer.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In ``[0, window * sqrt(2)]``.
+
+    References
+    ----------
+    .. [1] Paul et al., NeurIPS 2021, https://arxiv.org/abs/2107.07075 (there a mean over runs at one early epoch).
+    """
+    return _sum(traces["error_norm"][:window])
+
+
+def entropy(traces: Traces, window: int) -> Tensor:
+    """Return the entropy of the prediction, mean of the last epochs. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``entropy``.
+    window : int
+        Number of last epochs in the mean; all, where there are fewer.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In nats, in ``[0, log(n_classes)]``.
+    """
+    return _mean(traces["entropy"][-window:])
+
+
+def forgetting(traces: Traces, window: int) -> Tensor:
+    """Return how often a sample was right at one visit and wrong at the next. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``correct`` and ``target_probability``.
+    window : int
+        Not used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        Whole numbers in ``[0, n_epochs / 2]``; 0 also for a sample that was never right, as in the reference [2]_.
+
+    References
+    ----------
+    .. [1] Toneva et al., ICLR 2019, https://arxiv.org/abs/1812.05159.
+    .. [2] github.com/eltsai/elfs@089444b, ``generate_importance_score.py`` (MIT).
+    """
+    correct_EN = traces["correct"]
+    return _nan_where_unvisited((correct_EN[:-1] > correct_EN[1:]).sum(dim=0), traces)
+
+
+def loss(traces: Traces, window: int) -> Tensor:
+    """Return the cross-entropy against the pseudo-label, mean of the last epochs. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Number of last epochs in the mean; all, where there are fewer.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In nats, in [0, 16.64]: a target probability counts as at least 2**-24, the smallest that float16 holds.
+    """
+    target_EN = traces["target_probability"][-window:].float()
+    return -_mean(target_EN.clamp_min(SMALLEST_PROBABILITY).log())
+
+
+def tdds(traces: Traces, window: int) -> Tensor:
+    """Return how unevenly the prediction changes from epoch to epoch, late epochs first. Higher = harder.
+
+    The change into an epoch is the divergence ``KL(new || old)`` of two outcomes, the pseudo-label and all else, in
+    nats. A window's value is the Euclidean norm of its changes less their mean. The score is the exponential moving
+    average of the windows' values, from the oldest to the newest: weight 0.9 for the newest, 0.09 for the one before.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Changes J in a window, which slides by one epoch, so that ``J + 1`` epochs are needed; 1 counts as 2.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        In nats, at least 0.
+
+    Notes
+    -----
+    The paper [1]_ compares the probabilities of all classes, of which the traces keep one. By the data-processing
+    inequality each change is at most the paper's; with two classes they are equal. The reference [2]_ takes ``J - 1``
+    changes in a window, and sums the absolute terms of the divergence.
+
+    References
+    ----------
+    .. [1] Zhang et al., CVPR 2024, https://arxiv.org/abs/2311.13613.
+    .. [2] github.com/zhangxin-xd/Dataset-Pruning-TDDS@c005f4a, ``importance_evaluation.py``.
+    """
+    probability_EN = traces["target_probability"].float().clamp(SMALLEST_PROBABILITY, LARGEST_PROBABILITY)
+    old_EN, new_EN = probability_EN[:-1], probability_EN[1:]
+    change_EN = new_EN * (new_EN / old_EN).log() + (1 - new_EN) * ((1 - new_EN) / (1 - old_EN)).log()
+    average_N = torch.zeros_like(change_EN[0])
+    for window_WN in _windows(change_EN, window):
+        average_N = (1 - TDDS_WEIGHT) * average_N + TDDS_WEIGHT * _squared_deviation(window_WN).sqrt()
+    return average_N
+
+
+def variability(traces: Traces, window: int) -> Tensor:
+    """Return the standard deviation of ``p_y`` over all epochs. Higher = harder.
+
+    Parameters
+    ----------
+    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+        Needs ``target_probability``.
+    window : int
+        Not used.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        Population standard deviation (divided by ``n_epochs``), in [0, 0.5].
+
+    References
+    ----------
+    .. [1] Swayamdipta et al., EMNLP 2020, https://arxiv.org/abs/2009.10795 (dataset cartography).
+    """
+    probability_EN = traces["target_probability"]
+    return (_squared_deviation(probability_EN) / len(probability_EN)).sqrt()
+
+
+TRACE_SCORES: dict[str, ScoreFunction] = {
+    "aum": aum,
+    "confidence": confidence,
+    "correctness": correctness,
+    "dual": dual,
+    "dyn_unc": dyn_unc,
+    "el2n": el2n,
+    "entropy": entropy,
+    "forgetting": forgetting,
+    "loss": loss,
+    "tdds": tdds,
+    "variability": variability,
+}
+"""Every score of a training run by its key."""
