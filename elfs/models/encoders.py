@@ -1,43 +1,29 @@
 """Encoders: from an image to an embedding.
 
-``pixels`` and ``patches`` need no weights, every other name is a timm model. Weights come from a local file, else from
-the Hugging Face cache, else from the hub. Nothing falls back to random weights.
+``patches`` and ``pixels`` need no weights; every other name is one of ``PUBLISHED`` or a timm model, and several names
+joined by ``+`` are one encoder. Weights come from a local file, else from a cache, else from the network. Nothing falls
+back to random weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import timm
 import torch
+import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
 from elfs.catalog import ENCODERS, suggestion
 from elfs.errors import InputDataError, UsageError
+from elfs.models.checkpoints import LAYOUTS, load_weights
+from elfs.models.concatenated import ConcatenatedEncoder
 from elfs.models.patches import PatchEncoder, SquareTransform
-from elfs.models.weights import find_weights, load_weights, pretrained_model
+from elfs.models.published import PUBLISHED, Published
+from elfs.models.weights import find_weights, pretrained_model, published_weights
 
-__all__ = ["ALIASES", "Encoder", "PixelEncoder", "TimmEncoder", "build_encoder", "weights_available"]
-
-ALIASES: dict[str, str] = {
-    "dino_vits8": "vit_small_patch8_224.dino",
-    "dino_vits16": "vit_small_patch16_224.dino",
-    "dino_vitb8": "vit_base_patch8_224.dino",
-    "dino_vitb16": "vit_base_patch16_224.dino",
-    "dinov2_vits14": "vit_small_patch14_dinov2.lvd142m",
-    "dinov2_vitb14": "vit_base_patch14_dinov2.lvd142m",
-    "dinov2_vitl14": "vit_large_patch14_dinov2.lvd142m",
-    "dinov2_vitg14": "vit_giant_patch14_dinov2.lvd142m",
-    "clip_RN50": "resnet50_clip.openai",
-    "clip_ViT-B/16": "vit_base_patch16_clip_quickgelu_224.openai",
-    "clip_ViT-B/32": "vit_base_patch32_clip_quickgelu_224.openai",
-    "clip_ViT-L/14": "vit_large_patch14_clip_quickgelu_224.openai",
-    "mae_vit_base": "vit_base_patch16_224.mae",
-    "mae_vit_large": "vit_large_patch16_224.mae",
-    "mae_vit_huge": "vit_huge_patch14_224.mae",
-}
-"""Names used by the reference implementations, and the timm models that hold the same weights."""
+__all__ = ["Encoder", "NetworkEncoder", "PixelEncoder", "build_architecture", "build_encoder", "weights_available"]
 
 
 class Encoder(Protocol):
@@ -46,18 +32,21 @@ class Encoder(Protocol):
     Attributes
     ----------
     name : str
-        Full name, aliases resolved.
+        Name without ``timm_`` before it.
     dim : int
         Width of the embeddings; of an encoder that needs a fit, known after it.
     needs_fit : bool
         Whether `fit` must come before `encode`.
     transform : callable
-        From a PIL image to a tensor that can be stacked; can be pickled.
+        From a PIL image to what `encode` takes, a tensor that can be stacked; can be pickled.
+    fit_transform : callable
+        From a PIL image to what `fit` takes, likewise.
     """
 
     name: str
     needs_fit: bool
     transform: Callable[[Image.Image], Tensor]
+    fit_transform: Callable[[Image.Image], Tensor]
 
     @property
     def dim(self) -> int:
@@ -70,7 +59,7 @@ class Encoder(Protocol):
         Parameters
         ----------
         images : Tensor of shape (n_images, channels, height, width), float32
-            Stacked results of `transform` for a sample of the pool.
+            Stacked results of `fit_transform` for a sample of the pool.
         generator : torch.Generator
             Source of every random choice, on the CPU.
         """
@@ -123,6 +112,7 @@ class PixelEncoder:
 
     def __init__(self, image_size: int, channels: int) -> None:
         self.transform: Callable[[Image.Image], Tensor] = SquareTransform(min(image_size, 32), channels)
+        self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
         self.dim = channels * min(image_size, 32) ** 2
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
@@ -167,28 +157,30 @@ class PixelEncoder:
         return self
 
 
-class TimmEncoder:
-    """A timm model without its classifier, with the preprocessing that it was trained for.
+class NetworkEncoder:
+    """A pretrained network without the classifier of its training, in evaluation mode.
 
     Computes in bfloat16 (autocast) on CUDA, in float32 elsewhere.
 
     Parameters
     ----------
     name : str
-        Name of the model in timm.
-    model : nn.Module
-        The model, made with ``num_classes=0`` and holding its weights.
+        What it is called.
+    network : nn.Module
+        Holds its weights; from images to embeddings.
+    preprocessing : Mapping of str to Any
+        Arguments of ``timm.data.create_transform``.
     """
 
     needs_fit = False
 
-    def __init__(self, name: str, model: nn.Module) -> None:
+    def __init__(self, name: str, network: nn.Module, preprocessing: Mapping[str, Any]) -> None:
         self.name = name
-        self._model = model.eval().requires_grad_(False)
+        self._network = network.eval().requires_grad_(False)
         self._device = torch.device("cpu")
-        config: dict[str, Any] = timm.data.resolve_model_data_config(model)
-        self.transform: Callable[[Image.Image], Tensor] = timm.data.create_transform(**config, is_training=False)
-        self.dim = self.encode(torch.zeros(1, *config["input_size"])).shape[1]
+        self.transform: Callable[[Image.Image], Tensor] = timm.data.create_transform(**preprocessing, is_training=False)
+        self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
+        self.dim = self.encode(torch.zeros(1, *preprocessing["input_size"])).shape[1]
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn nothing: the weights are there already; see `Encoder.fit`.
@@ -202,7 +194,7 @@ class TimmEncoder:
         """
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return the model's pooled features.
+        """Return the network's pooled features.
 
         Parameters
         ----------
@@ -216,11 +208,11 @@ class TimmEncoder:
         """
         on_cuda = self._device.type == "cuda"
         with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=on_cuda):
-            embeddings: Tensor = self._model(batch.to(self._device, non_blocking=True))
+            embeddings: Tensor = self._network(batch.to(self._device, non_blocking=True))
         return embeddings.float().cpu()
 
     def to(self, device: torch.device) -> Self:
-        """Move the model.
+        """Move the network.
 
         Parameters
         ----------
@@ -229,11 +221,11 @@ class TimmEncoder:
 
         Returns
         -------
-        TimmEncoder
+        NetworkEncoder
             The encoder itself.
         """
         self._device = device
-        self._model.to(device)
+        self._network.to(device)
         return self
 
 
@@ -243,14 +235,18 @@ def build_encoder(name: str, *, weights: Path | None, image_size: int, channels:
     Parameters
     ----------
     name : str
-        ``patches``, ``pixels``, a key of `ALIASES`, or a timm model with or without ``timm_`` before it.
+        ``patches``, ``pixels``, a key of ``PUBLISHED``, a timm model with or without ``timm_`` before it, or several
+        of these joined by ``+``.
     weights : Path or None
-        Checkpoint for a timm model instead of its published weights. The name still decides the preprocessing: with
-        DINO weights say ``vit_base_patch16_224.dino``, not ``vit_base_patch16_224``.
+        Checkpoint to load instead of the published weights. The name still decides layout, preprocessing and pooling:
+        for DINO weights say ``dino_vitb16``, not ``vit_base_patch16_224``. Of several encoders only one may have
+        weights then.
     image_size : int
-        Short side typical of the pool, in pixels; what ``patches`` and ``pixels`` resize to.
+        Short side typical of the pool, in pixels; what ``patches`` and ``pixels`` resize to. Where it is below the
+        network's own input, images are enlarged whole; otherwise their centre is cropped, as in the network's own
+        evaluation.
     channels : {1, 3}
-        1 where all images are grey, else 3; timm models always take 3.
+        1 where all images are grey, else 3; networks always take 3.
 
     Returns
     -------
@@ -260,21 +256,28 @@ def build_encoder(name: str, *, weights: Path | None, image_size: int, channels:
     Raises
     ------
     UsageError
-        If the name is unknown, or `weights` are given for an encoder without any.
+        If the name is unknown, or `weights` are given for an encoder without any or for several.
     InputDataError
-        If the weights cannot be had, read, or do not fit the model. Where the hub cannot be reached this takes
+        If the weights cannot be had, read, or do not fit the network. Where the server cannot be reached this takes
         seconds; ``encoder auto`` may try one name after another.
+
+    Notes
+    -----
+    The reference implementation gives SwAV's features a last linear layer that was never trained, and reads MoCo v3's
+    ViT-S with 6 heads where it has 12; here they are the 2,048 pooled features, and 12. Its ConvNeXt, like ours, skips
+    the last norm. DINOv2 is resampled to 224 pixels by timm (antialiased), where ``torch.hub`` does not antialias.
     """
-    if name in ENCODERS:
-        if weights is not None:
-            raise UsageError(f"encoder '{name}' has no weights, but --weights is '{weights}'.")
-        return PatchEncoder(image_size, channels) if name == "patches" else PixelEncoder(image_size, channels)
-    name = _timm_name(name)
-    if weights is None:
-        return TimmEncoder(name, pretrained_model(name))
-    model = timm.create_model(name, pretrained=False, num_classes=0)
-    load_weights(model, weights)
-    return TimmEncoder(name, model)
+    names = [_full_name(part) for part in name.split("+")]
+    pretrained = [part for part in names if part not in ENCODERS]
+    if weights is not None and not pretrained:
+        raise UsageError(f"encoder '{name}' has no weights, but --weights is '{weights}'.")
+    if weights is not None and len(pretrained) > 1:
+        raise UsageError(
+            f"--weights '{weights}' is one file, but {len(pretrained)} encoders of '{name}' have weights: "
+            f"{', '.join(pretrained)}. Leave it out and put the published files into their caches."
+        )
+    parts = [_part(part, weights, image_size, channels) for part in names]
+    return parts[0] if len(parts) == 1 else ConcatenatedEncoder(parts)
 
 
 def weights_available(name: str) -> bool:
@@ -288,28 +291,86 @@ def weights_available(name: str) -> bool:
     Returns
     -------
     bool
-        True if no weights are needed, they are in the cache, or the hub answers.
+        True if no weights are needed, they are in a cache, or the server answers.
 
     Raises
     ------
     UsageError
         If the name is unknown.
     """
-    if name in ENCODERS:
-        return True
     try:
-        find_weights(_timm_name(name))
+        for part in [_full_name(part) for part in name.split("+")]:
+            if part not in ENCODERS:
+                find_weights(part)
     except InputDataError:
         return False
     return True
 
 
-def _timm_name(name: str) -> str:
-    resolved = ALIASES.get(name, name.removeprefix("timm_"))
+def build_architecture(entry: Published) -> nn.Module:
+    """Return a network without its weights.
+
+    Parameters
+    ----------
+    entry : Published
+        Which.
+
+    Returns
+    -------
+    nn.Module
+        From images of shape (n_images, 3, input_size, input_size) to embeddings of shape (n_images, dim), its weights
+        drawn at random.
+    """
+    if entry.library == "torchvision":
+        network: nn.Module = torchvision.models.get_model(entry.architecture, weights=None)
+        network.classifier = nn.Flatten(1)
+        return network
+    num_classes = entry.dim if entry.pooling == "projection" else 0
+    created: nn.Module = timm.create_model(
+        entry.architecture, pretrained=False, num_classes=num_classes, **entry.options
+    )
+    return created
+
+
+def _part(name: str, weights: Path | None, image_size: int, channels: int) -> Encoder:
+    """Return one encoder, by its full name."""
+    if name in ENCODERS:
+        return PatchEncoder(image_size, channels) if name == "patches" else PixelEncoder(image_size, channels)
+    if name in PUBLISHED:
+        entry = PUBLISHED[name]
+        network = build_architecture(entry)
+        load_weights(network, published_weights(name) if weights is None else weights, LAYOUTS[entry.layout])
+        preprocessing = _preprocessing(entry)
+    else:
+        network = pretrained_model(name) if weights is None else timm.create_model(name, num_classes=0)
+        if weights is not None:
+            load_weights(network, weights)
+        preprocessing = timm.data.resolve_model_data_config(network)
+    if image_size < min(preprocessing["input_size"][1:]):
+        preprocessing["crop_pct"] = 1.0
+    return NetworkEncoder(name, network, preprocessing)
+
+
+def _preprocessing(entry: Published) -> dict[str, Any]:
+    return {
+        "input_size": (3, entry.input_size, entry.input_size),
+        "interpolation": "bicubic",
+        "mean": entry.mean,
+        "std": entry.std,
+        "crop_pct": entry.crop_share,
+        "crop_mode": "center",
+    }
+
+
+def _full_name(name: str) -> str:
+    if name in ENCODERS or name in PUBLISHED:
+        return name
+    resolved = name.removeprefix("timm_")
     models, tagged = timm.list_models(), timm.list_pretrained()
     if resolved in models or resolved in tagged:
         return resolved
-    close = suggestion(name, [*ENCODERS, *ALIASES, *models, *tagged])
+    close = suggestion(name, [*ENCODERS, *PUBLISHED, *models, *tagged])
     raise UsageError(
-        f"unknown encoder '{name}'.{close} Available: {', '.join(ENCODERS)} and {len(models):,} timm models."
+        f"unknown encoder '{name}'.{close} Available: {', '.join(ENCODERS)} and {len(models):,} timm models.",
+        hint="elfs embed --list-encoders",
     )

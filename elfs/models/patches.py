@@ -109,8 +109,8 @@ class PatchEncoder:
         ``"patches"``.
     needs_fit : bool
         True: `fit` comes before `encode`.
-    transform : callable
-        From an image to what `fit` and `encode` take.
+    transform, fit_transform : callable
+        From an image to what `encode` and `fit` take.
 
     Notes
     -----
@@ -130,6 +130,7 @@ class PatchEncoder:
     def __init__(self, image_size: int, channels: int) -> None:
         size = min(max(image_size, 16), 32)
         self.transform: Callable[[Image.Image], Tensor] = SquareTransform(size, channels)
+        self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
         self._patch_side = min(size // 4, 6)
         self._num_atoms = 128 if channels == 1 else 256
         self._pooling_LG = _pooling(size - self._patch_side + 1)

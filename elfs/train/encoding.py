@@ -121,7 +121,7 @@ def transformed_sample(
     rows : ndarray of shape (n,), int64
         Which images; broken ones are left out.
     encoder : Encoder
-        Its transform is applied.
+        Its `fit_transform` is applied.
     num_workers : int
         Processes that decode; 0 decodes in this one.
     advance : Callable
@@ -139,7 +139,7 @@ def transformed_sample(
     """
     found = []
     for batch in decode_batches(
-        reader, torch.from_numpy(rows), encoder.transform, batch_size=256, num_workers=num_workers
+        reader, torch.from_numpy(rows), encoder.fit_transform, batch_size=256, num_workers=num_workers
     ):
         if len(batch.rows):
             found.append(batch.images)

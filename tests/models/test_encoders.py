@@ -1,4 +1,6 @@
+import dataclasses
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +8,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
 from elfs.errors import InputDataError, UsageError
-from elfs.models.encoders import ALIASES, PixelEncoder, TimmEncoder, build_encoder, weights_available
+from elfs.models.encoders import NetworkEncoder, PixelEncoder, build_encoder, weights_available
+from elfs.models.published import PUBLISHED
 
 VIT, RESNET = "vit_tiny_patch16_224", "resnet10t"
 
@@ -43,7 +47,7 @@ def test_timm_path_equals_plain_timm(name: str, tmp_path: Path) -> None:
     config = timm.data.resolve_model_data_config(reference)
     expected_input = timm.data.create_transform(**config, is_training=False)(photo())
 
-    encoder = build_encoder(name, weights=tmp_path / "weights.safetensors", image_size=32, channels=3)
+    encoder = build_encoder(name, weights=tmp_path / "weights.safetensors", image_size=240, channels=3)
     inputs = torch.stack([encoder.transform(photo())])
     torch.testing.assert_close(inputs[0], expected_input)
     with torch.no_grad():
@@ -65,7 +69,7 @@ def test_transform_can_be_pickled(tmp_path: Path, vit_state: dict[str, Tensor]) 
 def test_fit_of_a_timm_encoder_changes_nothing(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     encoder = build_encoder(VIT, weights=tmp_path / "weights.pth", image_size=32, channels=3)
-    assert isinstance(encoder, TimmEncoder)
+    assert isinstance(encoder, NetworkEncoder)
     x = torch.ones(1, 3, 224, 224)
     before = encoder.encode(x)
     encoder.fit(x, torch.Generator())
@@ -86,22 +90,36 @@ def test_pixels() -> None:
 def test_unknown_encoder() -> None:
     with pytest.raises(UsageError, match=r"unknown encoder 'resnet10u'\. Did you mean 'resnet10t'\? Available: patch"):
         build_encoder("resnet10u", weights=None, image_size=32, channels=3)
+    with pytest.raises(UsageError, match=r"unknown encoder 'dino_vitb17'\. Did you mean 'dino_vitb16'\?") as error:
+        build_encoder("patches+dino_vitb17", weights=None, image_size=32, channels=3)
+    assert error.value.hint == "elfs embed --list-encoders"
     with pytest.raises(UsageError, match=r"Did you mean 'vit_base_patch16_224\.dino'\?"):
         weights_available("vit_base_patch16_224.dinoo")
 
 
-@pytest.mark.parametrize("name", ["patches", "pixels"])
+@pytest.mark.parametrize("name", ["patches", "pixels", "patches+pixels"])
 def test_weights_for_an_encoder_without_any(name: str) -> None:
-    with pytest.raises(UsageError, match=rf"encoder '{name}' has no weights, but --weights is 'x\.pth'"):
+    with pytest.raises(UsageError, match=rf"encoder '{re.escape(name)}' has no weights, but --weights is 'x\.pth'"):
         build_encoder(name, weights=Path("x.pth"), image_size=32, channels=3)
 
 
-def test_aliases_name_published_models() -> None:
-    published = timm.list_pretrained()
-    assert [name for name in ALIASES.values() if name not in published] == []
+def test_weights_for_several_encoders() -> None:
+    expected = r"--weights 'x\.pth' is one file, but 2 encoders of '.*' have weights: dino_vits16, clip_RN50\. Leave it"
+    with pytest.raises(UsageError, match=expected):
+        build_encoder("dino_vits16+pixels+clip_RN50", weights=Path("x.pth"), image_size=32, channels=3)
 
 
-def test_alias_and_prefix_resolve(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
+def test_weights_go_to_the_one_part_that_takes_them(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
+    torch.save(vit_state, tmp_path / "weights.pth")
+    alone = build_encoder(VIT, weights=tmp_path / "weights.pth", image_size=32, channels=3)
+    joint = build_encoder(f"pixels+timm_{VIT}", weights=tmp_path / "weights.pth", image_size=32, channels=3)
+    assert (joint.name, joint.dim, joint.needs_fit) == (f"pixels+{VIT}", 3 * 32 * 32 + alone.dim, False)
+    embedding = joint.encode(torch.stack([joint.transform(photo())]))
+    expected = alone.encode(torch.stack([alone.transform(photo())]))
+    torch.testing.assert_close(embedding[:, 3 * 32 * 32 :], expected / expected.norm())
+
+
+def test_prefix_resolves_to_timm(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     encoder = build_encoder(f"timm_{VIT}", weights=tmp_path / "weights.pth", image_size=32, channels=3)
     assert encoder.name == VIT
@@ -109,8 +127,28 @@ def test_alias_and_prefix_resolve(tmp_path: Path, vit_state: dict[str, Tensor]) 
         build_encoder("dino_vits16", weights=tmp_path / "weights.pth", image_size=32, channels=3)
 
 
+def test_published_weights_are_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    monkeypatch.setitem(PUBLISHED, "dino_vits16", dataclasses.replace(PUBLISHED["dino_vits16"], options=sizes))
+    state = random_model("vit_small_patch16_224", num_classes=0, **sizes).state_dict()
+    torch.save(state, tmp_path / "weights.pth")
+    monkeypatch.setattr("elfs.models.encoders.published_weights", {"dino_vits16": tmp_path / "weights.pth"}.__getitem__)
+    fetched = build_encoder("dino_vits16", weights=None, image_size=32, channels=3)
+    given = build_encoder("dino_vits16", weights=tmp_path / "weights.pth", image_size=32, channels=3)
+    images = torch.stack([fetched.transform(photo())])
+    assert (fetched.name, fetched.dim) == ("dino_vits16", 16)
+    assert torch.equal(fetched.encode(images), given.encode(images))
+
+
 def test_no_weights_needed() -> None:
     assert weights_available("patches")
+    assert weights_available("patches+pixels")
+
+
+def test_one_part_without_weights_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert not weights_available("patches+dino_vits16")
 
 
 @pytest.mark.gpu

@@ -1,5 +1,5 @@
-import argparse
-import pickle
+import dataclasses
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from elfs.errors import InputDataError
-from elfs.models.weights import find_weights, load_weights, pretrained_model
+from elfs.models.published import PUBLISHED, Published
+from elfs.models.weights import find_weights, pretrained_model, published_weights
 
 NAME = "resnet10t"
 HUB_ID = "timm/resnet10t.c3_in1k"
@@ -43,129 +44,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     return tmp_path / "cache"
-
-
-def loaded(path: Path) -> dict[str, Tensor]:
-    model = random_model(seed=1, num_classes=0)
-    load_weights(model, path)
-    weights: dict[str, Tensor] = model.state_dict()
-    return weights
-
-
-def prefixed(prefix: str) -> Callable[[dict[str, Tensor]], Any]:
-    return lambda state: {prefix + key: value for key, value in state.items()}
-
-
-WRAPPINGS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
-    "plain": lambda state: state,
-    "state_dict": lambda state: {"epoch": 3, "state_dict": prefixed("module.")(state)},
-    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
-    "teacher": lambda state: {"student": {}, "teacher": prefixed("module.backbone.")(state)},
-    "module": prefixed("module."),
-    "backbone": prefixed("backbone."),
-    "nested prefixes": prefixed("module.model."),
-    "teacher.backbone": lambda state: {
-        **prefixed("teacher.backbone.")(state),
-        **prefixed("student.backbone.")({key: value + 1 for key, value in state.items()}),
-    },
-    "no batch counts": lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
-    "mask token": lambda state: {"teacher": prefixed("backbone.")({**state, "mask_token": torch.zeros(1, 2)})},
-    "projection head": lambda state: {**state, "head.mlp.0.weight": torch.zeros(2)},
-}
-
-
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
-def test_wrappers_and_prefixes(wrapping: str, tmp_path: Path, state: dict[str, Tensor]) -> None:
-    torch.save(WRAPPINGS[wrapping](state), tmp_path / "weights.pth")
-    for key, values in loaded(tmp_path / "weights.pth").items():
-        assert torch.equal(values, state[key]), key
-
-
-def test_safetensors(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    save_file(state, tmp_path / "weights.safetensors")
-    assert torch.equal(loaded(tmp_path / "weights.safetensors")["conv1.0.weight"], state["conv1.0.weight"])
-
-
-def test_classifier_by_the_name_that_timm_gives(tmp_path: Path) -> None:
-    whole = timm.create_model("mobilenetv3_small_050", pretrained=False)
-    assert any(key.startswith("classifier.") for key in whole.state_dict())
-    torch.save(whole.state_dict(), tmp_path / "weights.pth")
-    model = timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=0)
-    load_weights(model, tmp_path / "weights.pth")
-    assert torch.equal(model.state_dict()["conv_stem.weight"], whole.state_dict()["conv_stem.weight"])
-
-
-def test_mismatch_names_the_keys_and_changes_nothing(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    damaged = {key: value for key, value in state.items() if not key.startswith("layer4.")}
-    damaged |= {"prototypes.weight": torch.zeros(2), "bn1.weight": torch.zeros(3)}
-    torch.save(damaged, tmp_path / "weights.pth")
-    model = random_model(seed=1, num_classes=0)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    expected = (
-        r"do not fit the encoder: \d\d missing \(layer4\.0\.conv1\.weight, [^,]+, [^,]+, \.\.\.\), "
-        r"1 unexpected \(prototypes\.weight\), 1 of another shape \(bn1\.weight\)"
-    )
-    with pytest.raises(InputDataError, match=expected):
-        load_weights(model, tmp_path / "weights.pth")
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-
-
-class Payload:
-    """Would leave a file behind if its pickle were executed."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
-
-
-@pytest.mark.parametrize("file_name", ["weights.pth", "weights.bin", "weights.ckpt"])
-def test_code_in_a_pickle_is_refused_and_not_run(file_name: str, tmp_path: Path, state: dict[str, Tensor]) -> None:
-    torch.save({"state_dict": state, "hook": Payload(tmp_path / "executed")}, tmp_path / file_name)
-    with pytest.raises(InputDataError, match=r"holds code \([\w.]+\), which elfs never runs\. Save its weights alone"):
-        loaded(tmp_path / file_name)
-    assert not (tmp_path / "executed").exists()
-
-
-def test_harmless_classes_are_named_too(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    torch.save({"model": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "weights.pth")
-    with pytest.raises(InputDataError, match=r"holds code \(argparse\.Namespace\)"):
-        loaded(tmp_path / "weights.pth")
-
-
-def test_plain_pickle(tmp_path: Path) -> None:
-    (tmp_path / "weights.pkl").write_bytes(pickle.dumps({"hook": Payload(tmp_path / "executed")}))
-    with pytest.raises(InputDataError, match="holds code or is no checkpoint"):
-        loaded(tmp_path / "weights.pkl")
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize("file_name", ["weights.pth", "weights.safetensors"])
-@pytest.mark.parametrize("content", [b"", b"hello world, this is no checkpoint", b"PK\x03\x04" + bytes(40)])
-def test_damaged_file(file_name: str, content: bytes, tmp_path: Path) -> None:
-    (tmp_path / file_name).write_bytes(content)
-    with pytest.raises(InputDataError, match=r"cannot be read as weights|holds code or is no checkpoint"):
-        loaded(tmp_path / file_name)
-
-
-def test_pickle_renamed_to_safetensors(tmp_path: Path) -> None:
-    torch.save({"hook": Payload(tmp_path / "executed")}, tmp_path / "weights.safetensors")
-    with pytest.raises(InputDataError, match="cannot be read as weights"):
-        loaded(tmp_path / "weights.safetensors")
-    assert not (tmp_path / "executed").exists()
-
-
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {}}])
-def test_no_weights_in_the_file(content: Any, tmp_path: Path) -> None:
-    torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(InputDataError, match="holds no weights: expected names with tensors"):
-        loaded(tmp_path / "weights.pth")
-
-
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(InputDataError, match=r"weights file '.*absent\.pth' does not exist"):
-        loaded(tmp_path / "absent.pth")
 
 
 def test_no_network_fails_within_seconds_and_says_what_to_do(hub: Path) -> None:
@@ -232,5 +110,102 @@ def empty_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("empty_hub")
 def test_download_that_fails() -> None:
     assert find_weights(NAME) is None
-    with pytest.raises(InputDataError, match="the download failed"):
+    with pytest.raises(InputDataError, match=r"'resnet10t' could not be fetched \("):
         pretrained_model(NAME)
+    with pytest.raises(InputDataError, match=r"'dino_vits16' could not be fetched \(.*timm/vit_small_patch16"):
+        published_weights("dino_vits16")
+
+
+CONTENT = b"weights " * 1000
+
+
+class OneFile(BaseHTTPRequestHandler):
+    """A server of one file; of what is called ``cut`` it sends half."""
+
+    def do_HEAD(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(CONTENT[: len(CONTENT) // 2] if "cut" in self.path else CONTENT)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def torch_cache(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch.hub's cache, empty."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return tmp_path / "torch" / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def published(torch_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Takes the name of a file and the digest that its publisher states, returns the name of an encoder."""
+    with HTTPServer(("127.0.0.1", 0), OneFile) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(Published, "is_address", True)
+
+        def publish(file_name: str, sha256: str = "") -> str:
+            source = f"http://127.0.0.1:{server.server_port}/{file_name}"
+            entry = dataclasses.replace(PUBLISHED["swav_resnet50"], source=source, sha256=sha256)
+            monkeypatch.setitem(PUBLISHED, "mine", entry)
+            return "mine"
+
+        yield publish
+        server.shutdown()
+        thread.join()
+
+
+def test_file_is_fetched_once(published: Callable[..., str], torch_cache: Path) -> None:
+    name = published("a.pth", hashlib.sha256(CONTENT).hexdigest()[:8])
+    assert find_weights(name) is None
+    path = published_weights(name)
+    assert (path, path.read_bytes()) == (torch_cache / "a.pth", CONTENT)
+    assert find_weights(name) == path
+    before = path.stat().st_mtime_ns
+    assert published_weights(name).stat().st_mtime_ns == before
+    assert list(torch_cache.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("file_name", "sha256", "reason"),
+    [
+        ("cut.pth", "", r"only 4,000 of 8,000 bytes arrived"),
+        ("a.pth", "01234567", r"invalid hash value"),
+    ],
+)
+def test_file_that_does_not_arrive_whole_leaves_nothing(
+    file_name: str, sha256: str, reason: str, published: Callable[..., str], torch_cache: Path
+) -> None:
+    name = published(file_name, sha256)
+    with pytest.raises(InputDataError, match=rf"'mine' could not be fetched \({reason}.*http://127.*{file_name}"):
+        published_weights(name)
+    assert list(torch_cache.iterdir()) == []
+
+
+def test_cached_file_that_is_another(published: Callable[..., str], torch_cache: Path) -> None:
+    torch_cache.mkdir(parents=True)
+    (torch_cache / "a.pth").write_bytes(b"something else")
+    with pytest.raises(InputDataError, match=r"a\.pth' is not the file that was published: .* with 01234567\. Delete"):
+        published_weights(published("a.pth", "01234567"))
+
+
+@pytest.mark.usefixtures("hub")
+def test_no_network_and_no_file_names_both(torch_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = dataclasses.replace(PUBLISHED["swav_resnet50"], source="https://127.0.0.1:9/swav.pth.tar")
+    monkeypatch.setitem(PUBLISHED, "swav_resnet50", entry)
+    expected = (
+        rf"'swav_resnet50' are not in torch's cache \({torch_cache}/swav\.pth\.tar\), and https://127\.0\.0\.1:9 "
+        r"cannot be reached\. .*--weights FILE.*Or fetch https://127\.0\.0\.1:9/swav\.pth\.tar elsewhere"
+    )
+    with pytest.raises(InputDataError, match=expected):
+        find_weights("swav_resnet50")
+    with pytest.raises(
+        InputDataError, match=r"'dino_vitb16' are not in the Hugging Face cache .*timm/vit_base_patch16"
+    ):
+        find_weights("dino_vitb16")
