@@ -12,20 +12,28 @@ from typing import Literal
 from elfs.errors import UsageError
 
 __all__ = [
+    "BALANCE",
     "CLUSTER_LOSSES",
     "CLUSTER_METHODS",
     "DATASETS",
+    "DEDUP",
     "ENCODERS",
     "EXPORT_FORMATS",
     "NETWORKS",
     "RECIPES",
     "SCORES",
     "SELECTORS",
+    "SOURCES",
     "STAGES",
     "Dataset",
+    "Method",
     "Score",
     "choose",
+    "has_root",
+    "is_files",
+    "required_epochs",
     "suggestion",
+    "typed_source",
 ]
 
 STAGES = ("embed", "cluster", "label", "dynamics", "score", "select")
@@ -40,31 +48,141 @@ class Score:
     ----------
     harder : {"higher", "lower"}
         Which end of the score's range holds the hard samples.
+    source : {"dynamics", "embeddings"}
+        What it is computed from: the traces of the proxy network, or where a sample lies among the embeddings.
     summary : str
         One line for people.
+    epochs : int
+        Fewest epochs of dynamics with which it says anything; 0 where it needs none.
+    windowed : bool
+        Whether the epochs of a whole window must be there: each beyond two needs one more.
     """
 
     harder: Literal["higher", "lower"]
+    source: Literal["dynamics", "embeddings"]
     summary: str
+    epochs: int = 1
+    windowed: bool = False
 
 
 SCORES: dict[str, Score] = {
-    "aum": Score("lower", "area under the margin: sum over epochs of p(pseudo-label) - max p(other)"),
-    "correctness": Score("lower", "number of epochs in which the prediction is the pseudo-label"),
-    "el2n": Score("higher", "error norm |p - onehot|, summed over the first epochs"),
-    "entropy": Score("higher", "entropy of the prediction, mean of the last epochs (nats)"),
-    "forgetting": Score("higher", "number of times a learned sample is forgotten"),
-    "loss": Score("higher", "cross-entropy against the pseudo-label, mean of the last epochs (nats)"),
+    "aum": Score("lower", "dynamics", "area under the margin: sum over epochs of p(pseudo-label) - max p(other)"),
+    "confidence": Score("lower", "dynamics", "mean over epochs of p(pseudo-label) (dataset cartography)"),
+    "correctness": Score("lower", "dynamics", "number of epochs in which the prediction is the pseudo-label"),
+    "density": Score("lower", "embeddings", "mean cosine to the nearest neighbours", 0),
+    "dual": Score("higher", "dynamics", "deviation x (1 - mean) of p(pseudo-label), mean of windows", 2, windowed=True),
+    "dyn_unc": Score("higher", "dynamics", "deviation of p(pseudo-label), mean of windows of epochs", 2, windowed=True),
+    "el2n": Score("higher", "dynamics", "error norm |p - onehot|, summed over the first epochs"),
+    "entropy": Score("higher", "dynamics", "entropy of the prediction, mean of the last epochs (nats)"),
+    "forgetting": Score("higher", "dynamics", "number of times a learned sample is forgotten", 2),
+    "loss": Score("higher", "dynamics", "cross-entropy against the pseudo-label, mean of the last epochs (nats)"),
+    "prototypicality": Score("higher", "embeddings", "distance to the nearest k-means centre", 0),
+    "tdds": Score("higher", "dynamics", "uneven change of p(pseudo-label), late epochs count most", 3, windowed=True),
+    "typicality": Score("lower", "embeddings", "inverse of the mean distance to the nearest neighbours", 0),
+    "variability": Score("higher", "dynamics", "deviation over epochs of p(pseudo-label) (dataset cartography)", 2),
 }
 """Every key that ``elfs score`` writes and ``elfs select --key`` takes."""
 
-SELECTORS: dict[str, str] = {
-    "elfs": "double-end: drop the hardest share (--hard-rate), keep the next hardest (ELFS, ICLR 2025)",
-    "easiest": "the easiest samples by --key",
-    "hardest": "the hardest samples by --key",
-    "random": "a uniform random sample",
+
+def required_epochs(key: str, window: int) -> int:
+    """Return how many epochs of dynamics a score needs.
+
+    Parameters
+    ----------
+    key : str
+        A key of ``SCORES``.
+    window : int
+        Epochs of a window (``--window``), at least 1; a window that slides over the epochs has at least 2.
+
+    Returns
+    -------
+    int
+        0 for a score of the embeddings; the window for ``dual`` and ``dyn_unc``, one more for ``tdds``; else 1 or 2.
+    """
+    score = SCORES[key]
+    return score.epochs + (max(0, window - 2) if score.windowed else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to select.
+
+    Attributes
+    ----------
+    summary : str
+        One line for people.
+    reads : tuple of str
+        Artifacts that it needs besides ``samples``.
+    keyed : bool
+        Whether it ranks by ``--key``.
+    prunes : bool
+        Whether ``--hard-rate`` concerns it.
+    scores : tuple of str
+        Scores that it needs whatever the key.
+    pairwise : bool
+        Whether it compares every image of the pool with every one that it picks, so that ``--blocks`` helps.
+    """
+
+    summary: str
+    reads: tuple[str, ...] = ()
+    keyed: bool = False
+    prunes: bool = False
+    scores: tuple[str, ...] = ()
+    pairwise: bool = False
+
+
+SELECTORS: dict[str, Method] = {
+    "elfs": Method(
+        "double-end: drop the hardest share (--hard-rate), keep the next hardest (ELFS, ICLR 2025)",
+        ("scores",),
+        keyed=True,
+        prunes=True,
+    ),
+    "badge": Method(
+        "k-means++ on the gradients of the proxy's last layer (BADGE, ICLR 2020)", ("proxy",), pairwise=True
+    ),
+    "ccs": Method(
+        "drop the hardest share, then fill equal-width strata of --key evenly (CCS, ICLR 2023)",
+        ("scores",),
+        keyed=True,
+        prunes=True,
+        scores=("aum",),
+    ),
+    "d2": Method(
+        "hard samples first, each pick lowering its neighbours (D2 pruning, ICLR 2024)",
+        ("scores", "neighbors"),
+        keyed=True,
+    ),
+    "dual-beta": Method(
+        "by DUAL score, drawn around a confidence that grows easier as the budget shrinks (DUAL, 2025)",
+        ("scores",),
+        scores=("confidence", "dual"),
+    ),
+    "easiest": Method("the easiest samples by --key", ("scores",), keyed=True),
+    "facility-location": Method("greedy coverage: each image has a selected one that is similar", ("embeddings",)),
+    "hardest": Method("the hardest samples by --key", ("scores",), keyed=True),
+    "herding": Method("keep the mean of the selection at the mean of the pool", ("embeddings",), pairwise=True),
+    "k-center": Method("always the image farthest from all selected ones", ("embeddings",), pairwise=True),
+    "moderate": Method(
+        "median distance to the centre of the own cluster (Moderate coreset, ICLR 2023)",
+        ("embeddings", "pseudo_labels"),
+    ),
+    "prototypicality": Method("the farthest from their k-means centre (Sorscher et al., 2022)", ("embeddings",)),
+    "random": Method("a uniform random sample"),
+    "typiclust": Method("the most typical image of each k-means cluster (TypiClust, ICML 2022)", ("embeddings",)),
 }
 """Every method that ``elfs select --method`` takes."""
+
+BALANCE: dict[str, str] = {
+    "none": "the method alone decides",
+    "cluster": "equally many images of every cluster, as far as it has them",
+}
+
+DEDUP: dict[str, str] = {
+    "exact": "images with equal embeddings",
+    "near": "images closer than a quarter of the usual distance to the nearest neighbour",
+    "off": "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +199,109 @@ class Dataset:
         Whether a mirrored image still shows the same thing (digits and letters do not).
     torchvision : str or None
         Name of the class in ``torchvision.datasets``; None where elfs reads it by itself.
+    class_folders : bool
+        Whether it lies on disk as one file an image, in one folder a class.
     """
 
     summary: str
     num_classes: int
     mirror: bool = True
     torchvision: str | None = None
+    class_folders: bool = False
 
 
 DATASETS: dict[str, Dataset] = {
     "digits": Dataset("1,797 scanned digits of 8x8 pixels, bundled with scikit-learn; needs no download", 10, False),
     "cifar10": Dataset("60,000 photos of 32x32 pixels", 10, True, "CIFAR10"),
     "cifar100": Dataset("60,000 photos of 32x32 pixels", 100, True, "CIFAR100"),
+    "cifar20": Dataset("CIFAR-100 with its 20 coarse classes", 20, True, "CIFAR100"),
+    "cinic10": Dataset("270,000 photos of 32x32 pixels; train and valid make the train split", 10, class_folders=True),
     "fashion-mnist": Dataset("70,000 pictures of clothes, 28x28 pixels", 10, True, "FashionMNIST"),
+    "imagenet": Dataset("1,331,167 photos (ILSVRC 2012, train and val)", 1000, class_folders=True),
+    "imagenet-100": Dataset("100 classes of ImageNet (SCAN, ECCV 2020)", 100, class_folders=True),
+    "imagenet-200": Dataset("200 classes of ImageNet (SCAN, ECCV 2020)", 200, class_folders=True),
+    "imagenet-50": Dataset("50 classes of ImageNet (SCAN, ECCV 2020)", 50, class_folders=True),
     "mnist": Dataset("70,000 scanned digits of 28x28 pixels", 10, False, "MNIST"),
     "stl10": Dataset("13,000 photos of 96x96 pixels", 10, True, "STL10"),
     "svhn": Dataset("99,289 house numbers of 32x32 pixels", 10, False, "SVHN"),
 }
-"""Data sets by name. Anything else that is named as a source is taken for a folder."""
+"""Data sets by name. Anything else that is named as a source is one of `SOURCES`."""
+
+SOURCES: dict[str, str] = {
+    "folder": "a folder of images, at any depth",
+    "files": "the images that --files lists, below a folder",
+    "tar": "tar:PATH, uncompressed tar shards (WebDataset): one file, or a folder of them",
+    "parquet": "parquet:PATH, Parquet files with an image column: one file, or a folder of them",
+    "hf": "hf:NAME[:SPLIT], a Hugging Face data set: from the hub, or a folder that save_to_disk wrote",
+    "synthetic": "synthetic:SPEC, drawn from a seed: a preset or name=value pairs (docs/synthetic.md)",
+    "embeddings": "rows that have embeddings and no images",
+}
+"""Kinds of sources that are no data set by name. The name of a source is its kind, alone or with ``:`` and more."""
+
+_SAVED = "hf:."  # the data set lies in the source's root, in the format of save_to_disk
+
+
+def has_root(source: str) -> bool:
+    """Return whether a source lies in a folder or file of the user's own, which ``--root`` can name anew.
+
+    Parameters
+    ----------
+    source : str
+        Name of a source, as the manifest has it.
+
+    Returns
+    -------
+    bool
+        False for data sets by name, what comes from a hub, and embeddings.
+    """
+    return source.partition(":")[0] in ("folder", "files", "tar", "parquet") or source.split(":")[:2] == ["hf", "."]
+
+
+def is_files(source: str) -> bool:
+    """Return whether each image of a source is a file of its own, whose path below the root is the id.
+
+    Parameters
+    ----------
+    source : str
+        Name of a source, as the manifest has it.
+
+    Returns
+    -------
+    bool
+        True for folders and lists of files.
+    """
+    return source in ("folder", "files")
+
+
+def typed_source(source: str, root: str | None) -> str | None:
+    """Return what is typed as SOURCE to name a source again.
+
+    Parameters
+    ----------
+    source : str
+        Name of a source, as the manifest has it; empty if there is none.
+    root : str or None
+        Its root.
+
+    Returns
+    -------
+    str or None
+        None where nothing is typed: for embeddings, and where the root is not known.
+    """
+    if source in ("", "embeddings") or (has_root(source) and root is None):
+        return None
+    if is_files(source):
+        return root
+    if not has_root(source):
+        return source
+    return f"hf:{root}{source.removeprefix(_SAVED)}" if source.startswith(_SAVED) else f"{source}:{root}"
+
 
 ENCODERS: dict[str, str] = {
     "patches": "whitened patches, k-means dictionary, pooled on a grid (Coates et al. 2011); learned from the pool",
     "pixels": "the pixels themselves, at most 32x32",
 }
-"""Encoders that need no weights. Every other name is a timm model."""
+"""Encoders that need no weights. Those of ``elfs.models.published`` and timm's models do."""
 
 CLUSTER_METHODS: dict[str, str] = {
     "temi": "many small heads trained on neighbour pairs (TEMI, BMVC 2023)",

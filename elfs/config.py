@@ -14,7 +14,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from elfs.budget import Budget
-from elfs.catalog import CLUSTER_LOSSES, CLUSTER_METHODS, RECIPES, SCORES, SELECTORS, choose, suggestion
+from elfs.catalog import (
+    BALANCE,
+    CLUSTER_LOSSES,
+    CLUSTER_METHODS,
+    DEDUP,
+    RECIPES,
+    SCORES,
+    SELECTORS,
+    choose,
+    suggestion,
+)
 from elfs.errors import UsageError
 
 __all__ = [
@@ -22,6 +32,7 @@ __all__ = [
     "DEFAULT_WORKSPACE",
     "SMOKE",
     "ClusterConfig",
+    "CompareConfig",
     "DynamicsConfig",
     "EmbedConfig",
     "LabelConfig",
@@ -29,6 +40,7 @@ __all__ = [
     "SelectConfig",
     "StageConfig",
     "TrainConfig",
+    "TrainingConfig",
     "as_json",
     "field_type",
     "from_json",
@@ -122,13 +134,18 @@ class StageConfig:
 class EmbedConfig(StageConfig):
     """Images to embeddings and nearest neighbours."""
 
-    source: str = _option("", "A data set by name, or a folder of images.", internal=True)
+    source: str = _option("", "A data set by name, or a kind of source.", internal=True)
+    files: str | None = _option(
+        None,
+        "Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to "
+        "SOURCE, a folder, or else to the current one.",
+    )
     data_root: str | None = _option(None, "Folder that holds named data sets [default: ~/.cache/elfs/data].")
     download: bool = _option(False, "Download a named data set that is not there yet.")
     encoder: str | None = _option(
         None,
-        "Encoder: 'patches', 'pixels' or any timm model. [auto: vit_base_patch16_224.dino where its weights can be had "
-        "and the images are larger than 32 pixels, else patches]",
+        "Encoder: a name of --list-encoders, any timm model, or several joined by '+'. [auto: "
+        "vit_base_patch16_224.dino where its weights can be had and images are larger than 32 pixels, else patches]",
     )
     weights: str | None = _option(None, "Local checkpoint for the encoder (.safetensors, or .pth without code in it).")
     embeddings: str | None = _option(None, "Embeddings of your own instead of an encoder (.npy or .safetensors).")
@@ -211,9 +228,10 @@ class DynamicsConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoreConfig(StageConfig):
-    """Training dynamics to difficulty scores."""
+    """Training dynamics and embeddings to difficulty scores."""
 
-    window: int = _option(10, "Epochs that el2n (first), entropy and loss (last) look at.", minimum=1)
+    window: int = _option(10, "Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds.", minimum=1)
+    seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -223,26 +241,59 @@ class SelectConfig(StageConfig):
     budget: str = _option("0.1", "How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one.")
     key: str = _option("aum", "Score to select by.", choices=SCORES)
     method: str = _option("elfs", "Selector.", choices=SELECTORS)
-    hard_rate: float | None = _option(
+    hard_rate: str | None = _option(
         None,
-        "Share pruned from the hard end before the window starts. [auto: from a table by budget]",
-        minimum=0,
-        maximum=1,
+        "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: the "
+        "window on which a linear probe learns the pseudo-labels best]",
         aliases=("--mis-ratio",),
+    )
+    balance: str = _option("none", "Whether every cluster gets equally many.", choices=BALANCE)
+    dedup: str = _option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
+    include: str | None = _option(
+        None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
+    )
+    exclude: str | None = _option(
+        None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
+    )
+    blocks: int = _option(
+        1, "Select in this many random blocks, for methods whose time grows with budget times pool.", minimum=1
     )
     name: str | None = _option(None, "Name of the selection. [auto: key or method, and budget]")
     seed: int = _option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
     def __post_init__(self) -> None:
+        if self.hard_rate is not None:
+            object.__setattr__(self, "hard_rate", _hard_rate(self.hard_rate))
         super(SelectConfig, self).__post_init__()
         Budget.parse(self.budget)
+        if self.blocks > 1 and not SELECTORS[self.method].pairwise:
+            pairwise = ", ".join(name for name, method in SELECTORS.items() if method.pairwise)
+            raise UsageError(f"--blocks is for the methods {pairwise}; {self.method} does not need it.")
+
+    @property
+    def fixed_hard_rate(self) -> float | None:
+        """The share to prune where it was typed; None where it is worked out."""
+        return None if self.hard_rate in (None, "search") else float(str(self.hard_rate))
+
+
+def _hard_rate(value: object) -> str:
+    """Return 'search', or a share in the one way to write it."""
+    if value == "search":
+        return value
+    expected = "expected a share from 0 to 1, auto or search"
+    try:
+        share = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(f"--hard-rate is {value!r}, {expected}.")
+    return f"{share:g}" if float(f"{share:g}") == share else repr(share)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TrainConfig(StageConfig):
-    """A network from scratch on a selection with true labels."""
+class TrainingConfig(StageConfig):
+    """How networks are trained from scratch with true labels, and on which labels."""
 
-    selection: str | None = _option(None, "Selection to train on. [auto: the one made last]")
     labels: str | None = _option(
         None, "CSV with the columns id and label, or 'folders': one folder a class. [auto: the source's own labels]"
     )
@@ -255,8 +306,32 @@ class TrainConfig(StageConfig):
     learning_rate: float | None = _option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
     weight_decay: float | None = _option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = _option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
-    seeds: int = _option(1, "Repeat with this many seeds and report the spread.", minimum=1)
     seed: int = _option(0, "First seed.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(TrainingConfig):
+    """A network from scratch on a selection with true labels."""
+
+    selection: str | None = _option(None, "Selection to train on. [auto: the one made last]")
+    seeds: int = _option(1, "Repeat with this many seeds and report the spread.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareConfig(TrainingConfig):
+    """Methods x budgets x seeds: a selection and a network for each."""
+
+    methods: str = _option(
+        "elfs,random",
+        "Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all.",
+    )
+    budgets: str = _option("0.01,0.05,0.1", "Budgets, comma-separated: shares or counts.")
+    key: str = _option("aum", "Score to rank by, for methods that name none.", choices=SCORES)
+    hard_rate: str | None = _option(
+        None, "Share to prune, for methods that name none, or 'search'. [auto: as in select]", aliases=("--mis-ratio",)
+    )
+    reference: bool = _option(True, "Train on the whole pool too.")
+    seeds: int = _option(3, "Select and train with this many seeds.", minimum=1)
 
 
 CONFIGS: dict[str, type[StageConfig]] = {
@@ -267,13 +342,16 @@ CONFIGS: dict[str, type[StageConfig]] = {
     "score": ScoreConfig,
     "select": SelectConfig,
     "train": TrainConfig,
+    "compare": CompareConfig,
 }
 
 SMOKE: dict[str, dict[str, Any]] = {
     "embed": {"limit": 300, "neighbors": 10},
     "cluster": {"heads": 2, "epochs": 20, "batch_size": 128, "warmup_epochs": 2, "hidden": 64, "bottleneck": 32},
     "dynamics": {"epochs": 4, "batch_size": 64, "image_size": 16},
+    "score": {"window": 2},
     "train": {"iterations": 20},
+    "compare": {"iterations": 20, "seeds": 2},
 }
 """What ``--smoke`` sets: enough to walk every stage's code, far too little to mean anything."""
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from elfs.catalog import SELECTORS
 from elfs.cli._commands import next_commands
 from elfs.cli._invocation import Invocation
 from elfs.cli._plan import show_plan
@@ -96,8 +97,11 @@ def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> No
     idle, reason = set[str](), ""
     if isinstance(config, ClusterConfig) and config.method == "kmeans":
         idle, reason = given - _KMEANS_OPTIONS, "beside --method kmeans"
-    elif isinstance(config, SelectConfig) and config.method != "elfs":
-        idle, reason = given & {"hard_rate"}, f"beside --method {config.method}"
+    elif isinstance(config, SelectConfig):
+        method = SELECTORS[config.method]
+        concerns = {"hard_rate": method.prunes, "key": method.keyed}
+        idle = {name for name, concerned in concerns.items() if name in given and not concerned}
+        reason = f"beside --method {config.method}"
     elif isinstance(config, EmbedConfig) and config.embeddings is not None:
         idle, reason = given & _ENCODER_OPTIONS, "beside --embeddings"
     elif isinstance(config, EmbedConfig):
@@ -208,6 +212,10 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
             f", {facts['clusters_covered']} of {plural(facts['clusters'], 'cluster')}, "
             f"{facts['fewest_per_cluster']:,} to {facts['most_per_cluster']:,} from each"
         )
+    if facts.get("included"):
+        lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
+    if facts.get("copies_left_out"):
+        lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
     if facts.get("without_score"):
         lines.append(f"left out   {plural(facts['without_score'], 'image')} without a score")
     return lines

@@ -1,5 +1,6 @@
 """``elfs select``."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
@@ -11,7 +12,11 @@ from elfs.cli._stage import run_stage
 
 __all__ = ["EXAMPLES", "body"]
 
-EXAMPLES = ("elfs select --budget 0.1 --key aum", "elfs select --budget 500 --method random --name baseline")
+EXAMPLES = (
+    "elfs select --budget 0.1 --key aum",
+    "elfs select --budget 500 --method facility-location --balance cluster",
+    "elfs select --budget 200 --exclude selections/aum-0.1 --name round2",
+)
 
 ListOption = Annotated[bool, typer.Option("--list", metavar="", help="Print every method.")]
 
@@ -22,5 +27,6 @@ def body(invocation: Invocation, show_list: ListOption = False) -> None:
     if not show_list:
         run_stage(invocation, "select", invocation.config("select"))
         return
-    invocation.output.table([("METHOD", "MEANING"), *SELECTORS.items()])
-    invocation.output.document({"methods": SELECTORS})
+    rows = [(name, ", ".join(method.reads) or "nothing", method.summary) for name, method in SELECTORS.items()]
+    invocation.output.table([("METHOD", "READS", "MEANING"), *rows])
+    invocation.output.document({"methods": {name: dataclasses.asdict(method) for name, method in SELECTORS.items()}})

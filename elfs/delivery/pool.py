@@ -14,10 +14,11 @@ from elfs.delivery.chosen import Selection
 __all__ = ["EASY", "HARD", "KEPT", "REST", "Band", "Pool", "evenly", "load_pool"]
 
 HARD, KEPT, EASY, REST = "hard", "kept", "easy", "rest"
-"""Kinds of bands: left out as too hard, selected, left out as too easy, left out by chance."""
+"""Kinds of bands: left out as too hard, selected, left out as too easy, left out for other reasons."""
 
-_NAMES = {HARD: "left out, too hard", KEPT: "selected", EASY: "left out, too easy", REST: "not drawn"}
-_KINDS = {"elfs": (HARD, KEPT, EASY), "hardest": (KEPT, EASY), "easiest": (HARD, KEPT), "random": (KEPT, REST)}
+_NAMES = {HARD: "left out, too hard", KEPT: "selected", EASY: "left out, too easy", REST: "not selected"}
+_WINDOWS = {"elfs": (HARD, KEPT, EASY), "hardest": (KEPT, EASY), "easiest": (HARD, KEPT)}
+"""Bands of the methods that cut one window out of the order; all others leave a rest."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def load_pool(selection: Selection) -> Pool:
     kept = np.isin(rows, selection.rows)
     order = _from_hard_to_easy(scores, key, len(rows))
     left = order[~kept[order]]
-    kinds = _KINDS[selection.config.method]
+    config = selection.config
+    one_window = config.balance == "none" and not config.include and not config.exclude
+    kinds = _WINDOWS.get(config.method, (KEPT, REST)) if one_window else (KEPT, REST)
     num_hard = len(left) if kinds[0] == HARD else 0
     if EASY in kinds and kinds[0] == HARD:
         num_hard = min(_num_pruned(selection, scores, len(rows)), len(left))

@@ -1,4 +1,4 @@
-"""Pseudo-labels to training dynamics of a proxy network: per-epoch traces, never logits."""
+"""Pseudo-labels to training dynamics of a proxy network: per-epoch traces, never logits, and the network itself."""
 
 import dataclasses
 from pathlib import Path
@@ -13,6 +13,7 @@ from elfs.errors import InputDataError
 from elfs.models.networks import build_network
 from elfs.stages.job import Job, Result
 from elfs.train.classifier import Fit, record_dynamics
+from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
@@ -59,7 +60,7 @@ def recipe_for(config: DynamicsConfig, num_rows: int, image_side: int | None) ->
 
 
 def run(job: Job, config: DynamicsConfig) -> Result:
-    """Write ``dynamics``.
+    """Write ``dynamics`` and ``proxy``.
 
     Parameters
     ----------
@@ -113,10 +114,12 @@ def run(job: Job, config: DynamicsConfig) -> Result:
             task,
         )
     _publish(job, rows, len(table), num_epochs)
+    job.draft.save("proxy", {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
     summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}
     summary |= {"samples": len(rows), "image_size": inputs.image_size if inputs.uses_images else None}
     del summary["iterations"]
-    return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary)
+    metadata = {"proxy": describe_proxy(inputs, network.classifier.out_features)}
+    return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary, metadata)
 
 
 def _epoch_file(directory: Path, epoch: int) -> Path:

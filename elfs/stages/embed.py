@@ -15,6 +15,7 @@ from elfs.data.embeddings_file import finite_rows, load_embeddings
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import Source, open_source
+from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import Encoder, build_encoder
 from elfs.ops.neighbors import cosine_neighbors
@@ -78,6 +79,8 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     ------
     InputDataError
         If the source is not there, is empty, a named file does not exist, or embeddings have ids that it lacks.
+    UsageError
+        If files are listed for a source that is no folder.
     """
     inputs = {}
     for option in ("weights", "embeddings", "ids"):
@@ -86,7 +89,11 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
             if not Path(name).is_file():
                 raise InputDataError(f"--{option} {name}: there is no such file.")
             inputs[f"external:{option}"] = sha256_file(Path(name))
-    source = open_source(config.source, source_root, download=config.download, max_pixels=config.max_pixels)
+    if config.files is not None and config.source != "files":
+        raise UsageError(f"--files lists images below a folder, and the source is '{config.source}'.")
+    source = open_source(
+        config.source, source_root, download=config.download, max_pixels=config.max_pixels, files=config.files
+    )
     if source.has_images:
         table = source.list()
         if config.embeddings is not None:
@@ -100,13 +107,12 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     return Listing(inputs, source=source, table=table)
 
 
-def _own_embeddings(config: EmbedConfig) -> tuple[list[str], NDArray[np.floating]]:
+def _own_embeddings(config: EmbedConfig) -> tuple[TextColumn, NDArray[np.floating]]:
     if config.embeddings is None:
         raise InputDataError(
             "no images and no --embeddings: there is nothing to embed.", hint="elfs embed --embeddings FILE"
         )
-    ids, embeddings = load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
-    return list(ids), embeddings
+    return load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
 
 
 def run(job: Job, config: EmbedConfig) -> Result:
@@ -244,11 +250,11 @@ def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Fa
     """Write embeddings that somebody else has made, in the order of the samples."""
     table = prepared.table
     ids, embeddings = _own_embeddings(config)
-    position = {name: index for index, name in enumerate(ids)}
+    position = ids.find(table.names)
     failures: Failures = {}
     for start, stop, shard in _shards(len(table)):
         block = np.full((stop - start, embeddings.shape[1]), np.nan, dtype=embeddings.dtype)
-        found = np.array([position.get(name, -1) for name in table.ids(np.arange(start, stop))], dtype=np.int64)
+        found = position[start:stop]
         block[found >= 0] = embeddings[found[found >= 0]]
         for index in np.flatnonzero(~finite_rows(block)).tolist():
             failures[start + index] = _NOT_GIVEN if found[index] < 0 else _NOT_FINITE

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import elfs
-from elfs.config import EmbedConfig, StageConfig, as_json
+from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
+from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import ElfsError, MissingUpstreamError, StorageError
-from elfs.stages.graph import STAGES, Stage, needed_artifacts, record_name
+from elfs.stages.graph import STAGES, Stage, named_parts, needed_artifacts, record_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.status import require
 from elfs.train.runtime import Runtime
@@ -71,6 +72,11 @@ class Step:
         Artifacts that must be there; the stage's other needs are read where they are there.
     force, smoke : bool
         Run even if fresh; mark as smoke.
+    run : Callable or None
+        What runs, from job and config to result; None for ``run`` of the stage's module.
+    draft_key : str or None
+        Digest under which the draft is kept. None: that of config, inputs and version, and a refusal throws the draft
+        away. A step whose drafts hold parts that other configs and inputs can use gives one of its own.
     """
 
     stage: Stage
@@ -78,6 +84,8 @@ class Step:
     needs: tuple[str, ...]
     force: bool = False
     smoke: bool = False
+    run: Callable[[Job, Any], Result] | None = None
+    draft_key: str | None = None
 
 
 def execute(
@@ -156,19 +164,20 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
     with writing(path, create=step.stage.name == "embed") as workspace:
         require(workspace, step.stage.name, step.needs)
         manifest = workspace.manifest
-        reads = [name for name in step.stage.needs if name in step.needs or _usable(workspace, name)]
+        uses = [name for name in step.stage.needs if name not in step.needs and _usable(workspace, name)]
+        reads = [*step.needs, *uses]
         inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
         stored = as_json(portable(config))
-        known = None if step.force else _fresh(workspace, step.record, stored, inputs)
+        known = None if step.force else _fresh(workspace, step, stored, inputs)
         if known is not None:
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
             return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
-        draft = workspace.draft(step.record, digest_json([stored, inputs, elfs.__version__]))
+        draft = workspace.draft(step.record, step.draft_key or digest_json([stored, inputs, elfs.__version__]))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads))
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        result = _run(module.run, job, config)
+        result = _run(step.run or module.run, job, config, keep=step.draft_key is not None)
         seconds = time.perf_counter() - clock
         summary = result.summary | {"headline": result.headline}
         draft.commit(
@@ -205,12 +214,17 @@ def _usable(workspace: Workspace, artifact: str) -> bool:
     return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
 
 
-def _fresh(workspace: Workspace, record: str, config: dict[str, Any], inputs: dict[str, str]) -> Record | None:
-    """Return the record if it was made with this config from these inputs, and nothing of it is gone or stale."""
-    known = workspace.manifest.records.get(record)
+def _fresh(workspace: Workspace, step: Step, config: dict[str, Any], inputs: dict[str, str]) -> Record | None:
+    """Return the record if it was made with this config from these inputs, and is neither incomplete nor stale.
+
+    It is incomplete where an older elfs made it, which did not know one of the stage's artifacts.
+    """
+    known = workspace.manifest.records.get(step.record)
     if known is None or known.config != config or known.inputs != inputs:
         return None
-    return known if workspace.stale_reason(record) is None else None
+    made = {artifact.partition("/")[0] for artifact in known.outputs}
+    complete = made >= {artifact.partition("/")[0] for artifact in step.stage.makes}
+    return known if complete and workspace.stale_reason(step.record) is None else None
 
 
 def portable(config: StageConfig) -> StageConfig:
@@ -225,15 +239,20 @@ def portable(config: StageConfig) -> StageConfig:
     -------
     StageConfig
         Files by name alone, their digests stand among the inputs; nothing of where data sets lie and whether they were
-        fetched.
+        fetched; a spec of synthetic images in the one way to write it.
     """
     changes: dict[str, Any] = {
         field: Path(value).name
-        for field in ("weights", "embeddings", "ids", "labels")
+        for field in ("files", "weights", "embeddings", "ids", "labels")
         if (value := getattr(config, field, None)) is not None
     }
+    if isinstance(config, SelectConfig):
+        for option in ("include", "exclude"):
+            parts = named_parts(getattr(config, option))
+            names = [part if part.startswith("selections/") else Path(part).name for part in parts]
+            changes |= {option: ",".join(names) or None}
     if isinstance(config, EmbedConfig):
-        changes |= {"data_root": None, "download": False}
+        changes |= {"data_root": None, "download": False, "source": canonical_source(config.source)}
     return dataclasses.replace(config, **changes)
 
 
@@ -247,14 +266,15 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
     }
 
 
-def _run(run: Callable[[Job, StageConfig], Result], job: Job, config: StageConfig) -> Result:
-    """Run a stage; a refusal throws its draft away, a kill or a full disk keeps it for the next run."""
+def _run(run: Callable[[Job, Any], Result], job: Job, config: StageConfig, *, keep: bool) -> Result:
+    """Run a stage; a refusal throws its draft away unless told otherwise, a kill or a full disk never does."""
     try:
         return run(job, config)
     except StorageError:
         raise
     except ElfsError:
-        job.draft.discard()
+        if not keep or not any(job.draft.directory.iterdir()):
+            job.draft.discard()
         raise
 
 

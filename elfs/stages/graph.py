@@ -3,11 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from elfs.catalog import SELECTORS
 from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import SelectConfig, StageConfig
 from elfs.errors import UsageError
 
-__all__ = ["STAGES", "Stage", "ancestors", "default_selection_name", "makers", "needed_artifacts", "record_name"]
+__all__ = [
+    "STAGES",
+    "Stage",
+    "ancestors",
+    "default_selection_name",
+    "makers",
+    "named_parts",
+    "needed_artifacts",
+    "record_name",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +29,7 @@ class Stage:
     name : str
         The command's name.
     needs : tuple of str
-        Artifacts that it reads.
+        Artifacts that it reads; a select needs those that its method reads, and uses these where they are there.
     makes : tuple of str
         Artifacts that it writes; a select makes ``selections/<name>``.
     module : str
@@ -38,15 +48,33 @@ STAGES: dict[str, Stage] = {
         Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed"),
         Stage("cluster", ("samples", "embeddings", "neighbors"), ("heads", "clusters"), "elfs.stages.cluster"),
         Stage("label", ("samples", "embeddings", "heads"), ("pseudo_labels",), "elfs.stages.label"),
-        Stage("dynamics", ("samples", "embeddings", "pseudo_labels"), ("dynamics",), "elfs.stages.dynamics"),
-        Stage("score", ("dynamics",), ("scores",), "elfs.stages.score"),
+        Stage("dynamics", ("samples", "embeddings", "pseudo_labels"), ("dynamics", "proxy"), "elfs.stages.dynamics"),
+        Stage(
+            "score",
+            ("samples", "embeddings", "neighbors", "pseudo_labels", "dynamics"),
+            ("scores",),
+            "elfs.stages.score",
+        ),
         Stage("select", ("samples", "pseudo_labels", "scores"), ("selections",), "elfs.stages.select"),
     )
 }
 """The six stages in the order in which they run."""
 
-_SCORELESS_SELECTORS = frozenset({"random"})
-"""Selectors that need the samples alone: they work before the stages that make the rest, and use it if there."""
+
+def named_parts(text: str | None) -> list[str]:
+    """Return what ``--include`` or ``--exclude`` names.
+
+    Parameters
+    ----------
+    text : str or None
+        Files and ``selections/<name>``, separated by commas; None for nothing.
+
+    Returns
+    -------
+    list of str
+        Each by itself.
+    """
+    return [part for part in (text or "").split(",") if part]
 
 
 def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
@@ -64,9 +92,23 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     tuple of str
         Artifact names.
     """
-    if isinstance(config, SelectConfig) and config.method in _SCORELESS_SELECTORS:
-        return ("samples",)
-    return STAGES[stage].needs
+    if not isinstance(config, SelectConfig):
+        return STAGES[stage].needs
+    method = SELECTORS[config.method]
+    needs = ["samples", *method.reads]
+    if "proxy" in method.reads:
+        needs += ["embeddings", "pseudo_labels"]
+    if config.balance == "cluster":
+        needs.append("pseudo_labels")
+    if config.dedup != "off":
+        needs += ["embeddings", "neighbors"]
+    if method.prunes and config.hard_rate is None:
+        needs += ["embeddings", "neighbors", "pseudo_labels"]
+    if method.prunes and config.hard_rate == "search":
+        needs += ["embeddings", "pseudo_labels", "proxy"]
+    named = named_parts(config.include) + named_parts(config.exclude)
+    needs += [part for part in named if part.startswith("selections/")]
+    return tuple(dict.fromkeys(needs))
 
 
 def default_selection_name(config: SelectConfig) -> str:
@@ -80,12 +122,27 @@ def default_selection_name(config: SelectConfig) -> str:
     Returns
     -------
     str
-        ``aum-0.1`` for the paper's method, ``random-0.1`` for others; an explicit hard rate is part of the name.
+        ``aum-0.1`` for the paper's method, ``random-0.1`` or ``d2-aum-0.1`` for others; what differs from the defaults
+        is part of the name.
+
+    Raises
+    ------
+    UsageError
+        If the selection builds on others: its name cannot be guessed.
     """
-    by_key = config.key if config.method == "elfs" else f"{config.method}-{config.key}"
-    parts = [config.method if config.method in _SCORELESS_SELECTORS else by_key, config.budget.replace("%", "pct")]
-    if config.hard_rate is not None and config.method == "elfs":
-        parts.append(f"hard{config.hard_rate:g}")
+    if config.include or config.exclude:
+        raise UsageError("--include and --exclude need --name: a round stands beside the ones before it.")
+    method = SELECTORS[config.method]
+    keyed = config.key if config.method == "elfs" else f"{config.method}-{config.key}"
+    parts = [keyed if method.keyed else config.method, config.budget.replace("%", "pct")]
+    if config.hard_rate is not None and method.prunes:
+        parts.append(f"hard{config.hard_rate}")
+    if config.balance != "none":
+        parts.append("balanced")
+    if config.dedup != "exact":
+        parts.append(f"dedup-{config.dedup}")
+    if config.blocks > 1:
+        parts.append(f"blocks{config.blocks}")
     if config.seed:
         parts.append(f"seed{config.seed}")
     return "-".join(parts)
@@ -132,9 +189,10 @@ def ancestors(stage: str, config: StageConfig | None) -> list[str]:
     Returns
     -------
     list of str
-        In running order, without `stage` itself.
+        In running order, without `stage` itself; earlier selections that it builds on do not count.
     """
-    return makers(needed_artifacts(stage, config))
+    needs = needed_artifacts(stage, config)
+    return makers(artifact for artifact in needs if not artifact.startswith("selections/"))
 
 
 def makers(artifacts: Iterable[str]) -> list[str]:

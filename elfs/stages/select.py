@@ -1,23 +1,58 @@
 """Scores to a selection: row indices for programs, a table for people."""
 
-import csv
-import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from elfs.budget import Budget
+from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
-from elfs.data.hashing import id_hashes
 from elfs.data.samples import SampleTable
-from elfs.errors import InputDataError
-from elfs.ops.scores import hardness
-from elfs.ops.selection import SELECTORS, Pool, SelectorOptions, default_hard_rate
+from elfs.errors import UsageError
+from elfs.ops.selection import Pool, SelectorOptions, select
+from elfs.ops.selection.hard_rate import LinearProbe, best_hard_rate
+from elfs.ops.selection.pool import required
 from elfs.stages.graph import default_selection_name
-from elfs.stages.job import Job, Result
+from elfs.stages.job import Job, Prepared, Result
+from elfs.stages.reasons import reasons, selection_csv
+from elfs.stages.rounds import list_digests
+from elfs.stages.select_pool import Candidates, gather_candidates
 from elfs.train.seeding import generator
+from elfs.train.window_search import ProxyJudge
 
-__all__ = ["run"]
+__all__ = ["prepare", "run"]
+
+_LONG_SECONDS = 60
+_PROBE_ROWS = 65_536
+
+
+def prepare(config: SelectConfig, source_root: Path | None) -> Prepared:
+    """Look at the lists of images.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        Names them.
+    source_root : Path or None
+        Without effect.
+
+    Returns
+    -------
+    Prepared
+        Their digests.
+
+    Raises
+    ------
+    InputDataError
+        If one is not there.
+    """
+    return Prepared(list_digests(config))
 
 
 def run(job: Job, config: SelectConfig) -> Result:
@@ -28,7 +63,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     job : Job
         Workspace, draft, runtime.
     config : SelectConfig
-        Budget, method, key, hard rate.
+        Budget, method, key, hard rate, rounds.
 
     Returns
     -------
@@ -38,85 +73,129 @@ def run(job: Job, config: SelectConfig) -> Result:
     Raises
     ------
     InputDataError
-        If nothing can be selected.
+        If nothing can be selected, or a list of images names an unknown one.
+    MissingUpstreamError
+        If the scores lack the key.
     UsageError
-        If the budget and the hard rate do not fit the pool.
+        If the budget, the hard rate and the lists of images do not fit the pool.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    rows = np.flatnonzero(table.eligible())
-    if len(rows) == 0:
-        raise InputDataError("no image can be selected: every one is broken or in the test split.")
-    budget = Budget.parse(config.budget).resolve(len(rows))
-    scores = _column(job, "scores", config.key, rows)
-    labels = _column(job, "pseudo_labels", "pseudo_labels", rows)
-    pool = Pool(
-        tie_breaker=torch.from_numpy(id_hashes(table, rows, config.seed)),
-        hardness=None if scores is None else hardness(torch.from_numpy(scores), config.key),
-        pseudo_labels=None if labels is None else torch.from_numpy(labels),
-    )
-    hard_rate = default_hard_rate(budget / len(rows)) if config.hard_rate is None else config.hard_rate
-    select = SELECTORS[config.method]
-    picked = select(pool, budget, SelectorOptions(hard_rate=hard_rate), generator(config.seed, "select")).numpy()
+    found = gather_candidates(job, config, table)
+    count = _count(config, found)
+    _announce(job, config, found.pool, count)
+
+    def pick(rate: float) -> Tensor:
+        options = SelectorOptions(hard_rate=rate)
+        draw = generator(config.seed, "select")
+        balance = config.balance == "cluster"
+        return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
+
+    hard_rate, curve = _hard_rate(job, config, found, table, pick)
+    picked = pick(hard_rate)
+    rows = np.concatenate([found.included, found.rows[picked.numpy()]])
+    labels, scores = _column(job, "pseudo_labels", "pseudo_labels", rows), _column(job, "scores", config.key, rows)
+    why = ["annotated before"] * len(found.included) + reasons(config, found.pool.hardness, picked, hard_rate)
     name = config.name or default_selection_name(config)
     artifact = f"selections/{name}"
-    job.draft.save(artifact, {"indices": rows[picked]})
-    reasons = _reasons(config, pool, picked, hard_rate)
-    text = _csv(table.ids(rows[picked]), picked, labels, scores, reasons)
-    job.draft.save_bytes(artifact, f"{artifact}/selection.csv", text)
-    summary = _summary(config, pool, picked, labels) | {"name": name, "eligible": len(rows)}
-    headline = f"{budget:,} of {len(rows):,} by {config.key if config.method != 'random' else 'chance'}"
-    if config.method == "elfs":
-        summary |= {"hard_rate": hard_rate, "hard_rate_chosen": "by budget" if config.hard_rate is None else "by hand"}
-        headline += f", hard rate {hard_rate:.2f}" + (" (auto)" if config.hard_rate is None else "")
+    job.draft.save(artifact, {"indices": rows})
+    job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(table.ids(rows), labels, scores, why))
+    summary = {"name": name} | _summary(config, found, rows) | _clusters(job, labels)
+    headline = f"{len(rows):,} of {found.num_eligible:,} by {_by(config)}"
+    if SELECTORS[config.method].prunes:
+        chosen = config.hard_rate if config.hard_rate in (None, "search") else "by hand"
+        summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen or "auto", "hard_rate_curve": curve}
+        headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == "by hand" else f" ({chosen or 'auto'})")
     return Result(headline, summary, {artifact: {"key": config.key, "method": config.method}})
 
 
-def _column(job: Job, artifact: str, tensor: str, rows: np.ndarray) -> np.ndarray | None:
+def _count(config: SelectConfig, found: Candidates) -> int:
+    """Return how many images are to be picked besides the included ones."""
+    budget = Budget.parse(config.budget)
+    num_open = int(found.pool.candidates().sum())
+    total = budget.resolve(len(found.pool))
+    if budget.share == 1:
+        total = num_open + len(found.included)
+    count = total - len(found.included)
+    if count < 1:
+        raise UsageError(
+            f"--budget is {total:,} images and --include names {len(found.included):,} of them: none is left to select."
+        )
+    if count > num_open:
+        taken = len(found.pool) - num_open
+        raise UsageError(
+            f"--budget asks for {count:,} more images, but only {num_open:,} can be selected: of {len(found.pool):,}, "
+            f"{taken:,} are included or excluded."
+        )
+    return count
+
+
+def _hard_rate(
+    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, pick: Callable[[float], Tensor]
+) -> tuple[float, list[tuple[float, float]]]:
+    """Return the share to prune, and what was found out about others."""
+    if not SELECTORS[config.method].prunes:
+        return 0.0, []
+    if config.fixed_hard_rate is not None:
+        return config.fixed_hard_rate, []
+    included = torch.from_numpy(np.flatnonzero(np.isin(found.rows, found.included)))
+    judge: LinearProbe | ProxyJudge
+    if config.hard_rate == "search":
+        labels = required(found.pool, "pseudo_labels")
+        judge = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
+    else:
+        judge = LinearProbe.of(found.pool, generator(config.seed, "probe"))
+    return best_hard_rate(pick, lambda picked: round(judge.accuracy(torch.cat([included, picked])), 6))
+
+
+def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:
+    """Say before it starts how long a method will take that compares each image with each one that it picks."""
+    if not SELECTORS[config.method].pairwise:
+        return
+    fields = [value for value in (pool.embeddings, pool.features, pool.errors) if value is not None]
+    num_dims = sum(value.shape[1] for value in fields)
+    block = torch.zeros(min(len(pool), _PROBE_ROWS), num_dims)
+    started = time.perf_counter()
+    block @ block[0]
+    seconds = (time.perf_counter() - started) * count * len(pool) / len(block) / config.blocks
+    if seconds > _LONG_SECONDS:
+        blocks = config.blocks * int(np.ceil(seconds / _LONG_SECONDS))
+        job.runtime.warn(
+            f"{config.method} compares {len(pool):,} images with each of {count:,} picks: about "
+            f"{seconds / 60:,.0f} minutes here. With --blocks {blocks} it takes about a minute."
+        )
+
+
+def _column(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> np.ndarray | None:
     """Return the values of some rows; None where this selection does not read the artifact."""
     if artifact not in job.inputs:
         return None
     return np.asarray(job.workspace.arrays(artifact)[tensor][rows])
 
 
-def _reasons(config: SelectConfig, pool: Pool, picked: np.ndarray, hard_rate: float) -> list[str]:
-    """Return one sentence for each picked position: why it is in."""
-    if config.method == "random" or pool.hardness is None:
-        return [f"drawn at random with seed {config.seed}"] * len(picked)
-    finite = pool.hardness.isfinite().numpy()
-    ordered = np.sort(-pool.hardness.numpy()[finite])
-    harder = np.searchsorted(ordered, -pool.hardness.numpy()[picked]) / len(ordered)
-    ends = {
-        "elfs": f"the hardest {hard_rate:.1%} are pruned and the next hardest are kept",
-        "hardest": "the hardest are kept",
-        "easiest": "the easiest are kept",
-    }
-    return [f"{share:.1%} of the pool is harder by {config.key}; {ends[config.method]}" for share in harder]
+def _by(config: SelectConfig) -> str:
+    if config.method == "random":
+        return "chance"
+    if config.method == "elfs":
+        return config.key
+    return f"{config.method}, {config.key}" if SELECTORS[config.method].keyed else config.method
 
 
-def _csv(
-    ids: list[str], picked: np.ndarray, labels: np.ndarray | None, scores: np.ndarray | None, reasons: list[str]
-) -> bytes:
-    """Return the table for people; unknown columns stay empty."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "id", "pseudo_label", "score", "why"])
-    for rank, (name, position, why) in enumerate(zip(ids, picked, reasons, strict=True), 1):
-        label = "" if labels is None else int(labels[position])
-        score = "" if scores is None else f"{scores[position]:.6g}"
-        writer.writerow([rank, name, label, score, why])
-    return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _summary(
-    config: SelectConfig, pool: Pool, picked: np.ndarray, labels: np.ndarray | None
-) -> dict[str, str | int | float]:
-    facts: dict[str, str | int | float] = {"method": config.method, "count": len(picked)}
-    facts["share"] = round(len(picked) / len(pool), 6)
-    if pool.hardness is not None:
-        facts["key"] = config.key
-        facts["without_score"] = int((~pool.hardness.isfinite()).sum())
-    if labels is not None:
-        sizes = np.bincount(labels[picked], minlength=int(labels.max()) + 1)
-        facts |= {"clusters": len(np.unique(labels)), "clusters_covered": int((sizes > 0).sum())}
-        facts |= {"fewest_per_cluster": int(sizes.min()), "most_per_cluster": int(sizes.max())}
+def _summary(config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -> dict[str, Any]:
+    facts: dict[str, Any] = {"method": config.method, "count": len(rows), "eligible": found.num_eligible}
+    facts |= {"share": round(len(rows) / found.num_eligible, 6), "copies_left_out": found.num_copies}
+    if config.include or config.exclude:
+        num_settled = len(found.pool) - int(found.pool.candidates().sum())
+        facts |= {"included": len(found.included), "excluded": num_settled - len(found.included)}
+    if found.pool.hardness is not None:
+        facts |= {"key": config.key, "without_score": int((~found.pool.hardness.isfinite()).sum())}
     return facts
+
+
+def _clusters(job: Job, labels: NDArray[np.int64] | None) -> dict[str, int]:
+    """Return how the selection spreads over the clusters, where there are any."""
+    if labels is None:
+        return {}
+    num_clusters = int(job.workspace.arrays("pseudo_labels")["pseudo_labels"].max()) + 1
+    sizes = np.bincount(labels, minlength=num_clusters)
+    facts = {"clusters": num_clusters, "clusters_covered": int((sizes > 0).sum())}
+    return facts | {"fewest_per_cluster": int(sizes.min()), "most_per_cluster": int(sizes.max())}

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elfs.catalog import STAGES as STAGE_NAMES
-from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, StageConfig, from_json
-from elfs.errors import MissingUpstreamError, StaleUpstreamError
-from elfs.stages.graph import makers
+from elfs.catalog import required_epochs, suggestion, typed_source
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, ScoreConfig, StageConfig, from_json
+from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
+from elfs.stages.graph import STAGES, makers
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["StageState", "command_line", "recorded_config", "require", "states"]
+__all__ = ["StageState", "command_line", "recorded_config", "require", "require_key", "states"]
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ def command_line(stage: str, config: StageConfig | None, path: Path, source_root
     for field in dataclasses.fields(config) if config is not None else ():
         value = getattr(config, field.name)
         if field.name == "source":
-            folder = [source_root] if value == "folder" and source_root is not None else []
-            words += folder if value in ("", "folder", "embeddings") else [value]
+            typed = typed_source(value, source_root)
+            words += [] if typed is None else [typed]
         elif value != field.default:
             flag = "--" + field.name.replace("_", "-")
             if isinstance(value, bool):
@@ -128,7 +129,16 @@ def _mending(workspace: Workspace, artifacts: tuple[str, ...]) -> str:
     """Return the commands that make the artifacts and everything below them fresh."""
     chain = makers(artifacts)
     records = workspace.manifest.records
-    first = next((name for name in chain if name not in records or workspace.stale_reason(name) is not None), chain[-1])
+    first = next(
+        (
+            name
+            for name in chain
+            if name not in records
+            or workspace.stale_reason(name) is not None
+            or not all(workspace.has(artifact) for artifact in STAGES[name].makes)
+        ),
+        chain[-1],
+    )
     todo = chain[chain.index(first) :]
     return " && ".join(_again(workspace, name) for name in todo)
 
@@ -151,8 +161,13 @@ def require(workspace: Workspace, who: str, artifacts: tuple[str, ...]) -> None:
         If one has never been made; the hint names the commands that make it.
     StaleUpstreamError
         If one was made from inputs that have changed since.
+    UsageError
+        If a selection that another one builds on does not exist.
     """
     for artifact in artifacts:
+        if artifact.startswith("selections/"):
+            _require_selection(workspace, artifact)
+            continue
         if not workspace.has(artifact):
             raise MissingUpstreamError(
                 f"{who} needs {artifact}, which {makers([artifact])[-1]} has not made in {workspace.path} yet.",
@@ -161,6 +176,51 @@ def require(workspace: Workspace, who: str, artifacts: tuple[str, ...]) -> None:
         reason = workspace.stale_reason(workspace.manifest.artifacts[artifact].record)
         if reason is not None:
             raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=_mending(workspace, artifacts))
+
+
+def require_key(workspace: Workspace, key: str) -> None:
+    """Check that the scores hold a key.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where to look; the scores are there (``require``).
+    key : str
+        A key of ``elfs.catalog.SCORES``.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If they lack it, mostly because the dynamics have too few epochs; the hint names the commands that make it.
+    """
+    if key in workspace.manifest.artifacts["scores"].tensors:
+        return
+    record = workspace.manifest.records["score"]
+    told = _told(record)
+    assert isinstance(told, ScoreConfig)
+    score = command_line("score", told, workspace.path)
+    reason = record.summary.get("left_out", {}).get(key)
+    if reason is None:
+        raise MissingUpstreamError(
+            f"scores hold no '{key}': they were made before elfs had it.", hint=f"{score} --force"
+        )
+    dynamics = dataclasses.replace(
+        _told(workspace.manifest.records["dynamics"]), **{"epochs": required_epochs(key, told.window)}
+    )
+    hint = f"{command_line('dynamics', dynamics, workspace.path)} && {score}"
+    raise MissingUpstreamError(f"scores hold no '{key}': it {reason}.", hint=hint)
+
+
+def _require_selection(workspace: Workspace, artifact: str) -> None:
+    """Check that a selection on which another one builds is there and fresh."""
+    if not workspace.has(artifact):
+        known = sorted(name for name in workspace.manifest.artifacts if name.startswith("selections/"))
+        available = f" Available: {', '.join(known)}." if known else " There is none yet."
+        raise UsageError(f"unknown selection '{artifact}'.{suggestion(artifact, known)}{available}")
+    record = workspace.manifest.artifacts[artifact].record
+    if (reason := workspace.stale_reason(record)) is not None:
+        told = _told(workspace.manifest.records[record])
+        raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=command_line("select", told, workspace.path))
 
 
 def states(path: Path) -> list[StageState]:

@@ -23,7 +23,7 @@ from elfs.train.recipes import Recipe
 from elfs.train.runtime import Task
 from elfs.train.seeding import generator
 
-__all__ = ["Fit", "predict", "record_dynamics", "train_iterations"]
+__all__ = ["Fit", "mixed_precision", "predict", "record_dynamics", "train_iterations"]
 
 _STEPS_PER_LOOK = 1_000
 """After how many steps on a coreset a loss that is not finite is noticed; each look waits for the GPU."""
@@ -74,10 +74,6 @@ class Fit:
         """Return in how many steps the samples are seen once."""
         return math.ceil(len(self.inputs) / self.recipe.batch_size)
 
-    def precision(self) -> AbstractContextManager[object]:
-        """Return the autocast context of the device."""
-        return torch.autocast("cuda", dtype=torch.bfloat16) if self.device.type == "cuda" else nullcontext()
-
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the augmented batches of one epoch: every sample exactly once."""
         order = torch.randperm(len(self.inputs), generator=generator(self.seed, "order", number))
@@ -100,6 +96,22 @@ class Fit:
         )
 
 
+def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context that networks run in on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    AbstractContextManager
+        bfloat16 autocast on a GPU; nothing on the CPU.
+    """
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
 @contextmanager
 def _repeatable(num_threads: int) -> Iterator[None]:
     """Compute on a fixed number of CPU threads, and on GPUs by cuDNN's deterministic convolutions alone."""
@@ -119,7 +131,7 @@ def _train_step(
     """Return the logits [B, C] of the training forward pass and the loss, after the step that they led to."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-    with fit.precision():
+    with mixed_precision(fit.device):
         logits_BC = fit.network(inputs)
     logits_BC = logits_BC.float()
     loss = F.cross_entropy(logits_BC, labels_B)
@@ -150,7 +162,8 @@ def record_dynamics(
     Parameters
     ----------
     fit : Fit
-        Network, inputs, pseudo-labels, recipe.
+        Network, inputs, pseudo-labels, recipe. The network is changed in place: it ends as the last epoch left it, also
+        where that epoch was in an earlier run, and in training mode.
     num_epochs : int
         E, at least 1.
     checkpoint : Path

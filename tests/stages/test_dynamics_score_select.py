@@ -8,15 +8,14 @@ import pytest
 import torch
 
 from elfs.config import DynamicsConfig
-from elfs.data.samples import Outcome, SampleTable
-from elfs.errors import InputDataError, UsageError
+from elfs.errors import InputDataError
 from elfs.ops.scores import compute_scores
 from elfs.ops.traces import TRACES
 from elfs.stages import dynamics, label, score
 from elfs.stages.dynamics import recipe_for
 from elfs.train.recipes import RECIPES
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, bytes_of, make_embeddings, run_chain, run_stage
+from tests.pipeline import Finished, bytes_of, make_embeddings, run_stage
 
 
 class TestRecipe:
@@ -125,119 +124,3 @@ def test_scores_are_those_of_the_traces(digits: Finished) -> None:
     assert entry.metadata["directions"]["aum"] == "lower = harder"
     assert entry.metadata["directions"]["el2n"] == "higher = harder"
     assert workspace.manifest.records["score"].summary["samples"] == 160
-
-
-class TestSelect:
-    """What ends up in a selection."""
-
-    @pytest.mark.parametrize("key", ["aum", "el2n", "entropy", "loss", "forgetting", "correctness"])
-    def test_every_key_counts_in_its_own_direction(self, digits: Finished, workspace: Path, key: str) -> None:
-        digits.copy(workspace)
-        run_stage("select", workspace, key=key, budget="40", hard_rate=0.1, name="x")
-        found = Workspace.open(workspace)
-        values = found.arrays("scores")[key][:160].astype(np.float64)
-        hard = -values if key in ("aum", "correctness") else values
-        picked = hard[found.arrays("selections/x")["indices"]]
-        np.testing.assert_array_equal(picked, np.sort(hard)[::-1][16:56])
-
-    @pytest.mark.parametrize(("method", "window"), [("hardest", slice(0, 30)), ("easiest", slice(130, 160))])
-    def test_ends(self, digits: Finished, workspace: Path, method: str, window: slice) -> None:
-        digits.copy(workspace)
-        run_stage("select", workspace, method=method, budget="30", name="x")
-        found = Workspace.open(workspace)
-        aum = found.arrays("scores")["aum"]
-        picked = aum[found.arrays("selections/x")["indices"]]
-        np.testing.assert_array_equal(np.sort(picked), np.sort(aum[:160])[window])
-
-    def test_random_depends_on_the_seed_alone(self, digits: Finished, workspace: Path) -> None:
-        digits.copy(workspace)
-        picked = []
-        for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-            outcome = run_stage("select", workspace, method="random", seed=seed, name=name)
-            assert outcome.headline == "32 of 160 by chance"
-            picked.append(Workspace.open(workspace).arrays(f"selections/{name}")["indices"].tolist())
-        assert picked[0] == picked[1] != picked[2]
-        text = (workspace / "selections" / "c" / "selection.csv").read_text()
-        assert "drawn at random with seed 1" in text
-
-    def test_summary(self, digits: Finished, workspace: Path) -> None:
-        digits.copy(workspace)
-        summary = run_stage("select", workspace, hard_rate=0.25, name="x").summary
-        found = Workspace.open(workspace)
-        labels = found.arrays("pseudo_labels")["pseudo_labels"]
-        sizes = np.bincount(labels[found.arrays("selections/x")["indices"]], minlength=labels[:160].max() + 1)
-        assert summary == {
-            "method": "elfs",
-            "key": "aum",
-            "count": 32,
-            "eligible": 160,
-            "share": 0.2,
-            "hard_rate": 0.25,
-            "hard_rate_chosen": "by hand",
-            "without_score": 0,
-            "clusters": len(np.unique(labels[:160])),
-            "clusters_covered": int((sizes > 0).sum()),
-            "fewest_per_cluster": int(sizes.min()),
-            "most_per_cluster": int(sizes.max()),
-            "name": "x",
-            "headline": "32 of 160 by aum, hard rate 0.25",
-        }
-
-    def test_automatic_hard_rate_leaves_room(self, digits: Finished, workspace: Path) -> None:
-        digits.copy(workspace)
-        for budget in ("1", "0.3", "0.5", "0.7", "159", "1.0"):
-            outcome = run_stage("select", workspace, budget=budget)
-            assert outcome.summary["hard_rate_chosen"] != "by hand"
-            assert "(auto)" in outcome.headline
-
-    def test_sum_above_the_pool_is_refused_with_the_largest_rate(self, digits: Finished, workspace: Path) -> None:
-        digits.copy(workspace)
-        with pytest.raises(UsageError, match=r"The largest --hard-rate that fits is 0\.3\.$"):
-            run_stage("select", workspace, budget="0.7", hard_rate=0.31)
-
-    def test_row_without_a_score_is_left_out_and_counted(self, tmp_path: Path, workspace: Path) -> None:
-        """Not in the pool of the proxy: it can be drawn at random, but not by a score."""
-        own = str(make_embeddings(tmp_path / "own.npy"))
-        run_chain(workspace, source="embeddings", encoder=None, embeddings=own)
-        found = Workspace.open(workspace)
-        scores = {key: np.array(values) for key, values in found.arrays("scores").items()}
-        for values in scores.values():
-            values[[5, 6]] = np.nan
-        republish(found, "score", {"scores": scores})
-        outcome = run_stage("select", workspace, budget="1.0", method="random", name="all")
-        assert outcome.summary["without_score"] == 2
-        outcome = run_stage("select", workspace, budget="58", hard_rate=0.0, name="scored")
-        assert {5, 6}.isdisjoint(Workspace.open(workspace).arrays("selections/scored")["indices"].tolist())
-        with pytest.raises(UsageError, match=r"the budget is 60 images, expected 1 to 58.*2 of 60 have no score"):
-            run_stage("select", workspace, budget="1.0", hard_rate=0.0)
-
-    def test_pool_without_any_usable_image_is_refused(self, embeddings: Finished, workspace: Path) -> None:
-        embeddings.copy(workspace)
-        found = Workspace.open(workspace)
-        table = SampleTable.from_tensors(found.arrays("samples"))
-        broken = table.with_outcomes(np.full(len(table), Outcome.BROKEN), {})
-        others = {name: dict(found.arrays(name)) for name in ("embeddings", "neighbors")}
-        republish(found, "embed", {"samples": broken.tensors(), **others})
-        with pytest.raises(
-            InputDataError, match=r"^no image can be selected: every one is broken or in the test split"
-        ):
-            run_stage("select", workspace, method="random")
-
-
-def republish(workspace: Workspace, record: str, artifacts: dict[str, dict[str, np.ndarray]]) -> None:
-    """Replace the artifacts of a record."""
-    entry = workspace.manifest.records[record]
-    draft = workspace.draft(record, "sha256:" + 64 * "0")
-    for name, tensors in artifacts.items():
-        draft.save(name, {key: np.array(tensor) for key, tensor in tensors.items()})
-    draft.commit(
-        record,
-        stage=entry.stage,
-        config=entry.config,
-        inputs=entry.inputs,
-        seed=entry.seed,
-        smoke=entry.smoke,
-        summary=entry.summary,
-        metadata={name: workspace.manifest.artifacts[name].metadata for name in artifacts},
-        run={},
-    )

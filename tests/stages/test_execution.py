@@ -105,21 +105,25 @@ def test_missing_upstream_is_refused_with_the_commands_that_make_it(workspace: P
     run_stage("embed", workspace, **DIGITS)
     before = bytes_of(workspace)
     with pytest.raises(
-        MissingUpstreamError, match=r"^score needs dynamics, which dynamics has not made in .* yet\.$"
+        MissingUpstreamError, match=r"^score needs pseudo_labels, which label has not made in .* yet\.$"
     ) as caught:
         run_stage("score", workspace)
     place = f"--workspace {workspace}"
     assert caught.value.hint == f"elfs cluster {place} && elfs label {place} && elfs dynamics {place}"
-    with pytest.raises(MissingUpstreamError, match=r"^select needs pseudo_labels, which label has not made"):
+    with pytest.raises(MissingUpstreamError, match=r"^select needs scores, which score has not made"):
         run_stage("select", workspace)
     assert bytes_of(workspace) == before
 
 
-def test_random_selection_needs_the_samples_alone(workspace: Path) -> None:
+def test_random_selection_needs_what_embed_makes(workspace: Path) -> None:
     run_stage("embed", workspace, **DIGITS)
     outcome = run_stage("select", workspace, method="random", budget="7")
     assert (outcome.record, outcome.summary["count"]) == ("select/random-7", 7)
-    assert Workspace.open(workspace).manifest.records["select/random-7"].inputs.keys() == {"samples"}
+    assert Workspace.open(workspace).manifest.records["select/random-7"].inputs.keys() == {
+        "samples",
+        "embeddings",
+        "neighbors",
+    }
 
 
 def test_force_reruns_and_gives_the_same(digits: Finished, workspace: Path) -> None:

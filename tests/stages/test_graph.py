@@ -1,10 +1,11 @@
 """The table of stages."""
 
 import importlib
+from typing import Any
 
 import pytest
 
-from elfs.config import ClusterConfig, SelectConfig
+from elfs.config import ClusterConfig, SelectConfig, from_json
 from elfs.errors import UsageError
 from elfs.stages.graph import STAGES, ancestors, default_selection_name, makers, needed_artifacts, record_name
 
@@ -23,9 +24,14 @@ def test_every_stage_has_code_and_its_needs_are_made_before_it() -> None:
     [
         (SelectConfig(), "aum-0.1"),
         (SelectConfig(budget="10%", key="el2n"), "el2n-10pct"),
-        (SelectConfig(budget="500", hard_rate=0.3), "aum-500-hard0.3"),
+        (SelectConfig(budget="500", hard_rate="0.30"), "aum-500-hard0.3"),
         (SelectConfig(method="hardest"), "hardest-aum-0.1"),
-        (SelectConfig(method="easiest", hard_rate=0.3), "easiest-aum-0.1"),
+        (SelectConfig(method="easiest", hard_rate="0.3"), "easiest-aum-0.1"),
+        (
+            SelectConfig(method="badge", balance="cluster", dedup="near", blocks=4),
+            "badge-0.1-balanced-dedup-near-blocks4",
+        ),
+        (SelectConfig(method="d2", key="el2n"), "d2-el2n-0.1"),
         (SelectConfig(method="random", seed=2), "random-0.1-seed2"),
     ],
 )
@@ -45,9 +51,30 @@ def test_name_with_a_place_in_it_is_refused(name: str) -> None:
         record_name("select", SelectConfig(name=name))
 
 
-def test_random_needs_the_samples_alone() -> None:
-    assert needed_artifacts("select", SelectConfig(method="random")) == ("samples",)
-    assert needed_artifacts("select", SelectConfig()) == needed_artifacts("select", None) == STAGES["select"].needs
+def test_random_needs_what_embed_makes() -> None:
+    made = STAGES["embed"].makes
+    assert set(needed_artifacts("select", SelectConfig(method="random"))) == set(made)
+    assert needed_artifacts("select", SelectConfig(method="random", dedup="off")) == ("samples",)
+    assert set(needed_artifacts("select", SelectConfig(hard_rate="0.1", dedup="off"))) == {"samples", "scores"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [
+        ({"method": "hardest", "balance": "cluster"}, {"scores", "pseudo_labels"}),
+        ({"hard_rate": None}, {"scores", "embeddings", "neighbors", "pseudo_labels"}),
+        ({"hard_rate": "search"}, {"scores", "embeddings", "pseudo_labels", "proxy"}),
+        ({"method": "badge"}, {"proxy", "embeddings", "pseudo_labels"}),
+        ({"method": "random", "exclude": "selections/a,b.csv", "name": "x"}, {"selections/a"}),
+    ],
+)
+def test_select_needs_what_its_settings_read(settings: dict[str, Any], more: set[str]) -> None:
+    assert set(needed_artifacts("select", from_json(SelectConfig, settings | {"dedup": "off"}))) == {"samples"} | more
+
+
+def test_rounds_do_not_make_select_its_own_ancestor() -> None:
+    config = SelectConfig(method="random", exclude="selections/a", name="x")
+    assert ancestors("select", config) == ["embed"]
 
 
 def test_ancestors() -> None:

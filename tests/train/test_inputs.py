@@ -2,13 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
-from elfs.data.training_images import CachedImages, StreamedImages
+from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
 from elfs.train.features import Features
 from elfs.train.inputs import InputBuilder
@@ -27,23 +29,78 @@ def builder(finished: Finished, recipe: Recipe = SMALL, root: Path | None = None
     return InputBuilder(workspace, table, recipe, Runtime(devices="cpu"), root or finished.root)
 
 
-def all_of(inputs: CachedImages | Features) -> torch.Tensor:
+def all_of(inputs: TrainingImages) -> torch.Tensor:
     order = torch.arange(len(inputs))
     found = inputs.batches(order, batch_size=7, augment=False, generator=torch.Generator(), device=CPU)
     return torch.cat([batch for _, batch in found])
 
 
-def test_images_keep_their_size_and_are_normalised_by_the_first_rows(digits: Finished) -> None:
-    made = builder(digits)
-    first, second = made.build(np.arange(100), "x"), made.build(np.arange(100, 150), "x")
-    assert isinstance(first, CachedImages)
-    assert isinstance(second, CachedImages)
-    assert (made.image_size, made.dim, len(first), first.mirror, first.padding) == (8, None, 100, False, 1)
-    pixels = all_of(first)
-    assert pixels.shape == (100, 3, 8, 8)
+def pool_of(finished: Finished) -> np.ndarray:
+    table = SampleTable.from_tensors(Workspace.open(finished.path).arrays("samples"))
+    return np.flatnonzero(table.eligible())
+
+
+def test_images_keep_their_size_and_are_normalised_by_the_pool(digits: Finished) -> None:
+    made, pool = builder(digits), pool_of(digits)
+    built = made.build(pool, "x")
+    assert isinstance(built, CachedImages)
+    assert (made.image_size, made.dim, len(built), built.mirror, built.padding) == (8, None, 160, False, 1)
+    pixels = all_of(built)
+    assert pixels.shape == (160, 3, 8, 8)
     torch.testing.assert_close(pixels.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)
     torch.testing.assert_close(pixels.std(dim=(0, 2, 3)), torch.ones(3), atol=1e-3, rtol=0)
-    assert torch.equal(first.mean, second.mean)
+
+
+@pytest.mark.parametrize("largest", [10_000, 160, 50])
+@pytest.mark.parametrize("network", ["resnet8", "mlp"])
+def test_normalisation_is_that_of_the_pool_whatever_the_rows(
+    digits: Finished, monkeypatch: pytest.MonkeyPatch, largest: int, network: str
+) -> None:
+    """Other rows of the pool first, shuffled rows, test rows: an image always looks the same to a network."""
+    monkeypatch.setattr("elfs.train.inputs._MAX_SAMPLE", largest)
+    pool, recipe = pool_of(digits), dataclasses.replace(SMALL, network=network)
+    whole = builder(digits, recipe).build(pool, "x")
+    expected = all_of(whole)[5:9]
+    for rows in (
+        pool[5:9],
+        np.append(pool[5:9], 199),
+        np.append(pool[5:9], np.random.default_rng(0).permutation(pool)),
+    ):
+        assert torch.equal(all_of(builder(digits, recipe).build(rows, "x"))[:4], expected)
+    made = builder(digits, recipe)
+    made.build(np.array([199]), "x")
+    assert torch.equal(all_of(made.build(pool[5:9], "x")), expected)
+
+
+def test_sample_of_a_large_pool_is_spread_evenly(digits: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third of 150 eligible rows, by hand."""
+    monkeypatch.setattr("elfs.train.inputs._MAX_SAMPLE", 50)
+    made = builder(digits)
+    eligible = np.zeros(200, dtype=bool)
+    eligible[20:170] = True
+    monkeypatch.setattr(SampleTable, "eligible", lambda table: eligible)
+    built, expected = made.build(np.arange(4), "x"), builder(digits).build(np.arange(20, 170, 3), "x")
+    assert isinstance(built, CachedImages)
+    assert isinstance(expected, CachedImages)
+    mean, deviation = channel_statistics(expected.images)
+    assert torch.equal(built.mean, mean)
+    assert torch.equal(built.std, deviation)
+
+
+def test_pool_is_not_decoded_twice(digits: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+
+    def watched(reader: Any, rows: torch.Tensor, *others: Any, **options: Any) -> torch.Tensor:
+        counts.append(len(rows))
+        return load_images(reader, rows, *others, **options)
+
+    monkeypatch.setattr("elfs.train.inputs.load_images", watched)
+    made = builder(digits)
+    made.build(pool_of(digits), "x")
+    made.build(pool_of(digits)[:7], "x")
+    assert counts == [160, 7]
+    builder(digits).build(pool_of(digits)[:7], "x")
+    assert counts == [160, 7, 7, 160]
 
 
 def test_recipe_shrinks_images(digits: Finished) -> None:
@@ -63,17 +120,14 @@ def test_large_recipe_reads_images_as_they_are_needed(folder: Finished) -> None:
 
 def test_mlp_takes_standardised_embeddings(digits: Finished) -> None:
     made = builder(digits, dataclasses.replace(SMALL, network="mlp"))
-    built = made.build(np.arange(100), "x")
+    built = made.build(np.arange(30), "x")
     assert isinstance(built, Features)
     assert (made.dim, made.num_threads) == (64, 1)
-    found = all_of(built)
-    stored = Workspace.open(digits.path).arrays("embeddings")["embeddings"][:100].astype(np.float64)
-    deviation = stored.std(axis=0)
-    expected = (stored - stored.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
-    np.testing.assert_allclose(found.numpy(), expected, atol=1e-4)
-    later = made.build(np.arange(100, 120), "x")
-    assert isinstance(later, Features)
-    assert not torch.allclose(all_of(later).mean(dim=0), torch.zeros(64), atol=1e-2)
+    stored = Workspace.open(digits.path).arrays("embeddings")["embeddings"].astype(np.float64)
+    pool = stored[pool_of(digits)]
+    deviation = pool.std(axis=0)
+    expected = (stored[:30] - pool.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
+    np.testing.assert_allclose(all_of(built).numpy(), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(("batch_size", "cpus", "expected"), [(64, 8, 1), (512, 8, 2), (512, 1, 1), (10**6, 8, 8)])

@@ -1,0 +1,96 @@
+"""Why each image is in a selection, in words, and the table for people."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elfs.catalog import SELECTORS
+from elfs.config import SelectConfig
+
+__all__ = ["REASONS", "reasons", "selection_csv"]
+
+REASONS: dict[str, str] = {
+    "elfs": "the hardest {hard_rate:.1%} are pruned and the next hardest are kept",
+    "badge": "its gradient is unlike those of the images before it",
+    "ccs": "the hardest {hard_rate:.1%} are pruned and every stratum of the rest gets its share",
+    "d2": "it and its neighbours are hard, and none of them came before it",
+    "dual-beta": "drawn by DUAL score around the confidence that suits the budget",
+    "easiest": "the easiest are kept",
+    "facility-location": "it is similar to many images that no image before it is similar to",
+    "hardest": "the hardest are kept",
+    "herding": "with it the mean of the selection stays near the mean of the pool",
+    "k-center": "it is farther from all images before it than any other",
+    "moderate": "its distance to the centre of its cluster is near the median",
+    "prototypicality": "it is far from the centre of its k-means cluster",
+    "random": "drawn at random with seed {seed}",
+    "typiclust": "it is the most typical image of a region from which fewest were taken",
+}
+"""One clause for each method."""
+
+
+def reasons(config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_rate: float) -> list[str]:
+    """Return why each image is in the selection.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        How it was selected.
+    hardness : Tensor of shape (n_rows,), float32, or None
+        Difficulty of the pool's rows; None for methods without a key.
+    picked : Tensor of shape (n_picked,), int64
+        Positions in the pool.
+    hard_rate : float
+        Share that was pruned, in [0, 1].
+
+    Returns
+    -------
+    list of str
+        One sentence for each picked position.
+    """
+    clause = REASONS[config.method].format(hard_rate=hard_rate, seed=config.seed)
+    if config.balance == "cluster":
+        clause += ", inside its cluster"
+    if not SELECTORS[config.method].keyed or hardness is None:
+        return [clause] * len(picked)
+    ease = -hardness.numpy()
+    ordered = np.sort(ease[np.isfinite(ease)])
+    harder = np.searchsorted(ordered, ease[picked.numpy()]) / len(ordered)
+    return [f"{share:.1%} of the pool is harder by {config.key}; {clause}" for share in harder]
+
+
+def selection_csv(
+    ids: Sequence[str],
+    labels: NDArray[np.int64] | None,
+    scores: NDArray[np.float32] | None,
+    reasons: Sequence[str],
+) -> bytes:
+    """Return the table for people.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of the selected images, best first.
+    labels : ndarray of shape (n_selected,), int64, or None
+        Their pseudo-labels; None leaves the column empty.
+    scores : ndarray of shape (n_selected,), float32, or None
+        Their scores by the key; None leaves the column empty.
+    reasons : sequence of str
+        Why each is in.
+
+    Returns
+    -------
+    bytes
+        CSV with the columns rank (from 1), id, pseudo_label, score, why.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "id", "pseudo_label", "score", "why"])
+    for index, (name, why) in enumerate(zip(ids, reasons, strict=True)):
+        label = "" if labels is None else int(labels[index])
+        score = "" if scores is None else f"{scores[index]:.6g}"
+        writer.writerow([index + 1, name, label, score, why])
+    return text.getvalue().encode("utf-8", "surrogateescape")
