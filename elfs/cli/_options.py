@@ -13,10 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from elfs.catalog import ENCODERS, NETWORKS
+from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
 from elfs.cli._invocation import Invocation, spellings
 from elfs.cli._settings import option_fields, parse_option
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
+from elfs.models.published import PUBLISHED
 
 __all__ = [
     "COMMON",
@@ -37,14 +38,17 @@ _SWITCHES = "Switches"
 _MAX_PLACEHOLDER = 20
 _FIELD_PLACEHOLDERS = {
     "data_root": DIRECTORY,
+    "files": FILE,
     "weights": FILE,
     "embeddings": FILE,
     "ids": FILE,
     "labels": FILE,
     "selection": SELECTION,
     "budget": "SHARE|COUNT",
+    "methods": "METHODS",
+    "budgets": "BUDGETS",
 }
-_FIELD_WORDS = {"encoder": tuple(ENCODERS), "network": tuple(NETWORKS)}
+_FIELD_WORDS = {"encoder": (*ENCODERS, *PUBLISHED), "network": tuple(NETWORKS), "methods": ("all", *SELECTORS)}
 _TYPE_PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 

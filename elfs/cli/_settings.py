@@ -69,9 +69,11 @@ def option_fields(stage: str) -> dict[str, "dataclasses.Field[Any]"]:
     Returns
     -------
     dict
-        Field name to field, in the order of the config; internal fields are left out.
+        Field name to field, in the order of the config, those that it shares with others last; internal fields are left
+        out.
     """
-    fields = dataclasses.fields(CONFIGS[stage])
+    own = CONFIGS[stage].__annotations__
+    fields = sorted(dataclasses.fields(CONFIGS[stage]), key=lambda item: item.name not in own)
     return {item.name: item for item in fields if not item.metadata.get("internal", False)}
 
 

@@ -15,7 +15,7 @@ from elfs.data.crops import CenterCrop, RandomCrop
 from elfs.data.loaders import decode_batches, nearly_equal, require_all
 from elfs.data.sources import ImageReader
 
-__all__ = ["CachedImages", "StreamedImages", "TrainingImages", "channel_statistics"]
+__all__ = ["CachedImages", "StreamedImages", "Subset", "TrainingImages", "channel_statistics"]
 
 _BLOCK_IMAGES = 64
 _MIN_STD = 1 / 255
@@ -216,6 +216,57 @@ class StreamedImages:
         for positions, batch in zip(nearly_equal(order, batch_size), decoded, strict=True):
             require_all(batch)
             yield positions, _normalized(batch.images.to(device), self.mean, self.std)
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """Some of the positions of other network inputs, without a copy: equal calls give what those positions alone would.
+
+    Attributes
+    ----------
+    whole : TrainingImages
+        What they are part of.
+    positions : Tensor of shape (n,), int64
+        Position in `whole` of each position here.
+    """
+
+    whole: TrainingImages
+    positions: Tensor
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def batches(
+        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield images in the order given; see `TrainingImages.batches`.
+
+        Parameters
+        ----------
+        order : Tensor of shape (m,), int64
+            Positions in ``[0, n)``.
+        batch_size : int
+            Images per batch.
+        augment : bool
+            Whether to crop and mirror at random.
+        generator : torch.Generator
+            On the CPU.
+        device : torch.device
+            Where the images go.
+
+        Yields
+        ------
+        positions : Tensor of shape (b,), int64
+            In this subset, on the CPU.
+        images : Tensor of shape (b, ...), float32
+            As `whole` gives them.
+        """
+        done = 0
+        for positions, batch in self.whole.batches(
+            self.positions[order], batch_size=batch_size, augment=augment, generator=generator, device=device
+        ):
+            yield order[done : done + len(positions)], batch
+            done += len(positions)
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,10 @@ from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources.digits import digits_order
 from elfs.data.sources.torchvision_sets import open_torchvision
+from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import InputDataError
+from elfs.evaluation.class_folders import class_folder_labels, coarse_labels
+from elfs.evaluation.synthetic import synthetic_classes
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
@@ -98,8 +101,13 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
     root = workspace.manifest.source_root
     if source == "digits":
         return _named(table, *_digits())
+    if source.startswith(PREFIX):
+        return _named(table, *synthetic_classes(source))
     if source in DATASETS:
-        return _named(table, *_torchvision(source, None if root is None else Path(root)))
+        place = None if root is None else Path(root)
+        if DATASETS[source].class_folders:
+            return TrueLabels(*class_folder_labels(source, table, place))
+        return _named(table, *_torchvision(source, place))
     raise InputDataError(f"the source '{source}' has no true labels of its own. {_GIVE_LABELS}")
 
 
@@ -127,7 +135,7 @@ def _torchvision(name: str, root: Path | None) -> tuple[list[str], NDArray[np.in
         targets = dataset.targets if hasattr(dataset, "targets") else dataset.labels
         ids += [f"{name}/{split.name.lower()}/{index:05d}" for index in range(len(dataset))]
         values.append(np.asarray(targets, dtype=np.int64))
-    joined = np.concatenate(values)
+    joined = coarse_labels(root) if name == "cifar20" else np.concatenate(values)
     return ids, joined, tuple(str(label) for label in range(int(joined.max()) + 1))
 
 

@@ -7,31 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from elfs.config import TrainConfig
-from elfs.data.samples import SampleTable, Split
+from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
-from elfs.evaluation.labels import TrueLabels, labels_digest, true_labels
-from elfs.models.networks import build_network
+from elfs.evaluation.labels import labels_digest, true_labels
+from elfs.evaluation.recorded import Journal
+from elfs.evaluation.training import Accuracy, Trainer, require_labels, training_recipe
 from elfs.stages.execution import Outcome, Step, run_step
 from elfs.stages.graph import Stage
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.selections import require_fresh, selection_name
-from elfs.train.classifier import Fit, predict, train_iterations
 from elfs.train.inputs import InputBuilder
-from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.runtime import Runtime
-from elfs.train.seeding import derived_seed
 from elfs.workspace.files import json_bytes
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["TrainReport", "prepare", "run", "train", "train_on_rows"]
-
-_NAMED = 5
-"""How many images without a label an error names."""
+__all__ = ["TrainReport", "prepare", "run", "train"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +131,8 @@ def prepare(config: TrainConfig, source_root: Path | None) -> Prepared:
 def run(job: Job, config: TrainConfig) -> Result:
     """Write ``models/<selection>``: the first seed's network and the report.
 
+    The result of each seed is kept in the draft as soon as it is there, so that a killed run goes on at the next one.
+
     Parameters
     ----------
     job : Job
@@ -158,99 +152,37 @@ def run(job: Job, config: TrainConfig) -> Result:
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
-    rows = np.array(job.workspace.arrays(f"selections/{config.selection}")["indices"])
-    _require_labels(table, truth, rows)
-    recipe, iterations = _recipe(job, config, table)
+    rows = np.sort(np.asarray(job.workspace.arrays(f"selections/{config.selection}")["indices"]))
+    if len(rows) < 2:
+        raise InputDataError("the selection has one image: a network needs at least 2 to learn from.")
+    require_labels(table, truth, rows)
+    recipe, iterations = training_recipe(job.workspace, table, config)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    accuracies, network = [], None
-    for seed in range(config.seed, config.seed + config.seeds):
-        trained, accuracy, num_test = train_on_rows(builder, truth, rows, iterations=iterations, seed=seed)
-        network = network or trained
-        accuracies += [] if accuracy is None else [accuracy]
-    assert network is not None
-    summary = dataclasses.asdict(recipe) | {"selection": config.selection, "images": len(rows)}
-    summary |= {"image_size": builder.image_size if builder.uses_images else None}
-    summary |= {"iterations": iterations, "accuracies": accuracies, "test_images": num_test, "mean": None}
-    summary["deviation"] = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    trainer = Trainer(builder, truth, iterations, rows)
+    artifact = f"models/{config.selection}"
+    results = _results(job, trainer, range(config.seed, config.seed + config.seeds), artifact)
+    accuracies = [result.share for result in results if result.share is not None]
+    summary = trainer.facts() | {"selection": config.selection, "images": len(rows)}
+    summary |= {"accuracies": accuracies, "mean": None, "deviation": None}
     if accuracies:
         summary["mean"] = statistics.fmean(accuracies)
-    del summary["epochs"]
-    artifact = f"models/{config.selection}"
-    job.draft.save(artifact, {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
+    if len(accuracies) > 1:
+        summary["deviation"] = statistics.stdev(accuracies)
     job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"classes": list(truth.names)}))
     headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
     return Result(headline, summary, {artifact: {"classes": list(truth.names)}})
 
 
-def _require_labels(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64]) -> None:
-    if len(rows) < 2:
-        raise InputDataError("the selection has one image: a network needs at least 2 to learn from.")
-    missing = rows[truth.values[rows] < 0]
-    if len(missing):
-        named = ", ".join(repr(name) for name in table.ids(missing[:_NAMED]))
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise InputDataError(f"{len(missing)} of {len(rows)} selected images have no label: {named}{more}.")
-
-
-def _recipe(job: Job, config: TrainConfig, table: SampleTable) -> tuple[Recipe, int]:
-    """Return the recipe that suits the whole pool, so that every budget is trained alike, and the iterations."""
-    side = job.workspace.manifest.artifacts["samples"].metadata["image_side"]
-    num_rows = int(np.count_nonzero(table.eligible()))
-    recipe = choose_recipe(num_rows, side) if config.recipe is None else RECIPES[config.recipe]
-    recipe = override(
-        recipe,
-        network=config.network or ("mlp" if side is None else None),
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        image_size=config.image_size,
-    )
-    return recipe, config.iterations or recipe.iterations
-
-
-def train_on_rows(
-    builder: InputBuilder, truth: TrueLabels, rows: NDArray[np.int64], *, iterations: int, seed: int
-) -> tuple[nn.Module, float | None, int]:
-    """Train one network on some rows and test it.
-
-    Parameters
-    ----------
-    builder : InputBuilder
-        Makes network inputs.
-    truth : TrueLabels
-        Labels of at least those rows.
-    rows : ndarray of shape (n,), int64
-        What to train on.
-    iterations : int
-        Steps.
-    seed : int
-        Seed of weights, order and augmentation.
-
-    Returns
-    -------
-    tuple of (nn.Module, float or None, int)
-        The network after its last step, its accuracy on the labelled test samples in ``[0, 1]`` (None if there are
-        none), and their number.
-    """
-    recipe, runtime = builder.recipe, builder.runtime
-    device = runtime.device()
-    network = build_network(
-        recipe.network,
-        num_classes=len(truth.names),
-        image_size=builder.image_size,
-        dim=builder.dim,
-        seed=derived_seed(seed, "train-network"),
-    ).to(device)
-    labels = torch.from_numpy(truth.values[rows])
-    fit = Fit(
-        network, builder.build(rows, "train"), labels, recipe, derived_seed(seed, "train"), device, builder.num_threads
-    )
-    with runtime.progress.task(f"train, seed {seed}", iterations, "steps") as task:
-        train_iterations(fit, iterations, task)
-    table = builder.table
-    test_rows = np.flatnonzero((table.split == Split.TEST) & table.usable() & (truth.values >= 0))
-    if len(test_rows) == 0:
-        return network, None, 0
-    predicted: Tensor = predict(network, builder.build(test_rows, "test"), batch_size=512, device=device)
-    accuracy = float((predicted == torch.from_numpy(truth.values[test_rows])).double().mean())
-    return network, accuracy, len(test_rows)
+def _results(job: Job, trainer: Trainer, seeds: range, artifact: str) -> list[Accuracy]:
+    """Train with every seed that is not in the draft yet; the network of the first one is kept."""
+    journal, results = Journal(job.draft.directory), []
+    for seed in seeds:
+        digest = trainer.digest(trainer.rows, seed)
+        result = journal.get(digest)
+        if result is None:
+            network, result = trainer.train_on_rows(trainer.rows, seed=seed)
+            if seed == seeds[0]:
+                job.draft.save(artifact, {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
+            journal.put(digest, result)
+        results.append(result)
+    return results

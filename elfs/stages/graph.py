@@ -9,6 +9,7 @@ from elfs.config import SelectConfig, StageConfig
 from elfs.errors import UsageError
 
 __all__ = [
+    "COMPARE_PREFIX",
     "STAGES",
     "Stage",
     "ancestors",
@@ -41,6 +42,9 @@ class Stage:
     makes: tuple[str, ...]
     module: str
 
+
+COMPARE_PREFIX = "compare-"
+"""Begins the names of the selections that ``elfs compare`` makes."""
 
 STAGES: dict[str, Stage] = {
     stage.name: stage

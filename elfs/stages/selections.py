@@ -3,7 +3,7 @@
 from elfs.catalog import suggestion
 from elfs.config import SelectConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.stages.graph import ancestors
+from elfs.stages.graph import COMPARE_PREFIX, ancestors
 from elfs.stages.status import command_line, recorded_config
 from elfs.workspace.workspace import Workspace
 
@@ -18,7 +18,7 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
     workspace : Workspace
         Where to look.
     wanted : str or None
-        What was typed; None for the selection that was made last.
+        What was typed; None for the selection that was made last, those of ``elfs compare`` after all others.
 
     Returns
     -------
@@ -38,6 +38,7 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
         hint = command_line("select", None, workspace.path)
         raise MissingUpstreamError(f"{workspace.path} holds no selection yet.", hint=hint)
     if wanted is None:
+        names = [name for name in names if not name.startswith(COMPARE_PREFIX)] or names
         return max(names, key=lambda name: str(manifest.runs.get(f"select/{name}", {}).get("started", "")))
     if wanted not in names:
         raise UsageError(

@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.catalog import has_root
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
-from elfs.data.sources import open_source
+from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
 from elfs.train.features import Features, standardization
@@ -24,11 +26,16 @@ __all__ = ["InputBuilder"]
 _IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406])
 _IMAGENET_DEVIATION = torch.tensor([0.229, 0.224, 0.225])
 _PIXELS_PER_THREAD = 16_384
+_MAX_SAMPLE = 10_000
 
 
 @dataclass
 class InputBuilder:
-    """Makes network inputs for rows of a workspace; all of them normalised by the first rows that were asked for.
+    """Makes network inputs for rows of a workspace, normalised by the pool whatever the rows.
+
+    Mean and deviation are those of at most 10,000 images, evenly spread over all that can be selected. They are worked
+    out with the first rows that are built, so that the proxy, a network on a coreset and a later use of either are fed
+    alike. Large images, which are never all decoded, take ImageNet's.
 
     Attributes
     ----------
@@ -111,18 +118,19 @@ class InputBuilder:
     def _features(self, rows: NDArray[np.int64]) -> Features:
         embeddings = self.workspace.tensors("embeddings")["embeddings"]
         if self._statistics is None:
-            self._statistics = standardization(embeddings, rows)
+            self._statistics = standardization(embeddings, self._sample)
         mean, inverse = self._statistics
         return Features(embeddings, rows, self.runtime.device(), mean=mean, inverse_deviation=inverse)
 
     def _images(self, rows: NDArray[np.int64], label: str) -> CachedImages | StreamedImages:
-        if self.facts["source"] == "folder" and not (self.source_root and self.source_root.is_dir()):
+        name = str(self.facts["source"])
+        if has_root(name) and not (self.source_root and self.source_root.exists()):
             raise InputDataError(
                 f"the folder of the images is not there: {self.source_root}.",
                 hint=f"elfs embed --root FOLDER --workspace {shlex.quote(str(self.workspace.path))}",
             )
-        source = open_source(str(self.facts["source"]), self.source_root)
-        reader, workers = source.reader(self.table), self.runtime.workers_for(len(rows))
+        source = open_source(name, self.source_root)
+        reader = source.reader(self.table)
         if self.recipe.streamed:
             return StreamedImages(
                 reader,
@@ -131,13 +139,16 @@ class InputBuilder:
                 mean=_IMAGENET_MEAN,
                 std=_IMAGENET_DEVIATION,
                 mirror=source.mirror,
-                num_workers=workers,
+                num_workers=self.runtime.workers_for(len(rows)),
             )
-        with self.runtime.progress.task(f"{label}: read images", len(rows), "images") as task:
-            images = load_images(reader, torch.from_numpy(rows), self.image_size, num_workers=workers)
-            task.advance(len(rows))
+        images = self._decoded(reader, rows, label)
         if self._statistics is None:
-            self._statistics = channel_statistics(images)
+            sample, order = self._sample, np.argsort(rows, kind="stable")
+            if np.isin(sample, rows).all():
+                positions = order[np.searchsorted(rows, sample, sorter=order)]
+                self._statistics = channel_statistics(images[torch.from_numpy(positions)])
+            else:
+                self._statistics = channel_statistics(self._decoded(reader, sample, "sample of the pool"))
         mean, deviation = self._statistics
         return CachedImages(
             images.to(self.runtime.device()),
@@ -146,3 +157,17 @@ class InputBuilder:
             mirror=source.mirror,
             padding=max(1, self.image_size // 8),
         )
+
+    @cached_property
+    def _sample(self) -> NDArray[np.int64]:
+        """Rows that mean and deviation are taken from."""
+        rows = np.flatnonzero(self.table.eligible())
+        count = min(len(rows), _MAX_SAMPLE)
+        return rows[np.arange(count) * len(rows) // count]
+
+    def _decoded(self, reader: ImageReader, rows: NDArray[np.int64], label: str) -> Tensor:
+        with self.runtime.progress.task(f"{label}: read images", len(rows), "images") as task:
+            workers = self.runtime.workers_for(len(rows))
+            images = load_images(reader, torch.from_numpy(rows), self.image_size, num_workers=workers)
+            task.advance(len(rows))
+        return images

@@ -6,7 +6,7 @@ from PIL import Image
 from torch import Tensor
 
 from elfs.data.crops import RandomCrop
-from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
+from elfs.data.training_images import CachedImages, StreamedImages, Subset, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
 from tests.data_package.pictures import CPU, ONE, ZERO, FaultyReader, noise, reader_of, seeded
 
@@ -170,3 +170,20 @@ def test_channel_statistics_of_a_constant_can_be_divided_by() -> None:
     mean, std = channel_statistics(torch.full((3, 3, 2, 2), 51, dtype=torch.uint8))
     assert torch.allclose(mean, torch.full((3,), 0.2))
     assert torch.allclose(std, torch.full((3,), 1 / 255))
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_subset_gives_what_its_positions_alone_would(augment: bool) -> None:
+    images, positions = noise(12, 6), torch.tensor([7, 0, 11, 4, 5, 2, 9])
+    order = torch.randperm(7, generator=seeded(3))
+    for whole, alone in (
+        (cached(images), cached(images[positions])),
+        (streamed(images), streamed(images[positions])),
+    ):
+        subset = Subset(whole, positions)
+        assert len(subset) == 7
+        assert torch.equal(drawn(subset, order, augment), drawn(alone, order, augment))
+        batches = subset.batches(order, batch_size=4, augment=augment, generator=seeded(), device=CPU)
+        found = [batch for batch, _ in batches]
+        assert [len(batch) for batch in found] == [4, 3]
+        assert torch.equal(torch.cat(found), order)

@@ -1,7 +1,9 @@
 """Training on an annotated selection."""
 
 import csv
+import dataclasses
 import json
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,9 @@ from elfs.cli.app import run as run_command
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.evaluation.labels import true_labels
+from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.train import TrainReport, train
+from elfs.evaluation.training import Trainer
 from elfs.models.networks import build_network
 from elfs.train.classifier import _train_step, predict
 from elfs.train.inputs import InputBuilder
@@ -58,7 +61,6 @@ def test_accuracy_is_that_of_the_network_that_is_kept(used: Path) -> None:
     state = {name: torch.from_numpy(np.array(value)) for name, value in workspace.arrays("models/aum-0.2").items()}
     network.load_state_dict(state)
     builder = InputBuilder(workspace, table, RECIPES["small"], CPU, None)
-    builder.build(np.array(workspace.arrays("selections/aum-0.2")["indices"]), "x")  # sets the normalisation
     rows = table.rows(Split.TEST)
     batches = builder.build(rows, "x").batches(
         torch.arange(40), batch_size=9, augment=False, generator=torch.Generator(), device=torch.device("cpu")
@@ -83,7 +85,7 @@ def test_last_iterate_is_reported_after_exactly_so_many_steps(used: Path, monkey
         return predict(*arguments, **options)
 
     monkeypatch.setattr("elfs.train.classifier._train_step", watched_step)
-    monkeypatch.setattr("elfs.evaluation.train.predict", watched_predict)
+    monkeypatch.setattr("elfs.evaluation.training.predict", watched_predict)
     trained(used, iterations=7)
     assert events == 7 * ["step"] + ["test"]
 
@@ -107,6 +109,91 @@ def test_rerun_does_nothing_and_force_gives_the_same(used: Path) -> None:
     forced = train(used, TrainConfig(iterations=5, batch_size=16), CPU, force=True)
     assert (forced.ran, forced.summary) == (True, first.summary)
     assert trained(used, iterations=6).ran
+
+
+def test_rank_order_does_not_matter(used: Path) -> None:
+    """A set of images gives one network."""
+    first = trained(used)
+    rows = np.array(Workspace.open(used).arrays("selections/aum-0.2")["indices"])
+    workspace = Workspace.open(used)
+    table = SampleTable.from_tensors(workspace.arrays("samples"))
+    builder = InputBuilder(workspace, table, dataclasses.replace(RECIPES["small"], batch_size=16), CPU, None)
+    trainer = Trainer(builder, true_labels(workspace, table, None), 5, np.sort(rows))
+    shuffled = np.random.default_rng(0).permutation(rows)
+    assert trainer.digest(rows, 0) == trainer.digest(shuffled, 0)
+    for order in (rows, shuffled):
+        assert trainer.train_on_rows(order, seed=0)[1].share == first.summary["mean"]
+
+
+def test_digest_covers_what_decides_the_result(used: Path) -> None:
+    workspace = Workspace.open(used)
+    table = SampleTable.from_tensors(workspace.arrays("samples"))
+    truth = true_labels(workspace, table, None)
+    rows = np.flatnonzero(table.eligible())[:20]
+
+    def digest(rows: Any = rows, truth: TrueLabels = truth, seed: int = 0, steps: int = 5, **recipe: Any) -> str:
+        builder = InputBuilder(workspace, table, dataclasses.replace(RECIPES["small"], **recipe), CPU, None)
+        return Trainer(builder, truth, steps, rows).digest(rows, seed)
+
+    def relabelled(row: int, value: int) -> TrueLabels:
+        values = truth.values.copy()
+        values[row] = value
+        return TrueLabels(values, truth.names)
+
+    other, test_row = int(np.flatnonzero(table.eligible())[30]), int(table.rows(Split.TEST)[0])
+    assert digest() == digest(name="another name", epochs=7) == digest(truth=relabelled(other, -1))
+    changed = [
+        digest(rows=rows[:19]),
+        digest(seed=1),
+        digest(steps=6),
+        digest(batch_size=16),
+        digest(image_size=4),
+        digest(network="mlp"),
+        digest(truth=relabelled(int(rows[0]), 9 - int(truth.values[rows[0]]))),
+        digest(truth=relabelled(test_row, -1)),
+        digest(truth=relabelled(test_row, 9 - int(truth.values[test_row]))),
+        digest(truth=TrueLabels(truth.values, (*truth.names, "more"))),
+    ]
+    assert len({digest(), *changed}) == 1 + len(changed)
+
+
+def test_images_are_read_once_for_all_seeds(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    build = InputBuilder.build
+
+    def watched(builder: InputBuilder, rows: Any, label: str) -> Any:
+        read.append(label)
+        return build(builder, rows, label)
+
+    monkeypatch.setattr(InputBuilder, "build", watched)
+    trained(used, seeds=3)
+    assert sorted(read) == ["test", "train"]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_killed_training_goes_on_at_the_next_seed(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    expected = trained(Path(shutil.copytree(used, tmp_path / "straight")), seeds=3)
+    seeds: list[int] = []
+    train_on_rows = Trainer.train_on_rows
+
+    def watched(trainer: Trainer, rows: Any, *, seed: int, label: str = "train") -> Any:
+        if len(seeds) == after and after < 3:
+            seeds.append(-1)
+            raise KeyboardInterrupt
+        seeds.append(seed)
+        return train_on_rows(trainer, rows, seed=seed, label=label)
+
+    monkeypatch.setattr(Trainer, "train_on_rows", watched)
+    with pytest.raises(KeyboardInterrupt):
+        trained(used, seeds=3)
+    report = trained(used, seeds=3)
+    assert seeds == [*range(after), -1, *range(after, 3)]
+    assert report.summary == expected.summary
+    for name in ("models/aum-0.2.safetensors", "models/aum-0.2.json"):
+        assert (used / name).read_bytes() == (tmp_path / "straight" / name).read_bytes()
+    assert not (used / "partial").exists()
 
 
 def test_report_lines() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from elfs.config import EmbedConfig, from_json
 from elfs.data.hashing import listing_digest
@@ -96,12 +97,26 @@ def test_changed_embeddings_are_noticed(tmp_path: Path, workspace: Path) -> None
     assert run_stage("embed", workspace, **options).ran
 
 
-def test_new_image_is_noticed(tmp_path: Path, workspace: Path) -> None:
+def test_row_44_new_image_is_noticed(tmp_path: Path, workspace: Path) -> None:
     pictures = make_pictures(tmp_path / "pictures")
     options: dict[str, Any] = {"source": "folder", "root": pictures}
     run_stage("embed", workspace, **options)
     (pictures / "b" / "000.png").write_bytes((pictures / "b" / "00.png").read_bytes())
     assert run_stage("embed", workspace, **options).summary["images"] == 61
+
+
+@pytest.mark.parametrize("change", ["deleted", "other size"])
+def test_row_44_deleted_and_changed_images_are_noticed(tmp_path: Path, workspace: Path, change: str) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    options: dict[str, Any] = {"source": "folder", "root": pictures}
+    run_stage("embed", workspace, **options)
+    assert not run_stage("embed", workspace, **options).ran
+    path = pictures / "b" / "00.png"
+    if change == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes() + b" ")
+    assert run_stage("embed", workspace, **options).ran
 
 
 def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path, workspace: Path) -> None:
@@ -127,7 +142,7 @@ def test_embedding_of_length_zero_does_no_harm(tmp_path: Path, workspace: Path) 
     assert (np.abs(found["similarity"][4]) < 1e-6).all()
 
 
-def test_fewer_images_than_neighbours_is_warned_of(tmp_path: Path, workspace: Path) -> None:
+def test_row_46_fewer_images_than_neighbours_is_warned_of(tmp_path: Path, workspace: Path) -> None:
     said: list[str] = []
     own = str(make_embeddings(tmp_path / "own.npy", 3))
     runtime = Runtime(devices="cpu", warn=said.append)
@@ -169,12 +184,13 @@ def test_workers_change_nothing(tmp_path: Path) -> None:
     assert first.artifacts == second.artifacts
 
 
-def test_ids_survive(tmp_path: Path, workspace: Path) -> None:
+def test_row_41_ids_survive(tmp_path: Path, workspace: Path) -> None:
     """Names with a comma, a quote, a line break, an emoji: row by row the same."""
     names = ["a,b.png", 'say "hi".png', "line\nbreak.png", "\U0001f600.png", "-v.png"]
     pictures = make_pictures(tmp_path / "pictures")
+    random = np.random.default_rng(2)
     for name in names:
-        (pictures / name).write_bytes((pictures / "a" / "00.png").read_bytes())
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), np.uint8)).save(pictures / name)
     run_stage("embed", workspace, source="folder", root=pictures)
     run_stage("select", workspace, method="random", budget="1.0", name="all")
     table = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples"))

@@ -53,25 +53,25 @@ def place(request: pytest.FixtureRequest, digits: Finished, workspace: Path) -> 
 class TestEmbed:
     """What ``elfs embed`` refuses, in a new workspace and in one that is in use."""
 
-    def test_empty_folder(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_25_empty_folder(self, refused: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
         refused(3, r"no image in .*empty: it has no files", "embed", str(tmp_path / "empty"), *SMALL)
 
-    def test_folder_without_images(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_25_folder_without_images(self, refused: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "notes").mkdir()
         (tmp_path / "notes" / "a.txt").write_text("words")
         (tmp_path / "notes" / "b.docx").write_text("words")
         refused(3, r"no image in .*notes: seen \.\w+ \(1\), \.\w+ \(1\)", "embed", str(tmp_path / "notes"), *SMALL)
 
     @pytest.mark.parametrize("encoder", ["pixels", "patches"])
-    def test_every_image_broken(self, refused: Callable[..., str], tmp_path: Path, encoder: str) -> None:
+    def test_row_39_every_image_broken(self, refused: Callable[..., str], tmp_path: Path, encoder: str) -> None:
         (tmp_path / "broken").mkdir()
         for number in range(3):
             (tmp_path / "broken" / f"{number}.png").write_bytes(b"")
         arguments = ("embed", str(tmp_path / "broken"), "--encoder", encoder, *CPU)
         refused(3, r"none of the 3 images that were tried could be read; the first: ", *arguments)
 
-    def test_every_train_image_broken(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_39_every_train_image_broken(self, refused: Callable[..., str], tmp_path: Path) -> None:
         make_pictures(tmp_path / "split")
         (tmp_path / "split" / "a").rename(tmp_path / "split" / "train")
         (tmp_path / "split" / "b").rename(tmp_path / "split" / "test")
@@ -82,7 +82,7 @@ class TestEmbed:
         refused(3, r"none of 20 training images could be read", *arguments, "--encoder", "patches")
         refused(3, r"only 0 usable training images", *arguments, "--encoder", "pixels")
 
-    def test_too_many_broken(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_39_too_many_broken(self, refused: Callable[..., str], tmp_path: Path) -> None:
         make_pictures(tmp_path / "pictures", corrupt=True)
         (tmp_path / "pictures" / "a" / "05.png").write_bytes(b"<html>404</html>")
         arguments = ("embed", str(tmp_path / "pictures"), "--max-broken", "0.02", *SMALL)
@@ -92,14 +92,14 @@ class TestEmbed:
         )
         refused(3, message, *arguments)
 
-    def test_too_many_dangling_links(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_39_too_many_dangling_links(self, refused: Callable[..., str], tmp_path: Path) -> None:
         make_pictures(tmp_path / "pictures")
         for number in range(20):
             (tmp_path / "pictures" / f"link{number:02d}.png").symlink_to(tmp_path / "gone.png")
         message = r"20 of 80 images cannot be used, .* Reasons: 20 x No such file .*\. The first is 'link00\.png'\.$"
         refused(3, message, "embed", str(tmp_path / "pictures"), *SMALL)
 
-    def test_one_image_has_no_neighbours(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_46_one_image_has_no_neighbours(self, refused: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "one").mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / "one" / "a.png")
         refused(3, r"only 1 usable training images: neighbours need at least 2", "embed", str(tmp_path / "one"), *SMALL)
@@ -135,13 +135,13 @@ class TestEmbed:
         refused(2, r"no such folder: 'digts', .* Did you mean 'digits'\?", "embed", "digts", *CPU)
         refused(2, r"'pixel'.* Did you mean 'pixels'\?", "embed", "digits", "--encoder", "pixel", *CPU)
 
-    def test_data_set_that_is_not_there(self, refused: Callable[..., str], tmp_path: Path) -> None:
+    def test_row_57_data_set_that_is_not_there(self, refused: Callable[..., str], tmp_path: Path) -> None:
         said = refused(
             3, r"cifar10 was not found in .*nothing was downloaded", "embed", "cifar10", "--data-root", "none"
         )
         assert "elfs embed cifar10 --download" in said
 
-    def test_data_set_that_cannot_be_fetched(
+    def test_row_57_data_set_that_cannot_be_fetched(
         self, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def offline(*_: object, **__: object) -> None:
@@ -158,7 +158,7 @@ class TestLater:
     def _used(self, digits: Finished, workspace: Path) -> None:
         digits.copy(workspace)
 
-    def test_more_clusters_than_images(self, refused: Callable[..., str]) -> None:
+    def test_row_46_more_clusters_than_images(self, refused: Callable[..., str]) -> None:
         refused(3, r"--clusters 161 is more than the 160 images of the pool", "cluster", "--clusters", "161", *CPU)
 
     def test_head_that_was_not_trained(self, refused: Callable[..., str]) -> None:
@@ -236,7 +236,7 @@ def test_empty_directory_stays_empty(refused: Callable[..., str], workspace: Pat
     refused(2, r"'pixel'", "embed", "digits", "--encoder", "pixel", *CPU)
 
 
-def test_pool_smaller_than_the_neighbours_is_warned_of(
+def test_row_46_pool_smaller_than_the_neighbours_is_warned_of(
     workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_embeddings(tmp_path / "own.npy", 6)

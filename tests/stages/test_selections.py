@@ -52,6 +52,15 @@ def test_the_selection_made_last_is_the_default(workspace: Workspace) -> None:
     assert selection_name(workspace, "b") == "b"
 
 
+def test_selections_of_a_comparison_come_after_all_others(workspace: Workspace) -> None:
+    commit(workspace.path, "select/compare-x", "selections/compare-x", ("scores",), day=4)
+    workspace.reload()
+    assert selection_name(workspace, None) == "a"
+    workspace.remove("select/a")
+    workspace.remove("select/b")
+    assert selection_name(workspace, None) == "compare-x"
+
+
 def test_an_unknown_selection_gets_a_suggestion(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match=r"unknown selection 'bb'\. Did you mean 'b'\? Available: a, b\."):
         selection_name(workspace, "bb")

@@ -1,0 +1,115 @@
+"""All methods on three pools: digits, a balanced generated pool, a long-tailed one with duplicates and outliers.
+
+    python benchmarks/methods.py --seeds 5 --folder /tmp/elfs-methods
+
+Every seed walks the whole chain anew (encoder, heads, proxy), selects by every method at every budget, and trains one
+network on each selection with the true labels. What is in the folder already is not computed again: the run can be
+stopped and continued, split by `--pools`, and extended by a method. Prints Markdown tables.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from elfs.catalog import SELECTORS
+from elfs.config import (
+    ClusterConfig,
+    CompareConfig,
+    DynamicsConfig,
+    EmbedConfig,
+    LabelConfig,
+    ScoreConfig,
+    StageConfig,
+)
+from elfs.evaluation.compare import compare
+from elfs.evaluation.evaluate import evaluate
+from elfs.stages.execution import execute
+from elfs.train.runtime import Runtime
+
+RUNTIME = Runtime()
+POOLS = ("digits", "synthetic:balanced", "synthetic:longtail")
+
+
+def chain(path: Path, pool: str, seed: int) -> float:
+    """Run embed to score; return the clustering accuracy on the training rows."""
+    steps: list[tuple[str, StageConfig]] = [
+        ("embed", EmbedConfig(source=pool, seed=seed)),
+        ("cluster", ClusterConfig(seed=seed)),
+        ("label", LabelConfig()),
+        ("dynamics", DynamicsConfig(seed=seed)),
+        ("score", ScoreConfig(seed=seed)),
+    ]
+    for stage, config in steps:
+        execute(stage, path, config, RUNTIME)
+    return float(evaluate(path, None).splits["train"][1].accuracy)
+
+
+def accuracies(path: Path, methods: Sequence[str], budgets: Sequence[str], seed: int) -> dict[tuple[str, str], float]:
+    """Select and train with one seed; return the accuracy of each method at each budget, and of the whole pool."""
+    config = CompareConfig(methods=",".join(methods), budgets=",".join(budgets), seeds=1, seed=seed)
+    found = compare(path, config, RUNTIME).comparison
+    cells = {(cell.method, cell.budget): cell.accuracies[0] for cell in found.cells if cell.accuracies}
+    assert found.reference is not None
+    return cells | {("all images", "1.0"): found.reference.accuracies[0]}
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return mean and sample standard deviation in percent."""
+    deviation = f" +- {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.fmean(values):.1f}{deviation}"
+
+
+def table(found: Sequence[dict[tuple[str, str], float]], methods: Sequence[str], budgets: Sequence[str]) -> list[str]:
+    """Return a Markdown table of methods by budgets; the best mean of each budget is bold."""
+    lines = [f"| method | {' | '.join(budgets)} |", "|---" * (len(budgets) + 1) + "|"]
+    labels = [label for label in dict.fromkeys(label for label, _ in found[0]) if label != "all images"]
+    means = {
+        (label, budget): statistics.fmean(seed[label, budget] for seed in found)
+        for label in labels
+        for budget in budgets
+        if all((label, budget) in seed for seed in found)
+    }
+    best = {budget: max(value for (_, other), value in means.items() if other == budget) for budget in budgets}
+    for label in labels:
+        cells = []
+        for budget in budgets:
+            if (label, budget) not in means:
+                cells.append("-")
+                continue
+            text = spread([seed[label, budget] for seed in found])
+            cells.append(f"**{text}**" if means[label, budget] == best[budget] else text)
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return lines
+
+
+def main() -> None:
+    """Run everything and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pools", nargs="*", default=POOLS)
+    parser.add_argument("--methods", nargs="*", default=list(SELECTORS))
+    parser.add_argument("--budgets", nargs="*", default=["0.01", "0.05", "0.1", "0.3"])
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, required=True, help="where the workspaces are kept")
+    arguments = parser.parse_args()
+    for pool in arguments.pools:
+        found, clusters = [], []
+        for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
+            path = arguments.folder / f"{pool.partition(':')[2] or pool}-{seed}"
+            clusters.append(chain(path, pool, seed))
+            found.append(accuracies(path, arguments.methods, arguments.budgets, seed))
+            print(f"{pool}, seed {seed}: clusters {100 * clusters[-1]:.1f}", flush=True)
+        print(
+            f"\n### {pool}\n\nClusters: {spread(clusters)}. All images: "
+            f"{spread([seed['all images', '1.0'] for seed in found])}.\n"
+        )
+        print("\n".join(table(found, arguments.methods, arguments.budgets)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""``elfs compare``."""
+
+from typing import TYPE_CHECKING
+
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
+from elfs.cli._stage import SMOKE_WARNING
+from elfs.cli._text import plural
+from elfs.config import CompareConfig
+
+if TYPE_CHECKING:
+    from elfs.evaluation.compare import CompareReport
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = (
+    "elfs compare --methods elfs,random --budgets 0.01,0.05,0.1 --seeds 3",
+    "elfs compare --methods elfs@aum,elfs@el2n:0.3,typiclust,random --budgets 100 --labels annotated.csv",
+)
+
+
+@command("compare")
+def body(invocation: Invocation) -> None:
+    """Train on what several methods select, and say which ones beat random."""
+    from elfs.evaluation.compare import compare
+
+    config = invocation.config("compare")
+    assert isinstance(config, CompareConfig)
+    if invocation.dry_run:
+        _show_plan(invocation, config)
+        return
+    output = invocation.output
+    report = compare(
+        invocation.workspace,
+        config,
+        invocation.runtime(),
+        force=invocation.force,
+        smoke=invocation.smoke,
+        say=output.note,
+    )
+    _show(invocation, report)
+
+
+def _show(invocation: Invocation, report: "CompareReport") -> None:
+    """Print the table, what it says in words, and where it lies."""
+    output = invocation.output
+    output.table(report.comparison.rows())
+    output.data("")
+    for line in report.comparison.lines():
+        output.data(line)
+    for position, name in enumerate(report.files):
+        output.note(f"{'files' if position == 0 else '':<11} {name}", style="cyan")
+    if report.smoke:
+        output.warn(SMOKE_WARNING)
+    output.document(report.as_json() | {"workspace": str(invocation.workspace)})
+
+
+def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
+    """Print what would be selected and trained, and do nothing."""
+    from elfs.evaluation.compare import planned_cells
+
+    cells = planned_cells(invocation.workspace, config, invocation.runtime(), force=invocation.force)
+    columns = ("method", "budget", "seed", "selection", "action")
+    rows = [tuple("-" if cell[name] is None else str(cell[name]) for name in columns) for cell in cells]
+    invocation.output.table([tuple(name.upper() for name in columns), *rows])
+    left = sum(cell["action"] != "recorded" for cell in cells)
+    invocation.output.note(f"{plural(left, 'training')} at most, {len(cells) - left} recorded already")
+    invocation.output.document({"workspace": str(invocation.workspace), "cells": cells})

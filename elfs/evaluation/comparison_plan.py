@@ -1,0 +1,198 @@
+"""What a comparison consists of, checked before anything is selected or trained."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from elfs.catalog import SELECTORS, required_epochs
+from elfs.config import CompareConfig, DynamicsConfig, ScoreConfig, SelectConfig, as_json
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
+from elfs.evaluation.entries import Entry, every_method, parse_budgets, parse_methods
+from elfs.evaluation.labels import TrueLabels, true_labels
+from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
+from elfs.stages.execution import portable
+from elfs.stages.graph import needed_artifacts
+from elfs.stages.status import command_line, recorded_config, require
+from elfs.train.inputs import InputBuilder
+from elfs.train.runtime import Runtime
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Planned", "Setting", "checked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One selection to be made and trained on.
+
+    Attributes
+    ----------
+    entry : Entry
+        The method.
+    budget : str
+        As typed.
+    seed : int
+        Of the selection and the training.
+    """
+
+    entry: Entry
+    budget: str
+    seed: int
+
+    @property
+    def cell(self) -> tuple[str, str]:
+        """Method and budget as they are shown."""
+        return self.entry.label, self.budget
+
+    @property
+    def config(self) -> SelectConfig:
+        """What select is told."""
+        return self.entry.select_config(self.budget, self.seed)
+
+    @property
+    def selection(self) -> str:
+        """Name of the selection."""
+        return str(self.config.name)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A workspace with labels, and what is to be compared on it.
+
+    Attributes
+    ----------
+    workspace : Workspace
+        The workspace.
+    table : SampleTable
+        Its samples.
+    truth : TrueLabels
+        Their labels.
+    plans : tuple of Planned
+        Every method at every budget with every seed; seed by seed, so that a first table is there early.
+    """
+
+    workspace: Workspace
+    table: SampleTable
+    truth: TrueLabels
+    plans: tuple[Planned, ...]
+
+    def trainer(self, config: CompareConfig, runtime: Runtime, builder: InputBuilder | None = None) -> Trainer:
+        """Return what trains on rows of the workspace.
+
+        Parameters
+        ----------
+        config : CompareConfig
+            Recipe, network, steps.
+        runtime : Runtime
+            Device and worker processes.
+        builder : InputBuilder or None
+            Makes network inputs; None for one that knows no folder of images.
+
+        Returns
+        -------
+        Trainer
+            It has no rows yet.
+        """
+        recipe, iterations = training_recipe(self.workspace, self.table, config)
+        made = builder or InputBuilder(self.workspace, self.table, recipe, runtime, None)
+        return Trainer(made, self.truth, iterations, np.empty(0, np.int64))
+
+    def selected(self, plan: Planned) -> np.ndarray | None:
+        """Return the rows of a selection that is there.
+
+        Parameters
+        ----------
+        plan : Planned
+            Which one.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64, or None
+            None if it has not been made, was made otherwise, or is stale.
+        """
+        record = self.workspace.manifest.records.get(f"select/{plan.selection}")
+        if record is None or record.config != as_json(portable(plan.config)):
+            return None
+        if self.workspace.stale_reason(f"select/{plan.selection}") is not None:
+            return None
+        return np.asarray(self.workspace.arrays(f"selections/{plan.selection}")["indices"])
+
+
+def checked(workspace: Workspace, config: CompareConfig) -> Setting:
+    """Check that what shall be compared can be.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The workspace.
+    config : CompareConfig
+        What the user asked for.
+
+    Returns
+    -------
+    Setting
+        Labels and plans.
+
+    Raises
+    ------
+    UsageError
+        If a method, key or budget cannot be read.
+    MissingUpstreamError, StaleUpstreamError
+        If a method needs what has not been made, or is stale; the hint names the commands.
+    InputDataError
+        If there are no true labels, or none of a test image.
+    """
+    budgets, parsed = parse_budgets(config), parse_methods(config)
+    require(workspace, "compare", ("samples", "embeddings"))
+    entries: dict[Entry, None] = {}
+    for entry in parsed:
+        if isinstance(entry, Entry):
+            _require_needs(workspace, entry)
+            entries[entry] = None
+        else:
+            entries |= dict.fromkeys(_available(workspace, every_method(config)))
+    table = SampleTable.from_tensors(workspace.arrays("samples"))
+    truth = true_labels(workspace, table, config.labels)
+    if len(labelled_test_rows(table, truth)) == 0:
+        raise InputDataError(
+            "no test image has a label: compare tests every network on the labelled images of the test split."
+        )
+    seeds = range(config.seed, config.seed + config.seeds)
+    plans = (Planned(entry, budget, seed) for seed in seeds for entry in entries for budget in budgets)
+    return Setting(workspace, table, truth, tuple(plans))
+
+
+def _require_needs(workspace: Workspace, entry: Entry) -> None:
+    """Check that all that a method reads is there, its scores too."""
+    config = entry.select_config("1.0", 0)
+    require(workspace, "compare", needed_artifacts("select", config))
+    keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
+    for key in keys:
+        if key not in workspace.manifest.artifacts["scores"].tensors:
+            reason = workspace.manifest.records["score"].summary.get("left_out", {}).get(key, "never computed")
+            raise MissingUpstreamError(
+                f"{entry.label} needs the score '{key}', which is not among the scores: {reason}.",
+                hint=_scoring(workspace, key),
+            )
+
+
+def _scoring(workspace: Workspace, key: str) -> str:
+    """Return the commands that make a score that is missing."""
+    told = recorded_config(workspace.path, "score")
+    dynamics, score = recorded_config(workspace.path, "dynamics"), command_line("score", told, workspace.path)
+    needed = required_epochs(key, told.window if isinstance(told, ScoreConfig) else ScoreConfig().window)
+    if not isinstance(dynamics, DynamicsConfig) or len(workspace.tensors("dynamics")["correct"]) >= needed:
+        return f"{score} --force"
+    longer = command_line("dynamics", dataclasses.replace(dynamics, epochs=needed), workspace.path)
+    return f"{longer} && {score}"
+
+
+def _available(workspace: Workspace, entries: Iterable[Entry]) -> Iterable[Entry]:
+    for entry in entries:
+        try:
+            _require_needs(workspace, entry)
+        except (MissingUpstreamError, StaleUpstreamError):
+            continue
+        yield entry

@@ -1,0 +1,243 @@
+"""Networks from scratch on rows with true labels, all of one call under one protocol; images are read once."""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+import elfs
+from elfs.config import TrainingConfig
+from elfs.data.samples import SampleTable, Split
+from elfs.data.training_images import Subset, TrainingImages
+from elfs.errors import InputDataError
+from elfs.evaluation.labels import TrueLabels
+from elfs.models.networks import build_network
+from elfs.train.classifier import Fit, predict, train_iterations
+from elfs.train.inputs import InputBuilder
+from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
+from elfs.train.seeding import derived_seed
+from elfs.workspace.files import digest_json
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Accuracy", "Trainer", "labelled_test_rows", "require_labels", "training_recipe"]
+
+_NAMED = 5
+"""How many images without a label an error names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """What a network got right on the labelled test images.
+
+    Attributes
+    ----------
+    correct, total : int
+        Images that it names rightly, and all of them; 0 of 0 where there are none.
+    """
+
+    correct: int
+    total: int
+
+    @property
+    def share(self) -> float | None:
+        """In ``[0, 1]``, higher = better; None where there is no test image."""
+        return self.correct / self.total if self.total else None
+
+
+def require_labels(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64]) -> None:
+    """Check that images that are trained on have labels.
+
+    Parameters
+    ----------
+    table : SampleTable
+        Their names.
+    truth : TrueLabels
+        The labels.
+    rows : ndarray of shape (n,), int64
+        Rows of the workspace.
+
+    Raises
+    ------
+    InputDataError
+        If one of them has no label; the message names the first ones.
+    """
+    missing = rows[truth.values[rows] < 0]
+    if len(missing):
+        named = ", ".join(repr(name) for name in table.ids(missing[:_NAMED]))
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise InputDataError(f"{len(missing)} of {len(rows)} selected images have no label: {named}{more}.")
+
+
+def labelled_test_rows(table: SampleTable, truth: TrueLabels) -> NDArray[np.int64]:
+    """Return the rows that networks are tested on.
+
+    Parameters
+    ----------
+    table : SampleTable
+        The samples.
+    truth : TrueLabels
+        The labels.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Usable rows of the test split that have a label, ascending.
+    """
+    return np.flatnonzero((table.split == Split.TEST) & table.usable() & (truth.values >= 0))
+
+
+def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingConfig) -> tuple[Recipe, int]:
+    """Return the recipe that suits the whole pool, so that every budget is trained alike, and the iterations.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its manifest says how large the images are.
+    table : SampleTable
+        The samples.
+    config : TrainingConfig
+        What the user asked for.
+
+    Returns
+    -------
+    tuple of (Recipe, int)
+        Hyper-parameters and steps.
+    """
+    side = workspace.manifest.artifacts["samples"].metadata["image_side"]
+    num_rows = int(np.count_nonzero(table.eligible()))
+    recipe = choose_recipe(num_rows, side) if config.recipe is None else RECIPES[config.recipe]
+    recipe = override(
+        recipe,
+        network=config.network or ("mlp" if side is None else None),
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        image_size=config.image_size,
+    )
+    return recipe, config.iterations or recipe.iterations
+
+
+@dataclass
+class Trainer:
+    """Trains networks on parts of some rows and tests them; nothing is read before it is needed, nothing twice.
+
+    Attributes
+    ----------
+    builder : InputBuilder
+        Makes network inputs, by its recipe.
+    truth : TrueLabels
+        Labels of at least `rows`.
+    iterations : int
+        Steps of each training, whatever the number of rows.
+    rows : ndarray of shape (n,), int64
+        Every row that any of the networks is trained on, ascending.
+    """
+
+    builder: InputBuilder
+    truth: TrueLabels
+    iterations: int
+    rows: NDArray[np.int64]
+
+    @cached_property
+    def test_rows(self) -> NDArray[np.int64]:
+        """Rows that the networks are tested on, ascending."""
+        return labelled_test_rows(self.builder.table, self.truth)
+
+    @cached_property
+    def _inputs(self) -> TrainingImages:
+        return self.builder.build(self.rows, "train")
+
+    @cached_property
+    def _test_inputs(self) -> TrainingImages:
+        return self.builder.build(self.test_rows, "test")
+
+    def read(self) -> None:
+        """Read the inputs now; otherwise the first training does."""
+        _ = self._inputs, self._test_inputs
+
+    def facts(self) -> dict[str, Any]:
+        """Return the protocol as plain JSON values: the recipe, the steps, the image size, the number of test images.
+
+        Returns
+        -------
+        dict
+            The same for every network of this trainer.
+        """
+        facts = dataclasses.asdict(self.builder.recipe)
+        del facts["epochs"]
+        facts |= {"iterations": self.iterations, "test_images": len(self.test_rows)}
+        return facts | {"image_size": self.builder.image_size if self.builder.uses_images else None}
+
+    def digest(self, rows: NDArray[np.int64], seed: int) -> str:
+        """Return the digest of all that decides the result of one training.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            What would be trained on, in any order.
+        seed : int
+            Seed of weights, order and augmentation.
+
+        Returns
+        -------
+        str
+            Of samples (and embeddings, where the network sees those), rows, labels, protocol, seed, kind of device and
+            version of elfs.
+        """
+        rows = np.sort(rows)
+        artifacts = self.builder.workspace.manifest.artifacts
+        read = ("samples",) if self.builder.uses_images else ("samples", "embeddings")
+        decisive: dict[str, Any] = {"inputs": [artifacts[name].digest for name in read], "seed": seed}
+        decisive |= {"rows": _hex(rows), "labels": _hex(self.truth.values[rows]), "classes": len(self.truth.names)}
+        decisive |= {"test": _hex(self.test_rows), "test_labels": _hex(self.truth.values[self.test_rows])}
+        decisive |= {"device": self.builder.runtime.device().type, "version": elfs.__version__}
+        protocol = self.facts()
+        del protocol["name"]
+        return digest_json(decisive | {"protocol": protocol})
+
+    def train_on_rows(self, rows: NDArray[np.int64], *, seed: int, label: str = "train") -> tuple[nn.Module, Accuracy]:
+        """Train one network on some rows and test it once, after its last step.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,), int64
+            A part of the trainer's rows, in any order: a set gives one result.
+        seed : int
+            Seed of weights, order and augmentation.
+        label : str
+            What the progress display calls this.
+
+        Returns
+        -------
+        tuple of (nn.Module, Accuracy)
+            The network, and what it got right.
+        """
+        builder, device = self.builder, self.builder.runtime.device()
+        network = build_network(
+            builder.recipe.network,
+            num_classes=len(self.truth.names),
+            image_size=builder.image_size,
+            dim=builder.dim,
+            seed=derived_seed(seed, "train-network"),
+        ).to(device)
+        rows = np.sort(rows)
+        inputs = Subset(self._inputs, torch.from_numpy(np.searchsorted(self.rows, rows)))
+        labels = torch.from_numpy(self.truth.values[rows])
+        fit = Fit(network, inputs, labels, builder.recipe, derived_seed(seed, "train"), device, builder.num_threads)
+        with builder.runtime.progress.task(f"{label}, seed {seed}", self.iterations, "steps") as task:
+            train_iterations(fit, self.iterations, task)
+        if len(self.test_rows) == 0:
+            return network, Accuracy(0, 0)
+        predicted = predict(network, self._test_inputs, batch_size=512, device=device)
+        correct = int((predicted == torch.from_numpy(self.truth.values[self.test_rows])).sum())
+        return network, Accuracy(correct, len(self.test_rows))
+
+
+def _hex(values: NDArray[np.int64]) -> str:
+    return hashlib.sha256(values.astype("<i8").tobytes()).hexdigest()
