@@ -32,21 +32,27 @@ _elfs() {
     case $command in
         "")
             options="-h --help --version"
-            values="run embed cluster label dynamics score select report export train evaluate status verify doctor completion"
+            values="run embed cluster label dynamics score select report export train compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --name --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
-            values="digits cifar10 cifar100 fashion-mnist mnist stl10 svhn" paths=DIRECTORY
+            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
                 --from) takes_value=1 values="embed cluster label dynamics score select" paths= ;;
                 --budget) takes_value=1 values="" paths= ;;
-                --key) takes_value=1 values="aum correctness el2n entropy forgetting loss" paths= ;;
-                --select-method) takes_value=1 values="elfs easiest hardest random" paths= ;;
+                --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
+                --select-method) takes_value=1 values="elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
+                --balance) takes_value=1 values="none cluster" paths= ;;
+                --dedup) takes_value=1 values="exact near off" paths= ;;
+                --include) takes_value=1 values="" paths= ;;
+                --exclude) takes_value=1 values="" paths= ;;
+                --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
+                --files) takes_value=1 values="" paths=FILE ;;
                 --data-root) takes_value=1 values="" paths=DIRECTORY ;;
-                --encoder) takes_value=1 values="auto patches pixels" paths= ;;
+                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
                 --weights) takes_value=1 values="" paths=FILE ;;
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;
@@ -87,12 +93,13 @@ _elfs() {
             esac
             ;;
         embed)
-            options="--root --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
-            values="digits cifar10 cifar100 fashion-mnist mnist stl10 svhn" paths=DIRECTORY
+            options="--root --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
+                --files) takes_value=1 values="" paths=FILE ;;
                 --data-root) takes_value=1 values="" paths=DIRECTORY ;;
-                --encoder) takes_value=1 values="auto patches pixels" paths= ;;
+                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
                 --weights) takes_value=1 values="" paths=FILE ;;
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;
@@ -158,21 +165,27 @@ _elfs() {
             esac
             ;;
         score)
-            options="--list --window --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --name --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --blocks --name --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
-                --key) takes_value=1 values="aum correctness el2n entropy forgetting loss" paths= ;;
-                --method) takes_value=1 values="elfs easiest hardest random" paths= ;;
+                --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
+                --method) takes_value=1 values="elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
+                --balance) takes_value=1 values="none cluster" paths= ;;
+                --dedup) takes_value=1 values="exact near off" paths= ;;
+                --include) takes_value=1 values="" paths= ;;
+                --exclude) takes_value=1 values="" paths= ;;
+                --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
@@ -199,9 +212,10 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --seeds --workspace -w --devices --workers --seed --force --smoke --json --quiet -q --verbose -v --help -h"
+            options="--selection --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
+                --seeds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
@@ -210,7 +224,28 @@ _elfs() {
                 --learning-rate) takes_value=1 values="" paths= ;;
                 --weight-decay) takes_value=1 values="" paths= ;;
                 --image-size) takes_value=1 values="" paths= ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --workers) takes_value=1 values="" paths= ;;
+                --seed) takes_value=1 values="" paths= ;;
+            esac
+            ;;
+        compare)
+            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            case $previous in
+                --methods) takes_value=1 values="all elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --budgets) takes_value=1 values="" paths= ;;
+                --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
+                --hard-rate) takes_value=1 values="" paths= ;;
                 --seeds) takes_value=1 values="" paths= ;;
+                --labels) takes_value=1 values="" paths=FILE ;;
+                --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
+                --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --iterations) takes_value=1 values="" paths= ;;
+                --batch-size) takes_value=1 values="" paths= ;;
+                --learning-rate) takes_value=1 values="" paths= ;;
+                --weight-decay) takes_value=1 values="" paths= ;;
+                --image-size) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;

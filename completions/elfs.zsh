@@ -9,7 +9,7 @@ _elfs_selections() {
 }
 
 _elfs_source() {
-    _alternative 'data-sets:data set:(digits cifar10 cifar100 fashion-mnist mnist stl10 svhn)' 'folders:folder:_files -/'
+    _alternative 'data-sets:data set:(digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn)' 'folders:folder:_files -/'
 }
 
 _elfs() {
@@ -22,11 +22,12 @@ _elfs() {
         'cluster:Group the embeddings with many small heads (TEMI), or with k-means.'
         'label:Give every image the pseudo-label that one head puts on it.'
         'dynamics:Train a proxy network on the pseudo-labels and record how every image is learned.'
-        'score:Turn the training dynamics into difficulty scores.'
+        'score:Turn training dynamics and embeddings into difficulty scores.'
         'select:Pick the images to annotate.'
         'report:Show a selection on one page: what was kept, what was left out, and why.'
         'export:Hand a selection to annotators and other programs.'
         'train:Train a network on a selection that has been annotated, and test it.'
+        'compare:Train on what several methods select, and say which ones beat random.'
         'evaluate:Say how well clusters and pseudo-labels agree with true labels, where there are any.'
         'status:Show what is there, what is stale, and what to run next.'
         'verify:Read every file of the workspace and compare it with the manifest.'
@@ -44,17 +45,23 @@ _elfs() {
             case $words[1] in
                 run)
                     _arguments \
-                        '--root=[Where the folder of images is now, if it has moved]:value:_files -/' \
+                        '--root=[Where the images are now, if they have moved]:value:_files -/' \
                         '--from=[Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select]:value:(embed cluster label dynamics score select)' \
                         '--budget=[How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one]:value: ' \
-                        '--key=[Score to select by: aum, correctness, el2n, entropy, forgetting, loss]:value:(aum correctness el2n entropy forgetting loss)' \
-                        '--select-method=[Selector: elfs, easiest, hardest, random]:value:(elfs easiest hardest random)' \
-                        '--hard-rate=[Share pruned from the hard end before the window starts]:value: ' \
+                        '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
+                        '--select-method=[Selector: elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
+                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
+                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
+                        '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
                         '--data-root=[Folder that holds named data sets]:value:_files -/' \
                         '(--download --no-download)--download[Download a named data set that is not there yet]' \
                         '(--download --no-download)--no-download[Download a named data set that is not there yet]' \
-                        '--encoder=[Encoder: '\''patches'\'', '\''pixels'\'' or any timm model]:value:(auto patches pixels)' \
+                        '--encoder=[Encoder: a name of --list-encoders, any timm model, or several joined by '\''+'\'']:value:(auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50)' \
                         '--weights=[Local checkpoint for the encoder (.safetensors, or .pth without code in it)]:value:_files' \
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
@@ -89,7 +96,7 @@ _elfs() {
                         '--dynamics-learning-rate=[Peak rate of SGD]:value: ' \
                         '--dynamics-weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '--window=[Epochs that el2n (first), entropy and loss (last) look at]:value: ' \
+                        '--window=[Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
@@ -110,11 +117,13 @@ _elfs() {
                     ;;
                 embed)
                     _arguments \
-                        '--root=[Where the folder of images is now, if it has moved]:value:_files -/' \
+                        '--root=[Where the images are now, if they have moved]:value:_files -/' \
+                        '--list-encoders[List the encoders whose names match SOURCE, and do nothing]' \
+                        '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
                         '--data-root=[Folder that holds named data sets]:value:_files -/' \
                         '(--download --no-download)--download[Download a named data set that is not there yet]' \
                         '(--download --no-download)--no-download[Download a named data set that is not there yet]' \
-                        '--encoder=[Encoder: '\''patches'\'', '\''pixels'\'' or any timm model]:value:(auto patches pixels)' \
+                        '--encoder=[Encoder: a name of --list-encoders, any timm model, or several joined by '\''+'\'']:value:(auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50)' \
                         '--weights=[Local checkpoint for the encoder (.safetensors, or .pth without code in it)]:value:_files' \
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
@@ -225,12 +234,13 @@ _elfs() {
                     ;;
                 score)
                     _arguments \
-                        '--list[Print every score and which end of it is hard]' \
-                        '--window=[Epochs that el2n (first), entropy and loss (last) look at]:value: ' \
+                        '--list[Print every score and what it needs]' \
+                        '--window=[Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
                         '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
@@ -247,9 +257,14 @@ _elfs() {
                     _arguments \
                         '--list[Print every method]' \
                         '--budget=[How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one]:value: ' \
-                        '--key=[Score to select by: aum, correctness, el2n, entropy, forgetting, loss]:value:(aum correctness el2n entropy forgetting loss)' \
-                        '--method=[Selector: elfs, easiest, hardest, random]:value:(elfs easiest hardest random)' \
-                        '--hard-rate=[Share pruned from the hard end before the window starts]:value: ' \
+                        '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
+                        '--method=[Selector: elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
+                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
+                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
@@ -307,6 +322,7 @@ _elfs() {
                 train)
                     _arguments \
                         '--selection=[Selection to train on]:value:_elfs_selections' \
+                        '--seeds=[Repeat with this many seeds and report the spread]:value: ' \
                         '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
@@ -315,13 +331,46 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '--seeds=[Repeat with this many seeds and report the spread]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
+                        '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
+                    ;;
+                compare)
+                    _arguments \
+                        '--methods=[Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all]:value:(all elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
+                        '--key=[Score to rank by, for methods that name none: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
+                        '--hard-rate=[Share to prune, for methods that name none, or '\''search'\'']:value: ' \
+                        '(--reference --no-reference)--reference[Train on the whole pool too]' \
+                        '(--reference --no-reference)--no-reference[Train on the whole pool too]' \
+                        '--seeds=[Select and train with this many seeds]:value: ' \
+                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
+                        '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
+                        '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
+                        '--iterations=[Steps, whatever the budget]:value: ' \
+                        '--batch-size=[Images per step]:value: ' \
+                        '--learning-rate=[Peak rate of SGD]:value: ' \
+                        '--weight-decay=[Weight decay]:value: ' \
+                        '--image-size=[Side of the images in pixels]:value: ' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--seed=[Seed of every random choice]:value: ' \
+                        '--force[Run even if everything is fresh]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \

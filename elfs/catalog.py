@@ -138,6 +138,11 @@ SELECTORS: dict[str, Method] = {
         keyed=True,
         prunes=True,
     ),
+    "auto": Method(
+        "greedy coverage in which an image counts by its difficulty: hard ones first, nothing to guess",
+        ("scores", "embeddings"),
+        keyed=True,
+    ),
     "badge": Method(
         "k-means++ on the gradients of the proxy's last layer (BADGE, ICLR 2020)", ("proxy",), pairwise=True
     ),

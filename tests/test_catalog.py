@@ -1,5 +1,7 @@
 """Names that people type, held equal to the code behind them."""
 
+from pathlib import Path
+
 import pytest
 
 from elfs import catalog
@@ -19,7 +21,7 @@ def test_lists_agree_with_the_code() -> None:
     assert catalog.SELECTORS.keys() == SELECTORS.keys()
     assert catalog.RECIPES.keys() == RECIPES.keys()
     assert tuple(STAGES) == catalog.STAGES
-    assert {*catalog.STAGES, "train"} == CONFIGS.keys()
+    assert {*catalog.STAGES, "train", "compare"} == CONFIGS.keys()
 
 
 @pytest.mark.parametrize("name", catalog.DATASETS)
@@ -47,10 +49,27 @@ def test_choose_returns_what_is_known() -> None:
 def test_choose_suggests_the_nearest_name_and_lists_all() -> None:
     expected = (
         r"^unknown score key 'amu'\. Did you mean 'aum'\? "
-        r"Available: aum, correctness, el2n, entropy, forgetting, loss\.$"
+        r"Available: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, "
+        r"prototypicality, tdds, typicality, variability\.$"
     )
     with pytest.raises(UsageError, match=expected):
         catalog.choose("score key", "amu", catalog.SCORES)
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("aum", [1, 1, 1]),
+        ("forgetting", [2, 2, 2]),
+        ("variability", [2, 2, 2]),
+        ("dual", [2, 2, 10]),
+        ("dyn_unc", [2, 2, 10]),
+        ("tdds", [3, 3, 11]),
+        ("typicality", [0, 0, 0]),
+    ],
+)
+def test_epochs_that_a_score_needs(key: str, expected: list[int]) -> None:
+    assert [catalog.required_epochs(key, window) for window in (1, 2, 10)] == expected
 
 
 def test_choose_suggests_nothing_far_fetched() -> None:
@@ -61,3 +80,30 @@ def test_choose_suggests_nothing_far_fetched() -> None:
 def test_suggestion_is_a_clause_with_its_space() -> None:
     assert catalog.suggestion("cifar1", ["cifar10", "stl10"]) == " Did you mean 'cifar10'?"
     assert catalog.suggestion("zzz", ["cifar10"]) == ""
+
+
+SOURCES = {
+    "folder": (True, True, "/r"),
+    "files": (True, True, "/r"),
+    "tar": (True, False, "tar:/r"),
+    "parquet": (True, False, "parquet:/r"),
+    "hf:.": (True, False, "hf:/r"),
+    "hf:.:test": (True, False, "hf:/r:test"),
+    "hf:user/photos:train": (False, False, "hf:user/photos:train"),
+    "synthetic:balanced": (False, False, "synthetic:balanced"),
+    "digits": (False, False, "digits"),
+    "embeddings": (False, False, None),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_source_is_typed_again_as_it_was(name: str) -> None:
+    assert (catalog.has_root(name), catalog.is_files(name), catalog.typed_source(name, "/r")) == SOURCES[name]
+    assert catalog.typed_source(name, None) == (None if SOURCES[name][0] else SOURCES[name][2])
+    assert catalog.typed_source("", "/r") is None
+
+
+def test_every_kind_of_source_can_be_opened(tmp_path: Path) -> None:
+    assert {name.partition(":")[0] for name in SOURCES} == {*catalog.SOURCES, "digits"}
+    for name in SOURCES:
+        assert open_source(name, tmp_path).name == name

@@ -62,7 +62,11 @@ def test_whole_number_becomes_a_float_where_one_is_meant() -> None:
         (ClusterConfig, {"clusters": 1}, r"^--clusters is 1, expected at least 2\.$"),
         (ClusterConfig, {"beta": 1.5}, r"^--beta is 1\.5, expected at most 1\.$"),
         (ClusterConfig, {"loss": "tami"}, r"^unknown value for --loss: 'tami'\. Did you mean 'temi'\?"),
-        (SelectConfig, {"hard_rate": -0.1}, r"^--hard-rate is -0\.1, expected at least 0\.$"),
+        (SelectConfig, {"hard_rate": -0.1}, r"^--hard-rate is -0\.1, expected a share from 0 to 1, auto or search\.$"),
+        (SelectConfig, {"hard_rate": "some"}, r"^--hard-rate is 'some', expected a share from 0 to 1"),
+        (SelectConfig, {"hard_rate": "nan"}, r"^--hard-rate is 'nan', expected a share from 0 to 1"),
+        (SelectConfig, {"hard_rate": True}, r"^--hard-rate is True, expected a share from 0 to 1"),
+        (SelectConfig, {"blocks": 2}, r"^--blocks is for the methods badge, herding, k-center; elfs does not need it"),
         (SelectConfig, {"key": "amu"}, r"^unknown value for --key: 'amu'\. Did you mean 'aum'\?"),
         (SelectConfig, {"budget": "many"}, r"^--budget is 'many', expected a share"),
         (DynamicsConfig, {"epochs": 1}, r"^--epochs is 1, expected at least 2\.$"),
@@ -79,5 +83,27 @@ def test_config_refuses(kind: type[StageConfig], values: dict[str, Any], message
 
 
 def test_unknown_setting_is_refused_with_a_suggestion() -> None:
-    with pytest.raises(UsageError, match=r"^unknown setting 'window_'\. Did you mean 'window'\? Available: window\.$"):
+    with pytest.raises(
+        UsageError, match=r"^unknown setting 'window_'\. Did you mean 'window'\? Available: window, seed\.$"
+    ):
         from_json(ScoreConfig, {"window_": 3})
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "number"),
+    [
+        ("0.40", "0.4", 0.4),
+        (0.25, "0.25", 0.25),
+        (1, "1", 1.0),
+        ("1e-7", "1e-07", 1e-7),
+        (0.123456789, "0.123456789", 0.123456789),
+    ],
+)
+def test_hard_rate_has_one_way_to_be_written(given: object, kept: str, number: float) -> None:
+    config = from_json(SelectConfig, {"hard_rate": given})
+    assert (config.hard_rate, config.fixed_hard_rate) == (kept, number)
+
+
+@pytest.mark.parametrize("given", [None, "search"])
+def test_hard_rate_that_is_worked_out(given: str | None) -> None:
+    assert SelectConfig(hard_rate=given).fixed_hard_rate is None

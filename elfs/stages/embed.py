@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
+from elfs.data.decoding import ODD_SHAPE, SEVERAL_FRAMES
 from elfs.data.embeddings_file import finite_rows, load_embeddings
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
@@ -138,7 +139,7 @@ def run(job: Job, config: EmbedConfig) -> Result:
     prepared = job.prepared
     assert isinstance(prepared, Listing)
     table, source = prepared.table, prepared.source
-    image_side = None
+    image_side, remarks = None, Counter[str]()
     if source.has_images:
         image_side = typical_side(source.reader(table), np.flatnonzero(table.usable()))
     if config.embeddings is not None:
@@ -147,7 +148,7 @@ def run(job: Job, config: EmbedConfig) -> Result:
     else:
         encoder = _fitted_encoder(job, config, prepared, image_side)
         encoder_name = encoder.name
-        failures = _encode(job, config, prepared, encoder)
+        failures, remarks = _encode(job, config, prepared, encoder)
     _check_broken(table, failures, config.max_broken)
     outcome = table.outcome.copy()
     outcome[list(failures)] = [code for code, _ in failures.values()]
@@ -156,6 +157,7 @@ def run(job: Job, config: EmbedConfig) -> Result:
     job.draft.save("samples", table.tensors())
     num_dims = _draft_rows(job.draft, len(table)).shape[1]
     summary = table.counts() | {"encoder": encoder_name, "dimensions": num_dims, "neighbors": num_neighbors}
+    summary |= {remark: remarks[remark] for remark in (SEVERAL_FRAMES, ODD_SHAPE) if remarks[remark]}
     headline = f"{source.name}, {encoder_name} encoder   {len(table):,} x {num_dims}"
     return Result(headline, summary, {"samples": _facts(source, image_side)})
 
@@ -209,7 +211,7 @@ def _encoder(config: EmbedConfig, image_side: int, channels: int, warn: Callable
     return build_encoder("patches", weights=None, image_size=image_side, channels=channels)
 
 
-def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) -> Failures:
+def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) -> tuple[Failures, Counter[str]]:
     """Write the embeddings shard by shard; a shard that an interrupted run has finished is not done again."""
     table, draft, runtime = prepared.table, job.draft, job.runtime
     reader, workers = prepared.source.reader(table), runtime.workers_for(len(table))
@@ -218,11 +220,14 @@ def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) 
     for stray in set(draft.directory.glob("failures-*")) - set(draft.directory.glob(f"failures-{mark}-*")):
         stray.unlink()
     failures: Failures = {}
+    remarks: Counter[str] = Counter()
     with runtime.progress.task("embed", len(table), "images") as task:
         for start, stop, shard in _shards(len(table)):
             log = draft.directory / f"failures-{mark}-{start:012d}.json"
             if draft.has_shard("embeddings", shard) and log.exists():
-                failures |= _read_failures(log)
+                done = json.loads(log.read_bytes())
+                failures |= {int(row): (Outcome(code), reason) for row, (code, reason) in done["failures"].items()}
+                remarks += Counter(done["remarks"])
                 task.advance(stop - start)
                 continue
             rows = start + np.flatnonzero(table.usable()[start:stop])
@@ -231,19 +236,13 @@ def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) 
             )
             block = np.full((stop - start, encoder.dim), np.nan, dtype=np.float16)
             block[rows - start] = found.embeddings
-            _write_failures(log, found.failures)
+            seen = {str(row): [int(outcome), reason] for row, (outcome, reason) in found.failures.items()}
+            log.write_bytes(json_bytes({"failures": seen, "remarks": found.remarks}))
             draft.save("embeddings", {"embeddings": block}, shard=shard)
             failures |= found.failures
+            remarks += found.remarks
             _check_broken(table, failures, config.max_broken)
-    return failures
-
-
-def _write_failures(path: Path, failures: Failures) -> None:
-    path.write_bytes(json_bytes({str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()}))
-
-
-def _read_failures(path: Path) -> Failures:
-    return {int(row): (Outcome(code), reason) for row, (code, reason) in json.loads(path.read_bytes()).items()}
+    return failures, remarks
 
 
 def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Failures:

@@ -56,7 +56,7 @@ def test_status_without_a_workspace(elfs: Elfs) -> None:
 
 def test_verify_finds_a_flipped_byte(elfs: Elfs, builder: Any) -> None:
     builder.commit_all()
-    assert elfs("verify").out == "9 artifacts as the manifest says\n"
+    assert elfs("verify").out == "10 artifacts as the manifest says\n"
     path = builder.path / "scores.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1

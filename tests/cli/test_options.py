@@ -71,7 +71,7 @@ def test_what_typer_reads_from_a_field() -> None:
     assert (key.default, key.metavar, key.rich_help_panel) == ("--key", "KEY", None)
     assert key.autocompletion("") == list(SCORES)
     assert key.help == f"Score to select by: {', '.join(SCORES)}. \\[default: aum]"
-    assert "\\[default: auto = from a table by budget]" in option(body, "select__hard_rate").help
+    assert "\\[default: auto = the window on which a linear probe learns" in option(body, "select__hard_rate").help
     alias = option(body, "select__hard_rate__0")
     assert (alias.default, alias.hidden) == ("--mis-ratio", True)
 
@@ -97,9 +97,9 @@ def test_only_given_options_are_flags() -> None:
 
 
 def test_an_alias_counts_where_the_option_is_not_given() -> None:
-    assert invoke("select", select__hard_rate__0="0.3").flags == {"select": {"hard_rate": 0.3}}
+    assert invoke("select", select__hard_rate__0="0.3").flags == {"select": {"hard_rate": "0.3"}}
     both = invoke("select", select__hard_rate="0.1", select__hard_rate__0="0.3")
-    assert both.flags == {"select": {"hard_rate": 0.1}}
+    assert both.flags == {"select": {"hard_rate": "0.1"}}
 
 
 def test_only_seeded_stages_take_a_seed() -> None:

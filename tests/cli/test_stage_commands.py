@@ -71,7 +71,7 @@ def test_select_says_where_the_selection_lies_and_what_it_contains(elfs: Elfs, s
         "left out   2 images without a score",
     ]
     assert f"elfs train --selection {name}" in ran.err
-    assert stages[0].config == SelectConfig(hard_rate=0.3)
+    assert stages[0].config == SelectConfig(hard_rate="0.3")
 
 
 def test_quiet_select_prints_the_file_alone(elfs: Elfs, stages: list[Any]) -> None:
@@ -157,11 +157,17 @@ def test_embed_without_any_source(elfs: Elfs, stages: list[Any]) -> None:
 def test_lists_come_from_the_catalogue(elfs: Elfs, stages: list[Any]) -> None:
     scores = elfs("score", "--list")
     assert [line.split()[0] for line in scores.out.splitlines()] == ["KEY", *SCORES]
-    assert "lower = harder" in scores.out
-    assert json.loads(elfs("score", "--list", "--json").out)["scores"]["el2n"]["harder"] == "higher"
+    assert scores.out.splitlines()[0].split() == ["KEY", "HARDER", "FROM", "EPOCHS", "MEANING"]
+    assert "tdds             higher  dynamics    11      uneven change" in scores.out
+    found = json.loads(elfs("score", "--list", "--json").out)["scores"]
+    assert (found["el2n"]["harder"], found["dual"]["epochs"], found["density"]["source"]) == (
+        "higher",
+        10,
+        "embeddings",
+    )
     methods = elfs("select", "--list")
     assert [line.split()[0] for line in methods.out.splitlines()] == ["METHOD", *SELECTORS]
-    assert json.loads(elfs("select", "--list", "--json").out)["methods"] == SELECTORS
+    assert json.loads(elfs("select", "--list", "--json").out)["methods"]["ccs"]["scores"] == ["aum"]
     assert stages == []
 
 
@@ -192,4 +198,4 @@ def test_errors_carry_their_code_and_hint(elfs: Elfs, monkeypatch: pytest.Monkey
 def test_an_unknown_key_gets_a_suggestion(elfs: Elfs, stages: list[Any]) -> None:
     ran = elfs("select", "--key", "amu")
     assert ran.code == 2
-    assert "unknown value for --key: 'amu'. Did you mean 'aum'? Available: aum, correctness" in ran.err
+    assert "unknown value for --key: 'amu'. Did you mean 'aum'? Available: aum, confidence" in ran.err

@@ -129,7 +129,7 @@ def test_scores_are_there_as_soon_as_the_epochs_are(num_epochs: int, window: int
 
 
 NUM_ROWS = 30
-PREFIX = {"easiest", "elfs", "facility-location", "hardest", "herding", "k-center", "prototypicality", "random"}
+PREFIX = {"auto", "easiest", "elfs", "facility-location", "hardest", "herding", "k-center", "prototypicality", "random"}
 """Selectors whose first n picks are what a budget of n selects (elfs: at the same hard rate)."""
 
 
@@ -272,8 +272,8 @@ def test_field_that_the_catalog_does_not_name_is_not_needed(name: str) -> None:
         with pytest.raises(ValueError, match=f"this selector needs the pool's {field}, got None"):
             run(name, dataclasses.replace(lean, **{field: None}), 9)  # type: ignore[arg-type]
     for key in entry.scores:
+        others = {other: score for other, score in lean.scores.items() if other != key}
         with pytest.raises(ValueError, match=f"this selector needs the pool's {key}, got None"):
-            others = {other: score for other, score in lean.scores.items() if other != key}
             run(name, dataclasses.replace(lean, scores=others), 9)
 
 

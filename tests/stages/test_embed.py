@@ -17,7 +17,7 @@ from elfs.stages import embed
 from elfs.stages.embed import PRETRAINED, prepare
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import make_embeddings, make_pictures, run_stage
+from tests.pipeline import Interruption, make_embeddings, make_pictures, run_stage
 
 
 class TestEncoder:
@@ -117,6 +117,23 @@ def test_row_44_deleted_and_changed_images_are_noticed(tmp_path: Path, workspace
     else:
         path.write_bytes(path.read_bytes() + b" ")
     assert run_stage("embed", workspace, **options).ran
+
+
+def test_rows_30_and_35_are_counted_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embed, "SHARD_ROWS", 16)
+    pictures = make_pictures(tmp_path / "pictures")
+    options: dict[str, Any] = {"source": "folder", "root": pictures}
+    assert not {"several_frames", "odd_shape"} & run_stage("embed", tmp_path / "first", **options).summary.keys()
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    for name in ("a/moving.gif", "c/moving.gif"):
+        frames[0].save(pictures / name, save_all=True, append_images=frames[1:])
+    Image.new("RGB", (200, 3)).save(pictures / "b" / "wide.png")
+    expected = run_stage("embed", tmp_path / "whole", **options).summary
+    assert (expected["several_frames"], expected["odd_shape"]) == (2, 1)
+    stopped = Runtime(devices="cpu", progress=Interruption("embed", 40))
+    with pytest.raises(KeyboardInterrupt):
+        run_stage("embed", tmp_path / "resumed", runtime=stopped, **options)
+    assert run_stage("embed", tmp_path / "resumed", **options).summary == expected
 
 
 def test_neighbours_are_the_nearest_by_cosine(tmp_path: Path, workspace: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elfs.cli.app import run
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
@@ -89,3 +91,20 @@ def test_a_list_for_another_source_is_refused() -> None:
 )
 def test_the_command_that_repeats_an_embedding(config: EmbedConfig, expected: str) -> None:
     assert command_line("embed", config, Path("elfs-workspace"), "/r") == expected
+
+
+def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    names = "\0".join(str(path) for path in pictures.rglob("*.png"))
+    arguments = ["embed", "--files", "-", "--encoder", "pixels", "--devices", "cpu", "--neighbors", "5"]
+    for place, extra in ((tmp_path, []), (tmp_path.parent, [str(tmp_path)])):
+        monkeypatch.chdir(place)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
+        assert run([*arguments, *extra, "--workspace", str(tmp_path / "workspace")]) == 0
+    manifest = Workspace.open(tmp_path / "workspace").manifest
+    assert manifest.source_root == str(tmp_path)
+    table = SampleTable.from_tensors(Workspace.open(tmp_path / "workspace").arrays("samples"))
+    assert table.id(0) == "pictures/a/00.png"
+    monkeypatch.chdir(pictures)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
+    assert run([*arguments, str(pictures / "a"), "--workspace", str(tmp_path / "other")]) == 3

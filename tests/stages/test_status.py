@@ -29,7 +29,7 @@ from tests.pipeline import Finished, config, run_stage
         ("embed", EmbedConfig(source="digits", download=True), "elfs embed digits --download"),
         ("embed", EmbedConfig(source="folder", limit=5), "elfs embed --limit 5"),
         ("embed", EmbedConfig(source="embeddings", embeddings="my e.npy"), "elfs embed --embeddings 'my e.npy'"),
-        ("select", SelectConfig(hard_rate=0.25, budget="5"), "elfs select --budget 5 --hard-rate 0.25"),
+        ("select", SelectConfig(hard_rate="0.25", budget="5"), "elfs select --budget 5 --hard-rate 0.25"),
     ],
 )
 def test_command_line(stage: str, settings: StageConfig | None, expected: str) -> None:

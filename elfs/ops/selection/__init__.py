@@ -19,11 +19,13 @@ from elfs.ops.selection.graph_pruning import d2
 from elfs.ops.selection.pool import Pool, Selector, SelectorOptions, check_budget, required, take
 from elfs.ops.selection.quotas import even_quotas, proportional_quotas
 from elfs.ops.selection.strata import ccs
+from elfs.ops.selection.weighted_coverage import weighted_coverage
 from elfs.ops.selection.windows import double_end, easiest, hardest, uniform
 
 __all__ = ["SELECTORS", "Pool", "Selector", "SelectorOptions", "select"]
 
 SELECTORS: dict[str, Selector] = {
+    "auto": weighted_coverage,
     "badge": badge,
     "ccs": ccs,
     "d2": d2,

@@ -1,0 +1,129 @@
+"""How an option is declared: one dataclass field with its default, bounds and help. Costs no torch."""
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from elfs.catalog import choose
+from elfs.errors import UsageError
+
+__all__ = ["MAX_SEED", "StageConfig", "as_json", "field_type", "option"]
+
+MAX_SEED = 2**63 - 1
+"""The largest seed: it must fit eight bytes."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: dict[str, Any] | None = None,
+    aliases: tuple[str, ...] = (),
+    internal: bool = False,
+) -> Any:
+    """Declare an option.
+
+    Parameters
+    ----------
+    default : Any
+        Its value where nobody gives one; None stands for ``auto``.
+    help : str
+        What it does, with the rule of ``auto`` in square brackets.
+    minimum, maximum : float or None
+        Bounds of a number.
+    choices : dict or None
+        The values that there are, each with its meaning.
+    aliases : tuple of str
+        Hidden spellings.
+    internal : bool
+        Whether it is not shown on the command line.
+
+    Returns
+    -------
+    Any
+        A field of a frozen dataclass.
+    """
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "aliases": aliases,
+        "internal": internal,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def field_type(field: "dataclasses.Field[Any]") -> tuple[type, bool]:
+    """Return the plain type of a config field, and whether it may be None (``auto``).
+
+    Parameters
+    ----------
+    field : dataclasses.Field
+        A field of a stage's config.
+
+    Returns
+    -------
+    tuple of (type, bool)
+        One of str, int, float, bool; True where None is allowed.
+    """
+    annotation: Any = field.type
+    if isinstance(annotation, types.UnionType):
+        plain = [part for part in typing.get_args(annotation) if part is not type(None)]
+        return plain[0], True
+    return annotation, False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageConfig:
+    """What every stage's config shares: the checks that the fields declare."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            plain, optional = field_type(field)
+            spelling = "--" + field.name.replace("_", "-")
+            if value is None:
+                if not optional:
+                    raise UsageError(f"{spelling} needs a value of type {plain.__name__}.")
+                continue
+            if plain is float and isinstance(value, int) and not isinstance(value, bool):
+                value = float(value)
+                object.__setattr__(self, field.name, value)
+            if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
+                raise UsageError(f"{spelling} is {value!r}, expected {plain.__name__}.")
+            self._check_range(spelling, value, field.metadata)
+
+    @staticmethod
+    def _check_range(spelling: str, value: Any, metadata: typing.Mapping[str, Any]) -> None:
+        low, high = metadata.get("minimum"), metadata.get("maximum")
+        shown = f"{value:g}" if isinstance(value, float) else str(value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{spelling} is {value}, expected a finite number.")
+        if low is not None and value < low:
+            raise UsageError(f"{spelling} is {shown}, expected at least {low:g}.")
+        if high is not None and value > high:
+            raise UsageError(f"{spelling} is {shown}, expected at most {high}.")
+        if metadata.get("choices") is not None:
+            choose(f"value for {spelling}:", value, metadata["choices"])
+
+
+def as_json(config: StageConfig) -> dict[str, Any]:
+    """Return the config as plain JSON values, one per field.
+
+    Parameters
+    ----------
+    config : StageConfig
+        Any stage's config.
+
+    Returns
+    -------
+    dict
+        Field names to values; ``from_json`` gives the equal config back.
+    """
+    return dataclasses.asdict(config)

@@ -1,0 +1,171 @@
+"""The options of the six stages."""
+
+import math
+from dataclasses import dataclass
+
+from elfs.budget import Budget
+from elfs.catalog import BALANCE, CLUSTER_LOSSES, CLUSTER_METHODS, DEDUP, RECIPES, SCORES, SELECTORS
+from elfs.config.options import MAX_SEED, StageConfig, option
+from elfs.errors import UsageError
+
+__all__ = ["ClusterConfig", "DynamicsConfig", "EmbedConfig", "LabelConfig", "ScoreConfig", "SelectConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedConfig(StageConfig):
+    """Images to embeddings and nearest neighbours."""
+
+    source: str = option("", "A data set by name, or a kind of source.", internal=True)
+    files: str | None = option(
+        None,
+        "Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to "
+        "SOURCE, a folder, or else to the current one.",
+    )
+    data_root: str | None = option(None, "Folder that holds named data sets [default: ~/.cache/elfs/data].")
+    download: bool = option(False, "Download a named data set that is not there yet.")
+    encoder: str | None = option(
+        None,
+        "Encoder: a name of --list-encoders, any timm model, or several joined by '+'. [auto: "
+        "vit_base_patch16_224.dino where its weights can be had and images are larger than 32 pixels, else patches]",
+    )
+    weights: str | None = option(None, "Local checkpoint for the encoder (.safetensors, or .pth without code in it).")
+    embeddings: str | None = option(None, "Embeddings of your own instead of an encoder (.npy or .safetensors).")
+    ids: str | None = option(None, "File with one id a line for --embeddings, in its row order.")
+    neighbors: int = option(
+        50, "Nearest neighbours of each image, by cosine; heads use at most half a mean cluster.", minimum=1
+    )
+    batch_size: int = option(64, "Images per forward pass of the encoder.", minimum=1)
+    limit: int | None = option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
+    max_broken: float = option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)
+    max_pixels: int = option(178_956_970, "Images with more pixels than this count as broken.", minimum=1)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterConfig(StageConfig):
+    """Embeddings to cluster heads (TEMI), or k-means centres."""
+
+    clusters: int | None = option(
+        None, "Number of clusters. [auto: the data set's classes; else the best silhouette of k-means]", minimum=2
+    )
+    method: str = option("temi", "How to cluster.", choices=CLUSTER_METHODS)
+    loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
+    heads: int | None = option(None, "Heads trained side by side. [auto: 8 below 20,000 images, else 50]", minimum=1)
+    epochs: int | None = option(
+        None, "Passes over the images. [auto: 200, or 800 steps below 20,000 images]", minimum=1
+    )
+    batch_size: int | None = option(None, "Images per step. [auto: 1024, or 256 below 20,000 images]", minimum=2)
+    learning_rate: float | None = option(
+        None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0
+    )
+    min_learning_rate: float = option(1e-6, "Rate at the end of the cosine.", minimum=0)
+    warmup_epochs: int = option(20, "Epochs of linear warm-up, at most half of all.", minimum=0)
+    weight_decay: float = option(1e-4, "Weight decay of the matrices.", minimum=0)
+    beta: float = option(0.6, "Exponent of the pointwise mutual information.", minimum=0, maximum=1)
+    temperature: float = option(0.1, "Softmax temperature of student and teacher.", minimum=1e-6)
+    teacher_momentum: float | None = option(
+        None,
+        "Share of the teacher kept at each step. [auto: 1 - 16 / steps, at most 0.996]",
+        minimum=0,
+        maximum=1,
+    )
+    prior_momentum: float = option(0.9, "Share of the cluster prior kept at each step.", minimum=0, maximum=1)
+    hidden: int | None = option(
+        None, "Width of a head's hidden layer. [auto: 512, or 256 below 20,000 images]", minimum=1
+    )
+    bottleneck: int | None = option(
+        None, "Width of a head's bottleneck. [auto: 256, or 128 below 20,000 images]", minimum=1
+    )
+    standardize: bool = option(True, "Standardise every feature before the heads (k-means takes unit vectors).")
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelConfig(StageConfig):
+    """Cluster heads to one pseudo-label a sample."""
+
+    head: int | None = option(None, "Take this head. [auto: the one that cluster chose]", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DynamicsConfig(StageConfig):
+    """Pseudo-labels to training dynamics of a proxy network."""
+
+    recipe: str | None = option(
+        None,
+        "Hyper-parameters. [auto: small below 20,000 images or without any, cifar up to 64 pixels, else imagenet]",
+        choices=RECIPES,
+    )
+    network: str | None = option(
+        None, "Proxy: 'resnet8', 'resnet18', 'mlp' or any timm model. [auto: by recipe; mlp without images]"
+    )
+    epochs: int | None = option(None, "Passes over the images. [auto: by recipe]", minimum=2)
+    batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)
+    learning_rate: float | None = option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
+    image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig(StageConfig):
+    """Training dynamics and embeddings to difficulty scores."""
+
+    window: int = option(10, "Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds.", minimum=1)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SelectConfig(StageConfig):
+    """Scores to a selection."""
+
+    budget: str = option("0.1", "How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one.")
+    key: str = option("aum", "Score to select by.", choices=SCORES)
+    method: str = option("elfs", "Selector.", choices=SELECTORS)
+    hard_rate: str | None = option(
+        None,
+        "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: the "
+        "window on which a linear probe learns the pseudo-labels best]",
+        aliases=("--mis-ratio",),
+    )
+    balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)
+    dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
+    include: str | None = option(
+        None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
+    )
+    exclude: str | None = option(
+        None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
+    )
+    blocks: int = option(
+        1, "Select in this many random blocks, for methods whose time grows with budget times pool.", minimum=1
+    )
+    name: str | None = option(None, "Name of the selection. [auto: key or method, and budget]")
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+    def __post_init__(self) -> None:
+        if self.hard_rate is not None:
+            object.__setattr__(self, "hard_rate", _hard_rate(self.hard_rate))
+        super(SelectConfig, self).__post_init__()
+        Budget.parse(self.budget)
+        if self.blocks > 1 and not SELECTORS[self.method].pairwise:
+            pairwise = ", ".join(name for name, method in SELECTORS.items() if method.pairwise)
+            raise UsageError(f"--blocks is for the methods {pairwise}; {self.method} does not need it.")
+
+    @property
+    def fixed_hard_rate(self) -> float | None:
+        """The share to prune where it was typed; None where it is worked out."""
+        return None if self.hard_rate in (None, "search") else float(str(self.hard_rate))
+
+
+def _hard_rate(value: object) -> str:
+    """Return 'search', or a share in the one way to write it."""
+    if value == "search":
+        return value
+    expected = "expected a share from 0 to 1, auto or search"
+    try:
+        share = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise UsageError(f"--hard-rate is {value!r}, {expected}.")
+    return f"{share:g}" if float(f"{share:g}") == share else repr(share)

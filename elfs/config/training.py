@@ -1,0 +1,52 @@
+"""The options of what trains with true labels: ``train`` and ``compare``."""
+
+from dataclasses import dataclass
+
+from elfs.catalog import RECIPES, SCORES
+from elfs.config.options import MAX_SEED, StageConfig, option
+
+__all__ = ["CompareConfig", "TrainConfig", "TrainingConfig"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig(StageConfig):
+    """How networks are trained from scratch with true labels, and on which labels."""
+
+    labels: str | None = option(
+        None, "CSV with the columns id and label, or 'folders': one folder a class. [auto: the source's own labels]"
+    )
+    recipe: str | None = option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
+    network: str | None = option(None, "Network. [auto: by recipe]")
+    iterations: int | None = option(
+        None, "Steps, whatever the budget. [auto: by recipe: cifar 40,000, imagenet 300,000, small 600]", minimum=1
+    )
+    batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)
+    learning_rate: float | None = option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
+    image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    seed: int = option(0, "First seed.", minimum=0, maximum=MAX_SEED, internal=True)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig(TrainingConfig):
+    """A network from scratch on a selection with true labels."""
+
+    selection: str | None = option(None, "Selection to train on. [auto: the one made last]")
+    seeds: int = option(1, "Repeat with this many seeds and report the spread.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareConfig(TrainingConfig):
+    """Methods x budgets x seeds: a selection and a network for each."""
+
+    methods: str = option(
+        "elfs,random",
+        "Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all.",
+    )
+    budgets: str = option("0.01,0.05,0.1", "Budgets, comma-separated: shares or counts.")
+    key: str = option("aum", "Score to rank by, for methods that name none.", choices=SCORES)
+    hard_rate: str | None = option(
+        None, "Share to prune, for methods that name none, or 'search'. [auto: as in select]", aliases=("--mis-ratio",)
+    )
+    reference: bool = option(True, "Train on the whole pool too.")
+    seeds: int = option(3, "Select and train with this many seeds.", minimum=1)
