@@ -1,15 +1,17 @@
-"""What SOURCE means: a data set by name, a folder of images, embeddings of one's own, or what was recorded."""
+"""What SOURCE means: a data set by name, a folder of images, shards, embeddings of one's own, or what was recorded."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from elfs.catalog import DATASETS, suggestion
+from elfs.catalog import DATASETS, SOURCES, has_root, suggestion
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import DIRECTORY, words
 from elfs.config import EmbedConfig
+from elfs.data.synthetic.spec import PREFIX, PRESETS, canonical_source
 from elfs.errors import UsageError
 
 __all__ = ["RootOption", "Source", "SourceArgument", "choose_source", "embed_config"]
@@ -19,14 +21,21 @@ SourceArgument = Annotated[
     typer.Argument(
         metavar="SOURCE",
         autocompletion=words(tuple(DATASETS)),
-        help="A data set by name, or a folder of images. Left out: the one that was embedded last.",
+        help="A data set by name, a folder of images, tar:PATH, parquet:PATH, hf:NAME or synthetic:SPEC. Left out: the "
+        "one that was embedded last.",
     ),
 ]
 RootOption = Annotated[
-    Path | None, typer.Option("--root", metavar=DIRECTORY, help="Where the folder of images is now, if it has moved.")
+    Path | None, typer.Option("--root", metavar=DIRECTORY, help="Where the images are now, if they have moved.")
 ]
 
-FOLDER, EMBEDDINGS = "folder", "embeddings"
+FOLDER, FILES, EMBEDDINGS = "folder", "files", "embeddings"
+
+_SHARDS = {
+    "tar": re.compile(r"\.(tar(\.\w+)?|tgz)$", re.IGNORECASE),
+    "parquet": re.compile(r"\.parquet$", re.IGNORECASE),
+}
+_SAVED_BY_DATASETS = ("dataset_dict.json", "dataset_info.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +45,18 @@ class Source:
     Attributes
     ----------
     name : str
-        A key of ``DATASETS``, ``folder`` or ``embeddings``.
+        As `elfs.data.sources.open_source` takes it.
     root : Path or None
-        Absolute folder of the images; None keeps the recorded one.
+        Absolute folder or file of the images; None keeps the recorded one.
     """
 
     name: str
     root: Path | None = None
 
 
-def choose_source(source: str | None, *, embeddings: bool, recorded: str | None, root: Path | None) -> Source:
+def choose_source(
+    source: str | None, *, embeddings: bool, recorded: str | None, root: Path | None, files: bool = False
+) -> Source:
     """Work out what SOURCE and ``--root`` mean.
 
     Parameters
@@ -58,20 +69,24 @@ def choose_source(source: str | None, *, embeddings: bool, recorded: str | None,
         Name of the source that was embedded last.
     root : Path or None
         What was typed after ``--root``.
+    files : bool, default False
+        Whether a list of files was given.
 
     Returns
     -------
     Source
-        Its name, and its folder where there is one.
+        Its name, and its folder or file where there is one.
 
     Raises
     ------
     UsageError
-        If there is no such data set or folder, or nothing was typed and nothing is recorded.
+        If there is no such data set or folder, a spec cannot be read, or nothing was typed and nothing is recorded.
     """
-    if root is not None and not root.is_dir():
+    if root is not None and not root.exists():
         raise UsageError(f"--root is {str(root)!r}: there is no such folder.")
     remapped = None if root is None else root.absolute()
+    if files:
+        return _listed(source, remapped)
     if source is None:
         name = EMBEDDINGS if embeddings else recorded
         if name is None:
@@ -80,19 +95,51 @@ def choose_source(source: str | None, *, embeddings: bool, recorded: str | None,
                 hint="elfs embed digits",
             )
         return Source(name, remapped)
+    if source.startswith(PREFIX):
+        return Source(canonical_source(source), remapped)
     if source in DATASETS:
         return Source(source, remapped)
-    folder = Path(source)
-    if folder.is_dir():
-        return Source(FOLDER, remapped or folder.absolute())
-    if folder.exists():
+    kind, colon, place = source.partition(":")
+    if kind == "hf" and colon:
+        return _hugging_face(place, remapped)
+    if kind in _SHARDS and colon:
+        if remapped is None and not Path(place).exists():
+            raise UsageError(f"{source}: there is no such file or folder. Expected {SOURCES[kind]}.")
+        return Source(kind, remapped or Path(place).absolute())
+    path = Path(source)
+    if path.is_dir():
+        return Source(FOLDER, remapped or path.absolute())
+    if path.exists():
+        for kind, pattern in _SHARDS.items():
+            if pattern.search(path.name):
+                return Source(kind, remapped or path.absolute())
         raise UsageError(
-            f"SOURCE is the file {source!r}, expected a folder of images; for embeddings use --embeddings."
+            f"SOURCE is the file {source!r}, expected a folder of images, a .tar or a .parquet; for a list of images "
+            "use --files, for embeddings --embeddings."
         )
     raise UsageError(
-        f"no such folder: {source!r}, and no data set of this name.{suggestion(source, DATASETS)} "
-        f"Data sets: {', '.join(DATASETS)}."
+        f"no such folder: {source!r}, and no data set of this name."
+        f"{suggestion(source, [*DATASETS, *(PREFIX + preset for preset in PRESETS)])} "
+        f"Data sets: {', '.join(DATASETS)}, {PREFIX}SPEC."
     )
+
+
+def _listed(source: str | None, remapped: Path | None) -> Source:
+    """Return the source of ``--files``: SOURCE is the folder that its paths are relative to."""
+    if source is not None and (source in DATASETS or not Path(source).is_dir()):
+        raise UsageError(f"--files lists images below a folder, and SOURCE is {source!r}, which is none.")
+    return Source(FILES, remapped or Path(source or ".").absolute())
+
+
+def _hugging_face(place: str, remapped: Path | None) -> Source:
+    """Return the source of ``hf:``: a folder with what ``save_to_disk`` writes, or a name on the hub."""
+    folder, _, split = place.rpartition(":")
+    for path, suffix in ((place, ""), (folder, f":{split}")):
+        if path and any(Path(path, name).is_file() for name in _SAVED_BY_DATASETS):
+            return Source(f"hf:.{suffix}", remapped or Path(path).absolute())
+    if not place or place.startswith((".", "/", "~")):
+        raise UsageError(f"hf:{place}: there is no such folder with a saved data set in it. Expected {SOURCES['hf']}.")
+    return Source(f"hf:{place}", remapped)
 
 
 def embed_config(
@@ -103,7 +150,7 @@ def embed_config(
     base: EmbedConfig | None,
     recorded: EmbedConfig | None,
 ) -> tuple[EmbedConfig, Path | None]:
-    """Return the config of embed and the folder of its images.
+    """Return the config of embed and the folder or file of its images.
 
     Parameters
     ----------
@@ -128,13 +175,18 @@ def embed_config(
     UsageError
         If a value is out of its range or the source does not exist.
     """
-    embeddings = invocation.flags["embed"].get("embeddings") is not None
-    name = None if recorded is None else recorded.source
-    chosen = choose_source(source, embeddings=embeddings, recorded=name, root=root)
+    flags = invocation.flags["embed"]
+    chosen = choose_source(
+        source,
+        embeddings=flags.get("embeddings") is not None,
+        recorded=None if recorded is None else recorded.source,
+        root=root,
+        files=flags.get("files") is not None,
+    )
     told = base if base is not None and base.source == chosen.name else None
     config = invocation.config("embed", base=told, source=chosen.name)
     assert isinstance(config, EmbedConfig)
     folder = chosen.root
-    if folder is None and chosen.name in DATASETS and config.data_root is not None:
+    if folder is None and not has_root(chosen.name) and config.data_root is not None:
         folder = Path(config.data_root).absolute()
     return config, folder

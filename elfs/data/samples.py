@@ -126,40 +126,36 @@ class SampleTable:
         """
         return [self.names[row] for row in np.asarray(rows, np.int64).tolist()]
 
-    def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
+    def rows_of(self, ids: Sequence[str] | TextColumn) -> NDArray[np.int64]:
         """Return the row of each id.
 
         Parameters
         ----------
-        ids : Sequence of str
+        ids : Sequence of str, or TextColumn
             Ids in any order, repeats allowed.
 
         Returns
         -------
         ndarray of shape (len(ids),), int64
-            Rows in the order of `ids`. Costs one pass over the table and memory for `ids` alone.
+            Rows in the order of `ids`. Costs one pass over the table and memory for `ids` alone; nothing where they are
+            the table's own.
 
         Raises
         ------
         InputDataError
             If some ids are not in the table; the message names the first few.
         """
-        wanted = [name.encode("utf-8", "surrogateescape") for name in ids]
-        missing = set(wanted)
-        found: dict[bytes, int] = {}
-        for row, encoded in enumerate(self.names.iterate_encoded()):
-            if encoded in missing:
-                found[encoded] = row
-                missing.discard(encoded)
-                if not missing:
-                    break
-        if missing:
-            unknown = [name for name, encoded in zip(ids, wanted, strict=True) if encoded in missing]
-            named = ", ".join(repr(name) for name in unknown[:_MAX_NAMED])
+        wanted = TextColumn.from_strings(ids)
+        if wanted == self.names:
+            return np.arange(len(self))
+        found = self.names.find(wanted)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            named = ", ".join(repr(wanted[row]) for row in unknown[:_MAX_NAMED].tolist())
             more = f" and {len(unknown) - _MAX_NAMED:,} more" if len(unknown) > _MAX_NAMED else ""
             example = f"; ids look like {self.id(0)!r}" if len(self) else "; the table is empty"
-            raise InputDataError(f"{len(unknown):,} of {len(ids):,} ids are unknown: {named}{more}{example}.")
-        return np.fromiter((found[encoded] for encoded in wanted), np.int64, len(wanted))
+            raise InputDataError(f"{len(unknown):,} of {len(wanted):,} ids are unknown: {named}{more}{example}.")
+        return found
 
     def with_outcomes(self, outcome: ArrayLike, reasons: Mapping[int, str]) -> "SampleTable":
         """Return the same samples with new outcomes.

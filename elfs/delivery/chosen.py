@@ -87,12 +87,12 @@ class Selection:
 
     @property
     def source(self) -> str:
-        """Name of the source: "folder", "embeddings" or a data set."""
+        """Name of the source, as `elfs.data.sources.open_source` takes it."""
         return str(self.workspace.manifest.artifacts["samples"].metadata["source"])
 
     @property
     def root(self) -> Path | None:
-        """Folder of the images, where the source is one."""
+        """Folder or file of the images, where the source has one."""
         root = self.workspace.manifest.source_root
         return None if root is None else Path(root)
 

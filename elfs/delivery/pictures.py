@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from elfs.catalog import is_files
 from elfs.data.decoding import BadImageError
 from elfs.data.sources import ImageReader, open_source
 from elfs.delivery.chosen import Selection
@@ -20,8 +21,6 @@ __all__ = ["Pictures"]
 _ORIENTATION_TAG = 0x0112
 _FIRST_SIDEWAYS = 5
 """EXIF orientations from this one on swap width and height."""
-
-_FOLDER = "folder"
 
 
 class Pictures:
@@ -44,7 +43,7 @@ class Pictures:
     @property
     def are_files(self) -> bool:
         """Whether each picture is a file of its own; those of named data sets are not."""
-        return self._selection.source == _FOLDER
+        return is_files(self._selection.source)
 
     @cached_property
     def _reader(self) -> ImageReader:

@@ -7,9 +7,14 @@ from elfs.errors import UsageError
 
 
 def choose(
-    source: str | None, *, embeddings: bool = False, recorded: str | None = None, root: Path | None = None
+    source: str | None,
+    *,
+    embeddings: bool = False,
+    recorded: str | None = None,
+    root: Path | None = None,
+    files: bool = False,
 ) -> Source:
-    return choose_source(source, embeddings=embeddings, recorded=recorded, root=root)
+    return choose_source(source, embeddings=embeddings, recorded=recorded, root=root, files=files)
 
 
 def test_a_data_set_by_name_wins_over_a_folder() -> None:
@@ -46,7 +51,7 @@ def test_a_misspelt_name_is_neither() -> None:
 
 def test_a_file_is_no_folder() -> None:
     Path("x.npy").touch()
-    with pytest.raises(UsageError, match=r"SOURCE is the file 'x\.npy', expected a folder of images; .* --embeddings"):
+    with pytest.raises(UsageError, match=r"SOURCE is the file 'x\.npy', expected a folder of .* --files, .* --embed"):
         choose("x.npy")
 
 
@@ -59,3 +64,56 @@ def test_nothing_typed_and_nothing_recorded() -> None:
 def test_a_root_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="--root is 'gone': there is no such folder"):
         choose(None, recorded="folder", root=Path("gone"))
+
+
+def test_a_list_lies_below_a_folder_or_here() -> None:
+    Path("photos").mkdir()
+    assert choose("photos", files=True) == Source("files", Path.cwd() / "photos")
+    assert choose(None, files=True, recorded="digits") == Source("files", Path.cwd())
+    assert choose(None, files=True, embeddings=True) == Source("files", Path.cwd())
+    assert choose(None, files=True, root=Path("photos")) == Source("files", Path.cwd() / "photos")
+    assert choose(None, recorded="files", root=Path("photos")) == Source("files", Path.cwd() / "photos")
+
+
+@pytest.mark.parametrize("source", ["digits", "x.tar", "tar:shards", "gone"])
+def test_a_list_needs_a_folder(source: str) -> None:
+    Path("x.tar").touch()
+    with pytest.raises(
+        UsageError, match=f"--files lists images below a folder, and SOURCE is '{source}', which is non"
+    ):
+        choose(source, files=True)
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_shards_by_prefix_or_by_extension(kind: str) -> None:
+    Path("shards").mkdir()
+    file = Path(f"shards/a.{kind.upper()}")
+    file.touch()
+    assert choose(f"{kind}:shards") == Source(kind, Path.cwd() / "shards")
+    assert choose(f"{kind}:{file}") == choose(str(file)) == Source(kind, Path.cwd() / file)
+    assert choose("shards") == Source("folder", Path.cwd() / "shards")
+    assert choose(None, recorded=kind, root=file) == Source(kind, Path.cwd() / file)
+    with pytest.raises(UsageError, match=f"{kind}:gone: there is no such file or folder. Expected {kind}:PATH, "):
+        choose(f"{kind}:gone")
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])
+def test_compressed_shards_are_left_to_the_source_to_refuse(name: str) -> None:
+    Path(name).touch()
+    assert choose(name) == Source("tar", Path.cwd() / name)
+
+
+def test_hugging_face_by_folder_or_name() -> None:
+    for name in ("one", "many"):
+        Path(name).mkdir()
+    Path("one", "dataset_info.json").touch()
+    Path("many", "dataset_dict.json").touch()
+    assert choose("hf:one") == Source("hf:.", Path.cwd() / "one")
+    assert choose("hf:./many:test") == Source("hf:.:test", Path.cwd() / "many")
+    assert choose("hf:user/many") == Source("hf:user/many")
+    assert choose("hf:many2:train[:10%]") == Source("hf:many2:train[:10%]")
+    Path("many2").mkdir()
+    assert choose("hf:many2") == Source("hf:many2")
+    for place in ("./many2", "/nowhere:train", ""):
+        with pytest.raises(UsageError, match=f"hf:{place}: there is no such folder with a saved data set in it"):
+            choose(f"hf:{place}")

@@ -24,8 +24,8 @@ def test_lists(tmp_path: Path, text: str, expected: list[str]) -> None:
 
 def test_bytes_that_are_no_text_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
-    path.write_bytes(b"caf\xe9.png\n")
-    assert read_ids(path)[0].encode("utf-8", "surrogateescape") == b"caf\xe9.png"
+    path.write_bytes(b"na\xefve.png\n")
+    assert read_ids(path)[0].encode("utf-8", "surrogateescape") == b"na\xefve.png"
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:

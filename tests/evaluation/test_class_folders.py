@@ -82,6 +82,7 @@ def test_flat_validation_images_by_the_archive_of_the_kit(tmp_path: Path) -> Non
     check(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Python 3.14 will, by default, filter:DeprecationWarning")
 def test_flat_validation_images_by_the_file_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kit = write_kit(folder(tmp_path) / "ILSVRC2012_devkit_t12.tar.gz")
     meta = datasets.imagenet.ARCHIVE_META | {"devkit": (kit.name, hashlib.md5(kit.read_bytes()).hexdigest())}

@@ -1,6 +1,7 @@
 """What ends up in a selection."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -186,13 +187,13 @@ class TestRefusedRounds:
             run_stage("select", workspace, include="selections/first", exclude="selections/first", name="x")
 
     def test_unknown_selection(self, workspace: Path) -> None:
-        with pytest.raises(UsageError, match=r"unknown selection 'selections/frist'\. Did you mean 'selections/first'"):
-            run_stage("select", workspace, exclude="selections/frist", name="x")
+        with pytest.raises(UsageError, match=r"unknown selection 'selections/firts'\. Did you mean 'selections/first'"):
+            run_stage("select", workspace, exclude="selections/firts", name="x")
 
     @pytest.mark.parametrize("option", ["include", "exclude"])
     def test_file_that_is_not_there(self, workspace: Path, option: str) -> None:
         with pytest.raises(InputDataError, match=f"--{option} nothing.csv: there is no such file"):
-            run_stage("select", workspace, name="x", **{option: "nothing.csv"})
+            run_stage("select", workspace, name="x", **cast("Any", {option: "nothing.csv"}))
 
     def test_unknown_id(self, workspace: Path, tmp_path: Path) -> None:
         path = tmp_path / "list.txt"
@@ -233,7 +234,7 @@ class TestCopies:
         np.save(tmp_path / "own.npy", values)
         run_chain(workspace, source="embeddings", encoder=None, embeddings=str(tmp_path / "own.npy"))
 
-    def picked(self, workspace: Path, **settings: str) -> list[int]:
+    def picked(self, workspace: Path, **settings: Any) -> list[int]:
         summary = run_stage("select", workspace, method="random", budget="1.0", **settings).summary
         return sorted(Workspace.open(workspace).arrays(f"selections/{summary['name']}")["indices"].tolist())
 

@@ -1,4 +1,4 @@
-"""Where images come from: a folder, a named data set, or nowhere (embeddings of one's own).
+"""Where images come from: files, archives of many, a named data set, or nowhere (embeddings of one's own).
 
 A source lists its samples in a fixed order and hands out a reader of their pixels. It knows no labels.
 """
@@ -8,8 +8,9 @@ from typing import Protocol
 
 from PIL import Image
 
-from elfs.catalog import DATASETS, choose
+from elfs.catalog import DATASETS, choose, has_root
 from elfs.data.samples import SampleTable
+from elfs.data.synthetic.spec import PREFIX, parse_source
 from elfs.errors import InputDataError
 
 __all__ = ["NO_LIMIT", "ImageReader", "Source", "open_source"]
@@ -48,7 +49,7 @@ class Source(Protocol):
     Attributes
     ----------
     name : str
-        "folder", "embeddings" or a key of ``catalog.DATASETS``.
+        A key of ``catalog.DATASETS``, ``synthetic:SPEC``, or a kind of ``catalog.SOURCES``, some with ``:`` and more.
     channels : int
         1 if every image is gray, else 3. Readers give RGB either way.
     mirror : bool
@@ -106,20 +107,30 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, root: Path | None, *, download: bool = False, max_pixels: int = NO_LIMIT) -> Source:
+def open_source(
+    name: str,
+    root: Path | None,
+    *,
+    download: bool = False,
+    max_pixels: int = NO_LIMIT,
+    files: str | None = None,
+) -> Source:
     """Return the source of that name; nothing is read yet.
 
     Parameters
     ----------
     name : str
-        A key of ``catalog.DATASETS``, "folder" or "embeddings".
+        A key of ``catalog.DATASETS``, ``synthetic:SPEC``, or a kind of ``catalog.SOURCES``, some with ``:`` and more.
     root : Path or None
-        The folder of images; for a named data set the folder that holds its files (None: the cache); unused otherwise.
+        Folder or file of a source that has one (`elfs.catalog.has_root`); for a named data set the folder that holds
+        its files (None: the cache); unused otherwise.
     download : bool, default False
         Whether a named data set that is absent may be fetched.
     max_pixels : int, default NO_LIMIT
         Images of a folder with more pixels than this are TOO_LARGE. Embed leaves them out; who comes later reads all
         that it kept.
+    files : str, optional
+        Where the list of the source "files" is; only its `list` needs it.
 
     Returns
     -------
@@ -129,21 +140,59 @@ def open_source(name: str, root: Path | None, *, download: bool = False, max_pix
     Raises
     ------
     UsageError
-        If there is no data set of that name.
+        If there is no data set of that name, or a spec cannot be read.
     InputDataError
-        If a folder source has no root.
+        If a source that lies in a folder or file has no root.
     """
     if name == "embeddings":
         from elfs.data.sources.embeddings import EmbeddingsSource
 
         return EmbeddingsSource()
+    if has_root(name):
+        if root is None:
+            raise InputDataError("the folder of images is not known.", hint="elfs embed FOLDER")
+        return _open_root(name, root, max_pixels, files)
+    if name.startswith(PREFIX):
+        from elfs.data.sources.synthetic import SyntheticSource
+
+        return SyntheticSource(parse_source(name))
+    if name.startswith("hf:"):
+        from elfs.data.sources.hugging_face import HuggingFaceSource
+
+        return HuggingFaceSource(name, root, download, max_pixels)
+    return _open_dataset(choose("data set", name, DATASETS), root, download, max_pixels)
+
+
+def _open_root(name: str, root: Path, max_pixels: int, files: str | None) -> Source:
+    """Return a source that lies in a folder or file."""
     if name == "folder":
         from elfs.data.sources.folder import FolderSource
 
-        if root is None:
-            raise InputDataError("the folder of images is not known.", hint="elfs embed FOLDER")
         return FolderSource(root, max_pixels)
-    dataset = DATASETS[choose("data set", name, DATASETS)]
+    if name == "files":
+        from elfs.data.sources.file_list import FileListSource
+
+        return FileListSource(root, files, max_pixels)
+    if name == "tar":
+        from elfs.data.sources.tar_shards import TarSource
+
+        return TarSource(root, max_pixels)
+    if name == "parquet":
+        from elfs.data.sources.parquet import ParquetSource
+
+        return ParquetSource(root, max_pixels)
+    from elfs.data.sources.hugging_face import HuggingFaceSource
+
+    return HuggingFaceSource(name, root, False, max_pixels)
+
+
+def _open_dataset(name: str, root: Path | None, download: bool, max_pixels: int) -> Source:
+    """Return a data set by name."""
+    dataset = DATASETS[name]
+    if dataset.class_folders:
+        from elfs.data.sources.class_folders import ClassFoldersSource
+
+        return ClassFoldersSource(name, root, download, max_pixels)
     if dataset.torchvision is None:
         from elfs.data.sources.digits import DigitsSource
 

@@ -72,7 +72,7 @@ def array_reader(listing: SampleTable, parts: tuple[NDArray[np.uint8], ...], tab
     InputDataError
         If the table names ids that the data set does not have.
     """
-    return ArrayReader(parts, listing.rows_of(table.ids(np.arange(len(table)))))
+    return ArrayReader(parts, listing.rows_of(table.names))
 
 
 def array_table(name: str, parts: dict[Split, NDArray[Any]], width: int) -> SampleTable:

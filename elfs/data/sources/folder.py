@@ -9,35 +9,34 @@ What is listed, in ascending order of the relative path's bytes:
 
 What is not: names that begin with a dot, and anything that is no regular file (pipes, sockets, devices). Links are
 followed, but no directory is listed twice or from above the root, so that loops end. If every image lies in ``train``,
-``test``, ``val`` or ``valid`` directly below the root (in either case), and ``train`` is there but not alone, these are
-the splits; otherwise everything is train.
+``test``, ``val``, ``valid`` or ``validation`` directly below the root (in either case), and ``train`` is there but not
+alone, these are the splits; otherwise everything is train.
 """
 
 import errno
 import logging
 import os
+import shlex
 import stat
 import time
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from elfs.data.decoding import BadImageError, decode
-from elfs.data.samples import Outcome, SampleTable, Split
+from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sniffing import HEAD_BYTES, IMAGE_EXTENSIONS, SIDECAR_EXTENSIONS, sniff
+from elfs.data.sources.path_table import PathTable, describe_error, outcome_of
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 
-__all__ = ["FolderReader", "FolderSource"]
+__all__ = ["FolderReader", "FolderSource", "most_bytes", "read_image"]
 
 _log = logging.getLogger(__name__)
 
-_TEST_DIRECTORIES = frozenset((b"test", b"val", b"valid"))
 _MAX_EXTENSIONS_NAMED = 8
 _MAX_BYTES_PER_PIXEL = 16
 _MAX_OVERHEAD_BYTES = 64 * 2**20
@@ -55,14 +54,17 @@ class FolderReader:
     root : bytes
         Absolute path of the folder.
     names : TextColumn
-        Paths relative to it, by row.
+        Ids by row: paths relative to it, after a prefix that all share.
     max_pixels : int
         Larger images are TOO_LARGE.
+    num_prefix_bytes : int
+        Length of that prefix.
     """
 
     root: bytes
     names: TextColumn
     max_pixels: int
+    num_prefix_bytes: int = 0
 
     def read(self, row: int) -> Image.Image:
         """Read and decode one file.
@@ -83,18 +85,56 @@ class FolderReader:
             If the file is gone (MISSING), cannot be read (BROKEN), is larger than any image of `max_pixels` could be
             (TOO_LARGE), or does not decode. Errors that network file systems recover from are tried three times.
         """
-        path = os.path.join(self.root, self.names.encoded(row))
-        limit = self.max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OVERHEAD_BYTES
-        for attempt in range(1, _NUM_TRIES + 1):
-            try:
-                data = _read_regular_file(path, limit)
-                break
-            except OSError as error:
-                if error.errno in _TRANSIENT_ERRORS and attempt < _NUM_TRIES:
-                    time.sleep(_RETRY_SECONDS * attempt)
-                    continue
-                raise BadImageError(_outcome(error), _describe(error)) from None
-        return decode(data, self.max_pixels)
+        return read_image(os.path.join(self.root, self.names.encoded(row)[self.num_prefix_bytes :]), self.max_pixels)
+
+
+def most_bytes(max_pixels: int) -> int:
+    """Return how long the file of an image can be; a longer one is not read.
+
+    Parameters
+    ----------
+    max_pixels : int
+        The most pixels that the image can have.
+
+    Returns
+    -------
+    int
+        16 bytes a pixel and 64 MiB.
+    """
+    return max_pixels * _MAX_BYTES_PER_PIXEL + _MAX_OVERHEAD_BYTES
+
+
+def read_image(path: bytes, max_pixels: int) -> Image.Image:
+    """Read and decode one file.
+
+    Parameters
+    ----------
+    path : bytes
+        Of the file.
+    max_pixels : int
+        Larger images are TOO_LARGE.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode RGB.
+
+    Raises
+    ------
+    BadImageError
+        As `FolderReader.read` says.
+    """
+    limit = most_bytes(max_pixels)
+    for attempt in range(1, _NUM_TRIES + 1):
+        try:
+            data = _read_regular_file(path, limit)
+            break
+        except OSError as error:
+            if error.errno in _TRANSIENT_ERRORS and attempt < _NUM_TRIES:
+                time.sleep(_RETRY_SECONDS * attempt)
+                continue
+            raise BadImageError(outcome_of(error), describe_error(error)) from None
+    return decode(data, max_pixels)
 
 
 def _read_regular_file(path: bytes, limit: int) -> bytes:
@@ -106,15 +146,6 @@ def _read_regular_file(path: bytes, limit: int) -> bytes:
         if status.st_size > limit:
             raise BadImageError(Outcome.TOO_LARGE, f"a file of {status.st_size:,} bytes, expected at most {limit:,}")
         return file.read()
-
-
-def _outcome(error: OSError) -> Outcome:
-    return Outcome.MISSING if error.errno in (errno.ENOENT, errno.ELOOP) else Outcome.BROKEN
-
-
-def _describe(error: OSError) -> str:
-    code = errno.errorcode.get(error.errno or 0, "no errno")
-    return f"{error.strerror or type(error).__name__} ({code})"
 
 
 @dataclass(frozen=True)
@@ -157,9 +188,9 @@ class FolderSource:
             raise InputDataError(message, hint="elfs embed --root FOLDER")
         listing = _Listing(os.fsencode(os.path.abspath(self.root)))
         listing.walk()
-        if not listing.sizes:
-            raise InputDataError(f"no image in {self.root}: {listing.describe_seen()}.")
-        return listing.table()
+        if not len(listing.paths):
+            raise InputDataError(f"no image in {self.root}: {listing.describe_seen()}.", hint=listing.hint())
+        return listing.paths.table()
 
     def reader(self, table: SampleTable) -> FolderReader:
         """Return what reads the files.
@@ -179,14 +210,10 @@ class FolderSource:
 
 @dataclass(slots=True)
 class _Listing:
-    """A walk in progress. Names go into one buffer at once: two million need some 100 MB."""
+    """A walk in progress."""
 
     root: bytes
-    blob: bytearray = field(default_factory=bytearray)
-    offsets: "array[int]" = field(default_factory=lambda: array("q", [0]))
-    sizes: "array[int]" = field(default_factory=lambda: array("q"))
-    problems: dict[int, tuple[Outcome, str]] = field(default_factory=dict)
-    tops: list[tuple[bytes, int]] = field(default_factory=list)
+    paths: PathTable = field(default_factory=PathTable)
     others: Counter[bytes] = field(default_factory=Counter)
     visited: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
@@ -219,8 +246,8 @@ class _Listing:
                 ]
         except OSError as error:
             if not directory:
-                raise InputDataError(f"{_text(self.root)} cannot be listed: {_describe(error)}.") from None
-            _log.warning("skipped %s: %s", _text(directory), _describe(error))
+                raise InputDataError(f"{_text(self.root)} cannot be listed: {describe_error(error)}.") from None
+            _log.warning("skipped %s: %s", _text(directory), describe_error(error))
             return []
         children.sort(reverse=True)
         return children
@@ -232,13 +259,12 @@ class _Listing:
             status = os.stat(os.path.join(self.root, path))
         except OSError as error:
             if is_known:
-                self.problems[len(self.sizes)] = (_outcome(error), _describe(error))
-                self._add(path, 0)
+                self.paths.add(path, 0, (outcome_of(error), describe_error(error)))
             return
         if not stat.S_ISREG(status.st_mode):
             _log.info("skipped %s: not a regular file", _text(path))
         elif is_known or (extension not in SIDECAR_EXTENSIONS and self._looks_like_image(path)):
-            self._add(path, status.st_size)
+            self.paths.add(path, status.st_size)
         else:
             self.others[extension] += 1
 
@@ -247,35 +273,8 @@ class _Listing:
             with open(os.path.join(self.root, path), "rb", buffering=0) as file:
                 return sniff(file.read(HEAD_BYTES)) is not None
         except OSError as error:
-            _log.warning("skipped %s: %s", _text(path), _describe(error))
+            _log.warning("skipped %s: %s", _text(path), describe_error(error))
             return False
-
-    def _add(self, path: bytes, num_bytes: int) -> None:
-        top, slash, _ = path.partition(b"/")
-        top = top.lower() if slash else b""
-        if not self.tops or self.tops[-1][0] != top:
-            self.tops.append((top, len(self.sizes)))
-        self.blob += path
-        self.offsets.append(len(self.blob))
-        self.sizes.append(num_bytes)
-
-    def table(self) -> SampleTable:
-        """Return what was found."""
-        names = TextColumn.from_buffers(self.blob, self.offsets)
-        table = SampleTable.from_ids(names, self._splits(), np.frombuffer(self.sizes, np.int64))
-        outcome = table.outcome.copy()
-        for row, (problem, _) in self.problems.items():
-            outcome[row] = problem
-        return table.with_outcomes(outcome, {row: reason for row, (_, reason) in self.problems.items()})
-
-    def _splits(self) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        splits = np.full(len(self.sizes), Split.TRAIN, np.uint8)
-        directories = {top for top, _ in self.tops}
-        if b"train" in directories and len(directories) > 1 and directories <= _TEST_DIRECTORIES | {b"train"}:
-            ends = [start for _, start in self.tops[1:]] + [len(splits)]
-            for (top, start), end in zip(self.tops, ends, strict=True):
-                splits[start:end] = Split.TRAIN if top == b"train" else Split.TEST
-        return splits
 
     def describe_seen(self) -> str:
         """Say which files were there instead of images."""
@@ -284,6 +283,11 @@ class _Listing:
         common = self.others.most_common(_MAX_EXTENSIONS_NAMED)
         named = ", ".join(f"{_text(extension) or 'without extension'} ({count:,})" for extension, count in common)
         return f"seen {named}{', ...' if len(self.others) > len(common) else ''}"
+
+    def hint(self) -> str | None:
+        """Return the command for files that hold many images each, if there are such."""
+        kinds = [kind for kind in ("tar", "parquet") if self.others[b"." + kind.encode()]]
+        return f"elfs embed {kinds[0]}:{shlex.quote(os.fsdecode(self.root))}" if kinds else None
 
 
 def _ancestors(root: bytes) -> Iterator[tuple[int, int]]:

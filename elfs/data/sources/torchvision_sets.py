@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import sys
+import tarfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from elfs.data.samples import SampleTable, Split
 from elfs.data.sources.arrays import ArrayReader, array_reader, array_table
 from elfs.errors import InputDataError
 
-__all__ = ["TorchvisionSource", "default_data_root", "open_torchvision"]
+__all__ = ["TorchvisionSource", "default_data_root", "fetch", "open_torchvision"]
 
 _NAMES_ITS_SPLIT = frozenset(("SVHN", "STL10"))
 _MAX_REASON = 300
@@ -71,13 +73,52 @@ def open_torchvision(name: str, root: Path | None, split: Split, download: bool)
         with contextlib.redirect_stdout(sys.stderr):  # stdout carries data only; torchvision may print
             return getattr(datasets, class_name)(str(folder), download=download, **options)
     except Exception as error:  # URLError, md5 mismatch, bad archive, bad pickle: to the user all are "not there"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
+        reason = _reason(error)
         advice = f"Put the files that torchvision's {class_name} reads there, or give their folder with --data-root."
         if download:
             message = f"could not download {name} to {folder} ({reason}). {advice}"
         else:
             message = f"{name} was not found in {folder} ({reason}); nothing was downloaded. {advice}"
         raise InputDataError(message, hint=f"elfs embed {name} --download") from error
+
+
+def fetch(name: str, url: str, md5: str, folder: Path, advice: str) -> None:
+    """Download a tar archive and unpack it into a folder, which is there as a whole or not at all.
+
+    Parameters
+    ----------
+    name : str
+        Of the data set, for messages.
+    url : str
+        Of the archive. A file with its name beside the folder, if its digest is right, is not downloaded again.
+    md5 : str
+        Digest of the archive in hexadecimal.
+    folder : Path
+        Where its contents go.
+    advice : str
+        What else the user can do, for the message.
+
+    Raises
+    ------
+    InputDataError
+        If it could not be had.
+    """
+    from torchvision.datasets import utils
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            utils.download_url(url, str(folder.parent), md5=md5)
+            unfinished = folder.with_name(folder.name + ".unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            with tarfile.open(folder.parent / url.rpartition("/")[2]) as archive:
+                archive.extractall(unfinished, filter="data")
+            unfinished.rename(folder)
+    except Exception as error:  # as in open_torchvision
+        raise InputDataError(f"could not download {name} to {folder.parent} ({_reason(error)}). {advice}") from error
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
 
 
 @dataclass(frozen=True)

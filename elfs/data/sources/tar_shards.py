@@ -1,0 +1,251 @@
+"""Uncompressed tar files of images, such as the shards of WebDataset.
+
+A sample is a regular member whose name has an image's extension. Its WebDataset key is its name up to the first dot of
+the last part. The id is the key if no key comes twice in all shards; else the shard's name and the key; else the
+shard's name and the member's whole name, where a member that a later one of the same name replaces is left out. A
+source that is one file lends no shard's name. Names are ids and nothing else: nothing is unpacked. Only headers are
+read to list a shard; an image is read where it lies. Splits follow the names of the shards
+(`elfs.data.sources.shards.shard_splits`).
+"""
+
+import contextlib
+import logging
+import os
+import shlex
+import tarfile
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from elfs.data.decoding import BadImageError, decode
+from elfs.data.samples import Outcome, SampleTable
+from elfs.data.sniffing import IMAGE_EXTENSIONS
+from elfs.data.sources.folder import most_bytes
+from elfs.data.sources.path_table import describe_error, outcome_of
+from elfs.data.sources.shards import find_shards, shard_splits
+from elfs.data.text_column import TextColumn
+from elfs.errors import InputDataError
+
+__all__ = ["TarReader", "TarSource"]
+
+_log = logging.getLogger(__name__)
+
+_COMPRESSED_EXTENSIONS = {
+    ".tar.gz": "gunzip",
+    ".tgz": "gunzip",
+    ".tar.bz2": "bunzip2",
+    ".tar.xz": "unxz",
+    ".tar.zst": "unzstd",
+}
+_COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+
+
+@dataclass(frozen=True, slots=True)
+class TarReader:
+    """Reads members of tar files. A file is opened for each image, so that processes share nothing.
+
+    Attributes
+    ----------
+    shards : tuple of str
+        Absolute paths.
+    shard : ndarray of shape (n,), int32
+        Which of them, by row.
+    offset, num_bytes : ndarray of shape (n,), int64
+        Where in the file the image begins, and its length.
+    max_pixels : int
+        Larger images are TOO_LARGE.
+    """
+
+    shards: tuple[str, ...]
+    shard: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    num_bytes: NDArray[np.int64]
+    max_pixels: int
+
+    def read(self, row: int) -> Image.Image:
+        """Read and decode one member.
+
+        Parameters
+        ----------
+        row : int
+            In ``[0, n)``.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Mode RGB.
+
+        Raises
+        ------
+        BadImageError
+            If the shard is gone (MISSING) or cut off (BROKEN), the member is longer than any image of `max_pixels`
+            could be (TOO_LARGE), or the image does not decode.
+        """
+        expected, limit = int(self.num_bytes[row]), most_bytes(self.max_pixels)
+        if expected > limit:
+            raise BadImageError(Outcome.TOO_LARGE, f"a member of {expected:,} bytes, expected at most {limit:,}")
+        try:
+            with open(self.shards[self.shard[row]], "rb", buffering=0) as file:
+                file.seek(int(self.offset[row]))
+                data = file.read(expected)
+        except OSError as error:
+            raise BadImageError(outcome_of(error), describe_error(error)) from None
+        if len(data) < expected:
+            raise BadImageError(Outcome.BROKEN, f"the shard ends after {len(data):,} of its {expected:,} bytes")
+        return decode(data, self.max_pixels)
+
+
+@dataclass(frozen=True)
+class TarSource:
+    """Images in tar files.
+
+    Attributes
+    ----------
+    root : Path
+        A tar file, or a folder of them.
+    max_pixels : int
+        Larger images are TOO_LARGE.
+    """
+
+    root: Path
+    max_pixels: int
+
+    name = "tar"
+    channels = 3
+    mirror = True
+    num_classes = None
+    has_images = True
+
+    def list(self) -> SampleTable:
+        """List the images, shard by shard in ascending order of their names, each in its own order.
+
+        Returns
+        -------
+        SampleTable
+            Ids by the rule of this module.
+
+        Raises
+        ------
+        InputDataError
+            If there is no shard or no image, or a shard is compressed or no tar file.
+        """
+        return self._index()[0]
+
+    def reader(self, table: SampleTable) -> TarReader:
+        """Return what reads the images; the headers of the shards are read again.
+
+        Parameters
+        ----------
+        table : SampleTable
+            All images or some of them.
+
+        Returns
+        -------
+        TarReader
+            Of the rows of `table`.
+
+        Raises
+        ------
+        InputDataError
+            If the shards cannot be had, or lack an image of the table.
+        """
+        listing, index = self._index()
+        rows = listing.rows_of(table.names)
+        return TarReader(index.shards, index.shard[rows], index.offset[rows], index.num_bytes[rows], self.max_pixels)
+
+    def _index(self) -> tuple[SampleTable, TarReader]:
+        """Return the listing, and what reads all of it."""
+        _refuse_compressed(self.root)
+        paths, shards = find_shards(self.root, ".tar")
+        members = _Members()
+        names = TextColumn.from_strings(members.names(paths))
+        if not len(names):
+            raise InputDataError(f"no image in the {len(paths):,} tar files of {self.root}.")
+        shard = np.repeat(np.arange(len(paths), dtype=np.int32), members.counts)
+        ids, rows = _ids(names, shards, shard)
+        splits, sizes = shard_splits(shards, members.counts)[rows], np.frombuffer(members.sizes, np.int64)[rows]
+        reader = TarReader(
+            tuple(os.path.abspath(path) for path in paths),
+            shard[rows],
+            np.frombuffer(members.starts, np.int64)[rows],
+            sizes,
+            self.max_pixels,
+        )
+        return SampleTable.from_ids(ids, splits, sizes), reader
+
+
+@dataclass(slots=True)
+class _Members:
+    """Where the images of all shards lie: offset and size of each, and how many each shard has."""
+
+    starts: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    counts: list[int] = field(default_factory=list)
+
+    def names(self, paths: tuple[Path, ...]) -> Iterator[str]:
+        """Read the headers of the shards and yield the images' names, without ``.`` and empty parts."""
+        for path in paths:
+            before = len(self.starts)
+            try:
+                with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as shard:
+                    while (member := shard.next()) is not None:
+                        shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
+                        if _is_image(member):
+                            self.starts.append(member.offset_data)
+                            self.sizes.append(member.size)
+                            yield "/".join(part for part in member.name.split("/") if part not in ("", "."))
+            except tarfile.TarError as error:
+                raise InputDataError(f"{path} is no tar file that can be read to its end: {error}.") from None
+            except OSError as error:
+                raise InputDataError(f"{path} cannot be read: {describe_error(error)}.") from None
+            self.counts.append(len(self.starts) - before)
+
+
+def _is_image(member: tarfile.TarInfo) -> bool:
+    name = member.name.rpartition("/")[2]
+    extension = os.path.splitext(name)[1].lower().encode("utf-8", "surrogateescape")
+    return member.isreg() and not member.issparse() and extension in IMAGE_EXTENSIONS and not name.startswith(".")
+
+
+def _ids(names: TextColumn, shards: tuple[str, ...], shard: NDArray[np.int32]) -> tuple[TextColumn, NDArray[np.int64]]:
+    """Return ids by the rule of this module, and the rows that have one."""
+    keys = TextColumn.from_strings(_key(name) for name in names)
+    if keys.first_duplicate() is None:
+        return keys, np.arange(len(keys))
+    prefixes = [f"{name}/" if name else "" for name in shards]
+    keys = TextColumn.from_strings(prefixes[number] + key for number, key in zip(shard.tolist(), keys, strict=True))
+    if keys.first_duplicate() is None:
+        return keys, np.arange(len(keys))
+    whole = (prefixes[number] + name for number, name in zip(shard.tolist(), names, strict=True))
+    last = {name: row for row, name in enumerate(whole)}
+    if len(last) < len(keys):
+        _log.warning("%d members of tar files are replaced by later ones of the same name", len(keys) - len(last))
+    rows = np.sort(np.fromiter(last.values(), np.int64, len(last)))
+    return TextColumn.from_strings(sorted(last, key=last.__getitem__)), rows
+
+
+def _key(name: str) -> str:
+    directory, slash, base = name.rpartition("/")
+    return directory + slash + base.partition(".")[0]
+
+
+def _refuse_compressed(root: Path) -> None:
+    """Refuse shards in which no image can be reached without unpacking all before it."""
+    found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    for path in found:
+        name = path.name.lower()
+        compressed = name.endswith(tuple(_COMPRESSED_EXTENSIONS))
+        if not compressed and (path == root or name.endswith(".tar")):
+            with contextlib.suppress(OSError), path.open("rb") as file:  # who reads it next says what is wrong
+                compressed = file.read(6).startswith(_COMPRESSED_MAGIC)
+        if compressed:
+            tool = next((tool for extension, tool in _COMPRESSED_EXTENSIONS.items() if name.endswith(extension)), None)
+            raise InputDataError(
+                f"{path} is compressed: its images cannot be reached one by one; expected a plain .tar.",
+                hint=f"{tool} {shlex.quote(str(path))}" if tool else None,
+            )
