@@ -69,6 +69,14 @@ def test_row_25_no_images_lists_the_extensions_seen(tmp_path: Path) -> None:
         listed(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_row_25_a_folder_of_shards_names_the_command_for_them(tmp_path: Path, kind: str) -> None:
+    (tmp_path / f"0.{kind}").touch()
+    with pytest.raises(InputDataError, match=rf"seen \.{kind} \(1\)") as caught:
+        listed(tmp_path)
+    assert caught.value.hint == f"elfs embed {kind}:{tmp_path}"
+
+
 def test_row_25_root_that_is_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="absent does not exist; expected a folder of images") as caught:
         listed(tmp_path / "absent")
@@ -270,6 +278,7 @@ def test_row_29_a_file_too_long_for_its_pixels_is_not_read(tmp_path: Path, monke
         (["train/a.png", "test/b.png"], ["test/b.png"]),
         (["Train/c/a.png", "Val/c/b.png"], ["Val/c/b.png"]),
         (["train/a.png", "valid/b.png", "test/c.png"], ["test/c.png", "valid/b.png"]),
+        (["train/a.png", "validation/b.png"], ["validation/b.png"]),
         (["train/a.png"], []),
         (["test/a.png"], []),
         (["train/a.png", "test/b.png", "other/c.png"], []),
@@ -343,7 +352,7 @@ def test_a_large_folder_costs_few_bytes_a_file(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(folder_module, "_ancestors", lambda _: ())
     tracemalloc.start()
     listing.walk()
-    table = listing.table()
+    table = listing.paths.table()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(table) == count

@@ -165,3 +165,33 @@ def test_samples_and_listing_need_no_torch() -> None:
     code = "import sys, elfs.data.samples, elfs.data.sources.folder; sys.exit('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_find_gives_the_first_row_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    column = TextColumn.from_strings(["b", "", "a", "bad\udcff", "b"])
+    wanted = TextColumn.from_strings(["a", "b", "c", "bad\udcff", "b", ""])
+    for rows in (1, 2, 100):
+        monkeypatch.setattr("elfs.data.text_column._BLOCK_ROWS", rows)
+        assert column.find(wanted).tolist() == [2, 0, -1, 3, 0, 1]
+    assert column.find(TextColumn.from_strings([])).shape == (0,)
+    assert TextColumn.from_strings([]).find(wanted).tolist() == [-1] * 6
+
+
+def test_find_compares_strings_and_not_hashes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.data.text_column.hash", lambda _: 7, raising=False)
+    column = TextColumn.from_strings(["b", "a"])
+    assert column.find(TextColumn.from_strings(["a", "c", "b"])).tolist() == [1, -1, 0]
+
+
+def test_columns_are_equal_by_their_strings() -> None:
+    column = TextColumn.from_strings(["ab", "c"])
+    assert column == TextColumn.from_strings(["ab", "c"])
+    assert column != TextColumn.from_strings(["a", "bc"])
+    assert column != TextColumn.from_strings(["ab", "d"])
+    assert column != ["ab", "c"]
+
+
+def test_rows_of_the_tables_own_ids() -> None:
+    table = make_table()
+    assert table.rows_of(table.names).tolist() == [0, 1, 2, 3]
+    assert table.rows_of(table.names.take(np.array([3, 1]))).tolist() == [3, 1]

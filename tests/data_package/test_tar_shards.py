@@ -1,0 +1,201 @@
+import gzip
+import io
+import pickle
+import tarfile
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elfs.data.decoding import BadImageError
+from elfs.data.loaders import load_images
+from elfs.data.samples import SampleTable, Split
+from elfs.data.sources import open_source
+from elfs.data.sources.tar_shards import TarSource
+from elfs.errors import InputDataError
+
+LIMIT = 1_000_000
+
+
+def picture(level: int, image_format: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), (level, level, level)).save(file, image_format)
+    return file.getvalue()
+
+
+def write(path: Path, members: list[tuple[str, bytes]], image_format: int = tarfile.PAX_FORMAT) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=image_format) as shard:
+        for name, data in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            shard.addfile(member, io.BytesIO(data))
+    return path
+
+
+def ids(table: SampleTable) -> list[str]:
+    return table.ids(range(len(table)))
+
+
+def levels(source: TarSource, table: SampleTable) -> list[int]:
+    reader = pickle.loads(pickle.dumps(source.reader(table)))
+    return [int(np.asarray(reader.read(row))[0, 0, 0]) for row in range(len(table))]
+
+
+def test_keys_are_the_ids_where_they_are_unique(tmp_path: Path) -> None:
+    write(tmp_path / "b.tar", [("0003.jpg", picture(30, "JPEG")), ("0003.json", b"{}"), ("0003.cls", b"7")])
+    write(tmp_path / "a.tar", [("x/0001.seg.png", picture(1)), ("./0002.webp", picture(2)), ("0002.txt", b"a")])
+    source = TarSource(tmp_path, LIMIT)
+    table = source.list()
+    assert ids(table) == ["x/0001", "0002", "0003"]
+    assert table.num_bytes[0] == len(picture(1))
+    assert table.split.tolist() == [Split.TRAIN] * 3
+    assert levels(source, table)[::2] == [1, 30]
+    assert (source.name, source.channels, source.mirror, source.num_classes) == ("tar", 3, True, None)
+    assert source.has_images
+
+
+def test_repeated_keys_are_told_apart_by_the_shard(tmp_path: Path) -> None:
+    for number in (0, 1):
+        write(tmp_path / "s" / f"{number}.tar", [("000.png", picture(number)), ("001.png", picture(10 + number))])
+    source = TarSource(tmp_path, LIMIT)
+    table = source.list()
+    assert ids(table) == ["s/0/000", "s/0/001", "s/1/000", "s/1/001"]
+    assert levels(source, table) == [0, 10, 1, 11]
+
+
+def test_several_images_of_a_sample_are_told_apart_by_the_whole_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [("0.left.png", picture(1)), ("0.right.png", picture(2)), ("1.png", picture(3)), ("1.png", picture(4))]
+    source = TarSource(write(tmp_path / "pairs.tar", members), LIMIT)
+    table = source.list()
+    assert ids(table) == ["0.left.png", "0.right.png", "1.png"]
+    assert ids(TarSource(tmp_path, LIMIT).list()) == ["pairs/0.left.png", "pairs/0.right.png", "pairs/1.png"]
+    assert levels(source, table) == [1, 2, 4]
+    assert "1 members of tar files are replaced by later ones of the same name" in caplog.text
+
+
+def test_a_part_of_the_rows_is_found_by_id(tmp_path: Path) -> None:
+    source = TarSource(write(tmp_path / "a.tar", [(f"{level}.png", picture(level)) for level in range(9)]), LIMIT)
+    table = source.list().take(np.array([7, 8, 2]))
+    assert levels(source, table) == [7, 8, 2]
+    write(tmp_path / "a.tar", [("7.png", picture(7))])
+    with pytest.raises(InputDataError, match="2 of 3 ids are unknown: '8', '2'; ids look like '7'"):
+        source.reader(table)
+
+
+@pytest.mark.parametrize("tar_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_names_are_ids_and_nothing_is_written(tmp_path: Path, tar_format: int) -> None:
+    names = ["/etc/x.png", "../../up.png", "q\"'\n.png", "\u00e9.png", "d" * 60 + "/" + "e" * 90 + ".png"]
+    if tar_format != tarfile.USTAR_FORMAT:
+        names.append("f" * 200 + ".png")
+    write(tmp_path / "s" / "a.tar", [(name, picture(5)) for name in names], tar_format)
+    source = TarSource(tmp_path / "s", LIMIT)
+    table = source.list()
+    assert ids(table) == [name.removeprefix("/").removesuffix(".png") for name in names]
+    assert set(levels(source, table)) == {5}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "s"]
+
+
+def test_only_regular_visible_members_with_an_images_extension_count(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for name, kind in (("d.png", tarfile.DIRTYPE), ("l.png", tarfile.SYMTYPE), ("p.png", tarfile.FIFOTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "/etc/passwd"
+            shard.addfile(member)
+        for name in ("x.PNG", "._x.png", "y.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = len(picture(1))
+            shard.addfile(member, io.BytesIO(picture(1)))
+    assert ids(TarSource(tmp_path, LIMIT).list()) == ["x"]
+
+
+def test_splits_follow_the_shards(tmp_path: Path) -> None:
+    for name in ("train-0", "train-1", "val-0"):
+        write(tmp_path / f"{name}.tar", [(f"{name}.png", picture(1))])
+    assert TarSource(tmp_path, LIMIT).list().split.tolist() == [Split.TRAIN, Split.TRAIN, Split.TEST]
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz"])
+def test_compressed_shards_are_refused(tmp_path: Path, name: str) -> None:
+    packed = gzip.compress(write(tmp_path / "plain.tar", [("a.png", picture(1))]).read_bytes())
+    (tmp_path / name).write_bytes(packed)
+    for root in (tmp_path, tmp_path / name):
+        with pytest.raises(InputDataError, match=r"a\.t.* is compressed: its images cannot be reached") as caught:
+            TarSource(root, LIMIT).list()
+        assert caught.value.hint == f"gunzip {tmp_path / name}"
+    (tmp_path / name).rename(tmp_path / "disguised.tar")
+    with pytest.raises(InputDataError, match=r"disguised\.tar is compressed") as caught:
+        TarSource(tmp_path, LIMIT).list()
+    assert caught.value.hint is None
+
+
+def test_a_shard_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", [("a.png", picture(1)), ("b.png", bytes(5000))])
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(InputDataError, match=r"a\.tar is no tar file that can be read to its end: unexpected end"):
+        TarSource(tmp_path, LIMIT).list()
+    path.write_bytes(b"no tar file, but long enough for a header " * 20)
+    with pytest.raises(InputDataError, match=r"a\.tar is no tar file that can be read to its end"):
+        TarSource(tmp_path, LIMIT).list()
+
+
+def test_a_shard_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.tar", [("a.png", picture(1))])
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tarfile, "open", denied)
+    with pytest.raises(InputDataError, match=r"a\.tar cannot be read: Permission denied \(EACCES\)"):
+        TarSource(tmp_path, LIMIT).list()
+
+
+def test_shards_without_images(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", [("a.txt", b"x")])
+    with pytest.raises(InputDataError, match="no image in the 1 tar files of "):
+        TarSource(tmp_path, LIMIT).list()
+
+
+def test_row_44_a_shard_that_changes_later_leaves_its_images_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tar", [("a.png", picture(1)), ("b.png", picture(2))])
+    source = TarSource(path, LIMIT)
+    reader = source.reader(source.list())
+    path.write_bytes(path.read_bytes()[:1600])
+    with pytest.raises(BadImageError, match=r"^broken: the shard ends after \d+ of its \d+ bytes$"):
+        reader.read(1)
+    path.unlink()
+    with pytest.raises(BadImageError, match=r"^missing: No such file or directory \(ENOENT\)$"):
+        reader.read(0)
+
+
+def test_row_29_a_member_too_long_for_its_pixels_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.data.sources.folder._MAX_OVERHEAD_BYTES", 0)
+    source = TarSource(write(tmp_path / "a.tar", [("a.png", bytes(65))]), 4)
+    with pytest.raises(BadImageError, match=r"^too_large: a member of 65 bytes, expected at most 64$"):
+        source.reader(source.list()).read(0)
+
+
+def test_worker_processes_read_shards(tmp_path: Path) -> None:
+    import torch
+
+    write(tmp_path / "a.tar", [(f"{level:03d}.png", picture(level)) for level in range(130)])
+    source = open_source("tar", tmp_path)
+    images = load_images(source.reader(source.list()), torch.arange(130), 4, num_workers=2)
+    assert images[:, 0, 0, 0].tolist() == list(range(130))
+
+
+def test_listing_keeps_no_object_for_each_member(tmp_path: Path) -> None:
+    count = 3000
+    write(tmp_path / "a.tar", [(f"{number:06d}.jpg", b"") for number in range(count)], tarfile.USTAR_FORMAT)
+    source = TarSource(tmp_path, LIMIT)
+    source.list()
+    tracemalloc.start()
+    table = source.list()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == count
+    assert peak < 200 * count + 100_000
