@@ -187,8 +187,8 @@ class TestRefusedRounds:
             run_stage("select", workspace, include="selections/first", exclude="selections/first", name="x")
 
     def test_unknown_selection(self, workspace: Path) -> None:
-        with pytest.raises(UsageError, match=r"unknown selection 'selections/firts'\. Did you mean 'selections/first'"):
-            run_stage("select", workspace, exclude="selections/firts", name="x")
+        with pytest.raises(UsageError, match=r"unknown selection 'selections/third'.*selections/first"):
+            run_stage("select", workspace, exclude="selections/third", name="x")
 
     @pytest.mark.parametrize("option", ["include", "exclude"])
     def test_file_that_is_not_there(self, workspace: Path, option: str) -> None:
