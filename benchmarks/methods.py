@@ -68,14 +68,17 @@ def spread(values: Sequence[float]) -> str:
 def table(found: Sequence[dict[tuple[str, str], float]], budgets: Sequence[str]) -> list[str]:
     """Return a Markdown table of methods by budgets; the best mean of each budget is bold."""
     lines = [f"| method | {' | '.join(budgets)} |", "|---" * (len(budgets) + 1) + "|"]
-    labels = [label for label in dict.fromkeys(label for label, _ in found[0]) if label != "all images"]
+    labels = [label for label in dict.fromkeys(label for seed in found for label, _ in seed) if label != "all images"]
     means = {
         (label, budget): statistics.fmean(seed[label, budget] for seed in found)
         for label in labels
         for budget in budgets
         if all((label, budget) in seed for seed in found)
     }
-    best = {budget: max(value for (_, other), value in means.items() if other == budget) for budget in budgets}
+    best = {
+        budget: max((value for (_, other), value in means.items() if other == budget), default=None)
+        for budget in budgets
+    }
     for label in labels:
         cells = []
         for budget in budgets:

@@ -37,7 +37,7 @@ complete -c elfs -n __fish_use_subcommand -a completion -d 'Print the completion
 complete -c elfs -n '__fish_seen_subcommand_from run' -a 'digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn (__fish_complete_directories)' -d 'A data set by name, a folder of images, tar:PATH, parquet:PATH, hf:NAME or synthetic:SPEC. Left out: the one that was embedded last'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l root -x -a '(__fish_complete_directories)' -d 'Where the images are now, if they have moved'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l from -x -a 'embed cluster label dynamics score select' -d 'Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l key -x -a 'aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability' -d 'Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l select-method -x -a 'elfs auto badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust' -d 'Selector: elfs, auto, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l hard-rate -x -a '' -d 'Share pruned from the hard end, or \'search\': train the proxy on each window and keep the best'
@@ -203,7 +203,7 @@ complete -c elfs -n '__fish_seen_subcommand_from score' -l verbose -s v -d 'Prin
 complete -c elfs -n '__fish_seen_subcommand_from score' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from select' -l list -d 'Print every method'
-complete -c elfs -n '__fish_seen_subcommand_from select' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l key -x -a 'aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability' -d 'Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l method -x -a 'elfs auto badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust' -d 'Selector: elfs, auto, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l hard-rate -x -a '' -d 'Share pruned from the hard end, or \'search\': train the proxy on each window and keep the best'

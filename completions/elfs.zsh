@@ -47,7 +47,7 @@ _elfs() {
                     _arguments \
                         '--root=[Where the images are now, if they have moved]:value:_files -/' \
                         '--from=[Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select]:value:(embed cluster label dynamics score select)' \
-                        '--budget=[How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one]:value: ' \
+                        '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--select-method=[Selector: elfs, auto, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(elfs auto badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
@@ -256,7 +256,7 @@ _elfs() {
                 select)
                     _arguments \
                         '--list[Print every method]' \
-                        '--budget=[How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one]:value: ' \
+                        '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector: elfs, auto, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(elfs auto badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \

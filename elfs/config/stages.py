@@ -119,7 +119,7 @@ class ScoreConfig(StageConfig):
 class SelectConfig(StageConfig):
     """Scores to a selection."""
 
-    budget: str = option("0.1", "How many images: 0.1 or 10% is a share, 500 a count, 1.0 all, 1 one.")
+    budget: str = option("0.1", "How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all.")
     key: str = option("aum", "Score to select by.", choices=SCORES)
     method: str = option("elfs", "Selector.", choices=SELECTORS)
     hard_rate: str | None = option(

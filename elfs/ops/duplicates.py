@@ -3,19 +3,23 @@
 Shape suffixes: M rows of the pool, K neighbours, P pairs.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["EXACT_DISTANCE", "close_pairs", "equal_pairs", "kept_rows", "near_distance"]
+__all__ = ["EXACT_DISTANCE", "close_pairs", "kept_rows", "near_distance", "rounding_distance"]
 
 EXACT_DISTANCE = 0.02
 """Distance of unit vectors below which two rows are looked at as possible copies."""
 
 _NEAR_SHARE = 0.25
-_ROUNDING = 2e-3  # of float16, relative, with some room
+_HALF_ROUNDING = 2e-3
+_ROUNDING = 1e-5
+_MAX_LEADERS = 100
 _BLOCK_ROWS = 65_536
 
 
@@ -54,59 +58,80 @@ def close_pairs(neighbors: Tensor, similarity: Tensor, distance: float) -> Tenso
     Returns
     -------
     Tensor of shape (n_pairs, 2), int64
-        Positions; pairs of which each is a neighbour of the other appear twice.
+        Positions, the lower one first; pairs of which each is a neighbour of the other may appear twice.
     """
     smallest = 1 - distance**2 / 2
     found = []
     for start in range(0, len(neighbors), _BLOCK_ROWS):
         rows = slice(start, start + _BLOCK_ROWS)
         row_P, column_P = torch.nonzero((similarity[rows] >= smallest) & (neighbors[rows] >= 0), as_tuple=True)
-        found.append(torch.stack([row_P + start, neighbors[rows][row_P, column_P].long()], dim=1))
+        found.append(torch.stack([row_P + start, neighbors[rows][row_P, column_P].long()], dim=1).sort(dim=1).values)
     return torch.cat(found)
 
 
-def equal_pairs(first: Tensor, second: Tensor) -> Tensor:
-    """Return which embeddings are equal, but for rounding to float16.
+def rounding_distance(embeddings: Tensor) -> float:
+    """Return the distance up to which two embeddings are taken for those of the same picture.
 
     Parameters
     ----------
-    first, second : Tensor of shape (n_pairs, n_dims), floating
-        Embeddings as the encoder made them, not normalised.
+    embeddings : Tensor of shape (n_rows, n_dims), floating
+        A sample of the pool, as the encoder made them.
 
     Returns
     -------
-    Tensor of shape (n_pairs,), bool
-        True where they differ by at most 0.2 % of their length: the same picture gives slightly different numbers in
-        another batch.
+    float
+        Euclidean: a share of the root mean square distance to the mean, 0.2 % where they are stored as float16, else
+        0.001 %. The same picture gives slightly different numbers in another batch.
     """
-    difference_P = (first.float() - second.float()).norm(dim=1)
-    equal_P: Tensor = difference_P <= _ROUNDING * torch.maximum(first.float().norm(dim=1), second.float().norm(dim=1))
-    return equal_P
+    share = _HALF_ROUNDING if embeddings.dtype == torch.float16 else _ROUNDING
+    wide = embeddings.double()
+    return share * float((wide - wide.mean(dim=0)).square().sum(dim=1).mean().sqrt())
 
 
-def kept_rows(num_rows: int, pairs: Tensor, settled: Tensor) -> Tensor:
+def kept_rows(
+    pairs: Tensor, settled: Tensor, is_copy: Callable[[Tensor, Tensor], Tensor], *, block_rows: int = 65_536
+) -> Tensor:
     """Return which rows stay when of all copies of an image only one is kept.
 
     Parameters
     ----------
-    num_rows : int
-        Rows of the pool.
     pairs : Tensor of shape (n_pairs, 2), int64
-        Positions of copies; a copy of a copy is a copy.
+        Positions of rows that may be copies.
     settled : Tensor of shape (n_rows,), bool
-        Rows that are annotated already or not wanted; they all stay, and then none of their copies does.
+        Rows that are annotated already or not wanted; they all stay, and none of their copies does.
+    is_copy : callable
+        From two tensors of positions, each of shape (n,), to a bool tensor: whether the second is a copy of the first.
+    block_rows : int, default 65536
+        How many it is asked at once at most.
 
     Returns
     -------
     Tensor of shape (n_rows,), bool
-        One row of each group, its first; every row without copies.
+        Every row but those that are a copy of a row that stays. A copy of a copy need not be one: of a row of images
+        that change step by step, all stay that differ from each one that is kept.
+
+    Notes
+    -----
+    Rows that pairs connect are looked at together: all are compared with the first of them (settled ones first), then
+    what is left with the first of that, at most 100 times; whatever is left then stays.
     """
+    num_rows = len(settled)
     ones = np.ones(len(pairs), dtype=np.int8)
     graph = coo_array((ones, (pairs[:, 0].numpy(), pairs[:, 1].numpy())), shape=(num_rows, num_rows))
     group_M = torch.from_numpy(connected_components(graph, directed=False)[1]).long()
-    first_M = torch.full((num_rows,), num_rows)
-    first_M.scatter_reduce_(0, group_M, torch.arange(num_rows), "amin")
-    has_settled_M = torch.zeros(num_rows, dtype=torch.bool)
-    has_settled_M[group_M[settled]] = True
-    is_first_M = first_M[group_M] == torch.arange(num_rows)
-    return settled | (is_first_M & ~has_settled_M[group_M])
+    kept_M = torch.ones(num_rows, dtype=torch.bool)
+    turn_M = torch.arange(num_rows) + num_rows * ~settled  # settled rows lead
+    waiting = torch.nonzero(torch.bincount(group_M)[group_M] > 1).flatten()
+    for _ in range(_MAX_LEADERS):
+        if not len(waiting):
+            break
+        first_G = torch.full((int(group_M.max()) + 1,), 2 * num_rows)
+        first_G.scatter_reduce_(0, group_M[waiting], turn_M[waiting], "amin")
+        leader = first_G[group_M[waiting]] % num_rows
+        followers = waiting != leader
+        waiting, leader = waiting[followers], leader[followers]
+        copies = [is_copy(a, b) for a, b in zip(leader.split(block_rows), waiting.split(block_rows), strict=True)]
+        copied = torch.cat(copies) if copies else torch.zeros(0, dtype=torch.bool)
+        kept_M[waiting[copied & ~settled[waiting]]] = False
+        waiting = waiting[~copied | settled[waiting]]
+    return kept_M

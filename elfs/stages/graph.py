@@ -78,7 +78,7 @@ def named_parts(text: str | None) -> list[str]:
     list of str
         Each by itself.
     """
-    return [part for part in (text or "").split(",") if part]
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
@@ -137,7 +137,8 @@ def default_selection_name(config: SelectConfig) -> str:
     if config.include or config.exclude:
         raise UsageError("--include and --exclude need --name: a round stands beside the ones before it.")
     method = SELECTORS[config.method]
-    keyed = config.key if config.method == "elfs" else f"{config.method}-{config.key}"
+    short = config.method == "elfs" and config.key not in SELECTORS  # no method has the key's name
+    keyed = config.key if short else f"{config.method}-{config.key}"
     parts = [keyed if method.keyed else config.method, config.budget.replace("%", "pct")]
     if config.hard_rate is not None and method.prunes:
         parts.append(f"hard{config.hard_rate}")

@@ -13,7 +13,7 @@ from elfs.stages.graph import named_parts
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["list_digests", "settled_rows"]
+__all__ = ["list_digests", "refuse_circle", "settled_rows"]
 
 _NAMED = 3
 """How many ids an error names."""
@@ -30,7 +30,7 @@ def list_digests(config: SelectConfig) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``external:include`` or ``external:exclude`` and the file's name, to its digest.
+        ``external:include`` or ``external:exclude``, the place in the list and the file's name, to its digest.
 
     Raises
     ------
@@ -39,12 +39,45 @@ def list_digests(config: SelectConfig) -> dict[str, str]:
     """
     digests = {}
     for option in ("include", "exclude"):
-        for part in named_parts(getattr(config, option)):
-            if not part.startswith("selections/"):
+        for place, part in enumerate(named_parts(getattr(config, option))):
+            if not _is_selection(part):
+                if Path(part).is_dir():
+                    raise InputDataError(
+                        f"--{option} {part} is a folder; an earlier selection is written selections/{Path(part).name}."
+                    )
                 if not Path(part).is_file():
                     raise InputDataError(f"--{option} {part}: there is no such file.")
-                digests[f"external:{option}:{Path(part).name}"] = sha256_file(Path(part))
+                digests[f"external:{option}:{place}:{Path(part).name}"] = sha256_file(Path(part))
     return digests
+
+
+def refuse_circle(workspace: Workspace, config: SelectConfig) -> None:
+    """Check that a selection does not build on itself.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds earlier selections.
+    config : SelectConfig
+        Its name, ``include`` and ``exclude``.
+
+    Raises
+    ------
+    UsageError
+        If it is one of those that it names, or of those that these build on.
+    """
+    own, seen = f"selections/{config.name}", set[str]()
+    waiting = [part for part in named_parts(config.include) + named_parts(config.exclude) if _is_selection(part)]
+    while waiting:
+        artifact = waiting.pop()
+        if artifact == own:
+            raise UsageError(
+                f"selection '{config.name}' would build on itself and lose its images. Give it another --name."
+            )
+        if artifact not in seen and workspace.has(artifact):
+            seen.add(artifact)
+            record = workspace.manifest.records[workspace.manifest.artifacts[artifact].record]
+            waiting += [name for name in record.inputs if _is_selection(name)]
 
 
 def settled_rows(
@@ -84,10 +117,14 @@ def settled_rows(
     return included, excluded
 
 
+def _is_selection(part: str) -> bool:
+    return part.startswith("selections/")
+
+
 def _rows(workspace: Workspace, table: SampleTable, text: str | None) -> NDArray[np.int64]:
     found: list[int] = []
     for part in named_parts(text):
-        if part.startswith("selections/"):
+        if _is_selection(part):
             found += workspace.arrays(part)["indices"].tolist()
         else:
             found += table.rows_of(read_ids(Path(part))).tolist()

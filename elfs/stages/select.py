@@ -15,13 +15,13 @@ from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
-from elfs.ops.selection import Pool, SelectorOptions, select
+from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
 from elfs.ops.selection.hard_rate import LinearProbe, best_hard_rate
 from elfs.ops.selection.pool import required
 from elfs.stages.graph import default_selection_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.reasons import reasons, selection_csv
-from elfs.stages.rounds import list_digests
+from elfs.stages.rounds import list_digests, refuse_circle
 from elfs.stages.select_pool import Candidates, gather_candidates
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
@@ -79,6 +79,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     UsageError
         If the budget, the hard rate and the lists of images do not fit the pool.
     """
+    refuse_circle(job.workspace, config)
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     found = gather_candidates(job, config, table)
     count = _count(config, found)
@@ -99,8 +100,8 @@ def run(job: Job, config: SelectConfig) -> Result:
     artifact = f"selections/{name}"
     job.draft.save(artifact, {"indices": rows})
     job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(table.ids(rows), labels, scores, why))
-    summary = {"name": name} | _summary(config, found, rows) | _clusters(job, labels)
-    headline = f"{len(rows):,} of {found.num_eligible:,} by {_by(config)}"
+    summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
+    headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if SELECTORS[config.method].prunes:
         chosen = config.hard_rate if config.hard_rate in (None, "search") else "by hand"
         summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen or "auto", "hard_rate_curve": curve}
@@ -110,21 +111,25 @@ def run(job: Job, config: SelectConfig) -> Result:
 
 def _count(config: SelectConfig, found: Candidates) -> int:
     """Return how many images are to be picked besides the included ones."""
-    budget = Budget.parse(config.budget)
+    budget, num_included = Budget.parse(config.budget), len(found.included)
     num_open = int(found.pool.candidates().sum())
-    total = budget.resolve(len(found.pool))
+    num_eligible = int(eligible_rows(config.method, found.pool).sum())
+    total = budget.count or budget.resolve(len(found.pool))
     if budget.share == 1:
-        total = num_open + len(found.included)
-    count = total - len(found.included)
+        total = num_eligible + num_included
+    count = total - num_included
+    left_out = [f"{len(found.pool) - num_open:,} are included or excluded"] if len(found.pool) > num_open else []
+    left_out += [f"{num_open - num_eligible:,} have no score"] if num_open > num_eligible else []
+    left_out += [f"{found.num_copies:,} are copies (--dedup off keeps them)"] if found.num_copies else []
+    reason = f": of {len(found.pool) + found.num_copies:,}, {', '.join(left_out)}" if left_out else ""
+    if num_eligible == 0:
+        raise UsageError(f"no image is left to select{reason}.")
     if count < 1:
+        raise UsageError(f"--budget is {total:,} images, and --include names {num_included:,}: none is left to select.")
+    if count > num_eligible:
         raise UsageError(
-            f"--budget is {total:,} images and --include names {len(found.included):,} of them: none is left to select."
-        )
-    if count > num_open:
-        taken = len(found.pool) - num_open
-        raise UsageError(
-            f"--budget asks for {count:,} more images, but only {num_open:,} can be selected: of {len(found.pool):,}, "
-            f"{taken:,} are included or excluded."
+            f"--budget asks for {count:,}{' more' if num_included else ''} images, but only {num_eligible:,} can be "
+            f"selected{reason}."
         )
     return count
 
@@ -166,10 +171,11 @@ def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:
 
 
 def _column(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> np.ndarray | None:
-    """Return the values of some rows; None where this selection does not read the artifact."""
+    """Return the values of some rows; None where there are none that this selection reads."""
     if artifact not in job.inputs:
         return None
-    return np.asarray(job.workspace.arrays(artifact)[tensor][rows])
+    values = job.workspace.arrays(artifact).get(tensor)
+    return None if values is None else np.asarray(values[rows])
 
 
 def _by(config: SelectConfig) -> str:
@@ -181,21 +187,24 @@ def _by(config: SelectConfig) -> str:
 
 
 def _summary(config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -> dict[str, Any]:
-    facts: dict[str, Any] = {"method": config.method, "count": len(rows), "eligible": found.num_eligible}
-    facts |= {"share": round(len(rows) / found.num_eligible, 6), "copies_left_out": found.num_copies}
+    num_open, num_eligible = found.pool.candidates().sum(), eligible_rows(config.method, found.pool).sum()
+    facts: dict[str, Any] = {"method": config.method, "count": len(rows), "eligible": len(found.pool)}
+    facts |= {"share": round(len(rows) / len(found.pool), 6), "copies_left_out": found.num_copies}
     if config.include or config.exclude:
-        num_settled = len(found.pool) - int(found.pool.candidates().sum())
+        num_settled = len(found.pool) - int(num_open)
         facts |= {"included": len(found.included), "excluded": num_settled - len(found.included)}
-    if found.pool.hardness is not None:
-        facts |= {"key": config.key, "without_score": int((~found.pool.hardness.isfinite()).sum())}
+    if SELECTORS[config.method].keyed:
+        facts["key"] = config.key
+    if SELECTORS[config.method].keyed or SELECTORS[config.method].scores:
+        facts["without_score"] = int(num_open - num_eligible)
     return facts
 
 
-def _clusters(job: Job, labels: NDArray[np.int64] | None) -> dict[str, int]:
-    """Return how the selection spreads over the clusters, where there are any."""
+def _clusters(job: Job, found: Candidates, labels: NDArray[np.int64] | None) -> dict[str, int]:
+    """Return how the selection spreads over the clusters of the pool, where there are any."""
     if labels is None:
         return {}
-    num_clusters = int(job.workspace.arrays("pseudo_labels")["pseudo_labels"].max()) + 1
-    sizes = np.bincount(labels, minlength=num_clusters)
-    facts = {"clusters": num_clusters, "clusters_covered": int((sizes > 0).sum())}
+    of_pool = np.unique(job.workspace.arrays("pseudo_labels")["pseudo_labels"][found.rows])
+    sizes = np.array([np.count_nonzero(labels == cluster) for cluster in of_pool])
+    facts = {"clusters": len(of_pool), "clusters_covered": int((sizes > 0).sum())}
     return facts | {"fewest_per_cluster": int(sizes.min()), "most_per_cluster": int(sizes.max())}

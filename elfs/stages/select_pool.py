@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.hashing import id_hashes
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
-from elfs.ops.duplicates import EXACT_DISTANCE, close_pairs, equal_pairs, kept_rows, near_distance
+from elfs.ops.duplicates import EXACT_DISTANCE, close_pairs, kept_rows, near_distance, rounding_distance
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
@@ -25,6 +26,8 @@ from elfs.train.gradients import proxy_outputs
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Candidates", "gather_candidates"]
+
+_SAMPLE_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +42,13 @@ class Candidates:
         Row of the workspace of each row of the pool.
     included : ndarray of shape (n_included,), int64
         Rows of the workspace with which the selection starts.
-    num_eligible : int
-        Images that embed could read, in the train split.
     num_copies : int
-        Of these, how many are left out as copies of others.
+        Images that are left out as copies of others.
     """
 
     pool: Pool
     rows: NDArray[np.int64]
     included: NDArray[np.int64]
-    num_eligible: int
     num_copies: int
 
 
@@ -90,11 +90,11 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
         pool = _with_neighbors(job, pool, rows, len(table))
     kept = torch.arange(len(rows))
     if config.dedup != "off":
-        kept = torch.nonzero(kept_rows(len(rows), _copies(job, config, pool, rows), settled)).flatten()
-    num_eligible, num_copies = len(rows), len(rows) - len(kept)
+        kept = _kept(job, config, pool, rows)
+    num_copies = len(rows) - len(kept)
     if num_copies:
         rows, pool = rows[kept.numpy()], take(pool, kept)
-    return Candidates(_with_fields(job, config, table, pool, rows), rows, included, num_eligible, num_copies)
+    return Candidates(_with_fields(job, config, table, pool, rows), rows, included, num_copies)
 
 
 def _read(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:
@@ -109,22 +109,29 @@ def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int
     return dataclasses.replace(pool, neighbors=neighbors, similarity=_read(job, "neighbors", "similarity", rows))
 
 
-def _copies(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
-    """Return the pairs of positions that are copies of one another."""
+def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
+    """Return the positions that stay when of all copies of an image only one does."""
     assert pool.neighbors is not None
     assert pool.similarity is not None
-    pairs = close_pairs(pool.neighbors, pool.similarity, EXACT_DISTANCE)
-    first, second = (_read(job, "embeddings", "embeddings", rows[pairs[:, side].numpy()]) for side in (0, 1))
-    exact = pairs[equal_pairs(first, second)]
-    if config.dedup == "exact":
-        return exact
-    distance = near_distance(pool.similarity[:, 0])
-    return torch.cat([exact, close_pairs(pool.neighbors, pool.similarity, distance)])
+    assert pool.settled is not None
+    sample = np.sort(rows[:: max(1, len(rows) // _SAMPLE_ROWS)])
+    rounding = rounding_distance(_read(job, "embeddings", "embeddings", sample))
+    near = near_distance(pool.similarity[:, 0]) if config.dedup == "near" else None
+
+    def is_copy(first: Tensor, second: Tensor) -> Tensor:
+        a, b = (_read(job, "embeddings", "embeddings", rows[side.numpy()]).float() for side in (first, second))
+        copied: Tensor = (a - b).norm(dim=1) <= rounding
+        if near is not None:
+            copied |= (normalize(a) - normalize(b)).norm(dim=1) <= near
+        return copied
+
+    pairs = close_pairs(pool.neighbors, pool.similarity, max(near or 0.0, EXACT_DISTANCE))
+    return torch.nonzero(kept_rows(pairs, pool.settled, is_copy)).flatten()
 
 
 def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool, rows: NDArray[np.int64]) -> Pool:
     """Return the pool with what the method reads and what the search for a hard rate reads."""
-    method, needs = SELECTORS[config.method], needed_artifacts("select", config)
+    method = SELECTORS[config.method]
     for key in [config.key] * method.keyed + list(method.scores):
         require_key(job.workspace, key)
     fields: dict[str, Tensor] = {}
@@ -135,7 +142,7 @@ def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool,
     if "embeddings" in method.reads or (method.prunes and config.hard_rate is None):
         embeddings = _read(job, "embeddings", "embeddings", rows)
         fields["embeddings"] = embeddings.float() if embeddings.dtype == torch.float64 else embeddings
-    if "proxy" in needs:
+    if "proxy" in method.reads:
         labels = _read(job, "pseudo_labels", "pseudo_labels", rows)
         fields["features"], fields["errors"] = proxy_outputs(
             job.workspace, table, rows, labels, job.runtime, job.source_root

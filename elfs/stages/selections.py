@@ -3,7 +3,7 @@
 from elfs.catalog import suggestion
 from elfs.config import SelectConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.stages.graph import COMPARE_PREFIX, ancestors
+from elfs.stages.graph import COMPARE_PREFIX, ancestors, named_parts
 from elfs.stages.status import command_line, recorded_config
 from elfs.workspace.workspace import Workspace
 
@@ -70,7 +70,12 @@ def mending_command(workspace: Workspace, name: str) -> str:
         command_line(stage, recorded_config(workspace.path, stage), workspace.path)
         for stage in (chain[chain.index(stale[0]) :] if stale else ())
     ]
-    return " && ".join([*commands, command_line("select", config, workspace.path)])
+    for part in named_parts(config.include) + named_parts(config.exclude):
+        if part.startswith("selections/") and workspace.has(part):
+            record = workspace.manifest.artifacts[part].record
+            if workspace.stale_reason(record) is not None:
+                commands += mending_command(workspace, record.partition("/")[2]).split(" && ")
+    return " && ".join(dict.fromkeys([*commands, command_line("select", config, workspace.path)]))
 
 
 def require_fresh(workspace: Workspace, name: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from elfs.catalog import SCORES, SELECTORS
 from elfs.config import ClusterConfig, SelectConfig, from_json
 from elfs.errors import UsageError
 from elfs.stages.graph import STAGES, ancestors, default_selection_name, makers, needed_artifacts, record_name
@@ -38,6 +39,15 @@ def test_every_stage_has_code_and_its_needs_are_made_before_it() -> None:
 def test_selection_is_named_after_what_matters(config: SelectConfig, name: str) -> None:
     assert default_selection_name(config) == name
     assert record_name("select", config) == f"select/{name}"
+
+
+def test_no_two_ways_to_select_have_one_name() -> None:
+    ways = [
+        SelectConfig(method=method, key=key)
+        for method, entry in SELECTORS.items()
+        for key in (SCORES if entry.keyed else ["aum"])
+    ]
+    assert len({default_selection_name(way) for way in ways}) == len(ways)
 
 
 def test_selection_keeps_the_name_that_it_was_given() -> None:

@@ -1,5 +1,6 @@
 """What ends up in a selection."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,9 +10,10 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.data.samples import Outcome, SampleTable
-from elfs.errors import InputDataError, StaleUpstreamError, UsageError
+from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES
 from elfs.stages import select
+from elfs.stages.selections import mending_command
 from elfs.train.runtime import Runtime
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.workspace import Workspace
@@ -149,6 +151,41 @@ def test_second_round_is_stale_once_the_first_has_changed(digits: Finished, work
     assert "--exclude selections/first --name second" in str(caught.value.hint)
 
 
+def test_what_mends_a_round_begins_with_the_round_before_it(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    run_stage("select", workspace, budget="10", hard_rate=0.1, name="r1")
+    run_stage("select", workspace, budget="10", hard_rate=0.1, name="r2", exclude="selections/r1")
+    run_stage("score", workspace, window=3)
+    commands = mending_command(Workspace.open(workspace), "r2").split(" && ")
+    assert [re.findall(r"--name (\w+)", command) for command in commands] == [["r1"], ["r2"]]
+
+
+def test_lists_of_one_name_are_told_apart(digits: Finished, workspace: Path, tmp_path: Path) -> None:
+    digits.copy(workspace)
+    ids = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples")).ids(np.arange(3))
+    for folder, name in zip("ab", ids, strict=False):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "ids.txt").write_text(name + "\n")
+    both = f"{tmp_path / 'a' / 'ids.txt'},{tmp_path / 'b' / 'ids.txt'}"
+    settings: dict[str, Any] = {"method": "random", "budget": "1.0", "exclude": both, "name": "x"}
+    assert run_stage("select", workspace, **settings).summary["count"] == 158
+    assert not run_stage("select", workspace, **settings).ran
+    (tmp_path / "a" / "ids.txt").write_text(ids[2] + "\n")
+    outcome = run_stage("select", workspace, **settings)
+    assert outcome.ran
+    assert {1, 2}.isdisjoint(Workspace.open(workspace).arrays("selections/x")["indices"].tolist())
+
+
+def test_key_that_is_not_there_matters_only_where_it_ranks(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    run_stage("score", workspace, window=10)
+    assert run_stage("select", workspace, method="random", key="tdds", budget="5").summary["count"] == 5
+    message = "scores hold no 'tdds': it needs 11 epochs, dynamics recorded 3"
+    with pytest.raises(MissingUpstreamError, match=message) as caught:
+        run_stage("select", workspace, key="tdds", budget="5")
+    assert "elfs dynamics" in str(caught.value.hint)
+
+
 def test_included_images_come_first_and_count(digits: Finished, workspace: Path, tmp_path: Path) -> None:
     digits.copy(workspace)
     found = Workspace.open(workspace)
@@ -186,6 +223,24 @@ class TestRefusedRounds:
         with pytest.raises(UsageError, match=r"--include and --exclude both name 'digits/.*' and 7 more"):
             run_stage("select", workspace, include="selections/first", exclude="selections/first", name="x")
 
+    def test_round_that_builds_on_itself(self, workspace: Path) -> None:
+        message = "selection 'first' would build on itself and lose its images. Give it another --name"
+        with pytest.raises(UsageError, match=message):
+            run_stage("select", workspace, budget="10", exclude="selections/first", name="first")
+        run_stage("select", workspace, budget="10", exclude="selections/first", name="second")
+        with pytest.raises(UsageError, match=message):
+            run_stage("select", workspace, budget="10", include=" selections/second ,", name="first")
+
+    def test_folder_of_a_selection(self, workspace: Path) -> None:
+        path = workspace / "selections" / "first"
+        with pytest.raises(InputDataError, match=r"is a folder; an earlier selection is written selections/first\."):
+            run_stage("select", workspace, exclude=str(path), name="x")
+
+    def test_everything_is_excluded(self, workspace: Path) -> None:
+        run_stage("select", workspace, method="random", budget="1.0", name="all")
+        with pytest.raises(UsageError, match=r"no image is left to select: of 160, 160 are included or excluded\."):
+            run_stage("select", workspace, method="random", budget="1.0", exclude="selections/all", name="x")
+
     def test_unknown_selection(self, workspace: Path) -> None:
         with pytest.raises(UsageError, match=r"unknown selection 'selections/third'.*selections/first"):
             run_stage("select", workspace, exclude="selections/third", name="x")
@@ -210,12 +265,12 @@ class TestRefusedRounds:
 
     @pytest.mark.parametrize("budget", ["5", "10"])
     def test_nothing_is_left_to_select(self, workspace: Path, budget: str) -> None:
-        message = f"--budget is {budget} images and --include names 10 of them: none is left to select"
+        message = f"--budget is {budget} images, and --include names 10: none is left to select"
         with pytest.raises(UsageError, match=message):
             run_stage("select", workspace, budget=budget, include="selections/first", name="x")
 
     def test_more_than_there_is(self, workspace: Path) -> None:
-        message = "--budget asks for 151 more images, but only 150 can be selected: of 160, 10 are included or excluded"
+        message = "--budget asks for 151 images, but only 150 can be selected: of 160, 10 are included or excluded"
         with pytest.raises(UsageError, match=message):
             run_stage("select", workspace, budget="151", exclude="selections/first", name="x")
         run_stage("select", workspace, budget="1.0", exclude="selections/first", method="random", name="rest")
@@ -248,6 +303,13 @@ class TestCopies:
         near = set(self.picked(workspace, dedup="near"))
         assert len({0, 1} & near) == len({2, 3} & near) == len({4, 5} & near) == 1
         assert len(near) == 57
+
+    def test_budget_counts_without_copies(self, workspace: Path) -> None:
+        summary = run_stage("select", workspace, method="random", budget="0.5").summary
+        assert (summary["count"], summary["eligible"], summary["copies_left_out"]) == (30, 59, 1)
+        message = r"asks for 60 images, but only 59 can be selected: of 60, 1 are copies \(--dedup off keeps them\)"
+        with pytest.raises(UsageError, match=message):
+            run_stage("select", workspace, method="random", budget="60")
 
     def test_copy_of_an_annotated_image_is_left_out(self, workspace: Path, tmp_path: Path) -> None:
         path = tmp_path / "list.txt"
@@ -298,8 +360,11 @@ def test_row_without_a_score_is_left_out_and_counted(tmp_path: Path, workspace: 
     outcome = run_stage("select", workspace, budget="58", hard_rate=0.0, name="scored")
     assert outcome.summary["without_score"] == 2
     assert {5, 6}.isdisjoint(Workspace.open(workspace).arrays("selections/scored")["indices"].tolist())
-    with pytest.raises(UsageError, match=r"the budget is 60 images, expected 1 to 58.*2 of 60 are settled or"):
-        run_stage("select", workspace, budget="1.0", hard_rate=0.0)
+    with pytest.raises(UsageError, match=r"asks for 59 images, but only 58 can be selected: of 60, 2 have no score"):
+        run_stage("select", workspace, budget="59", hard_rate=0.0)
+    for method in ("elfs", "ccs", "dual-beta"):
+        summary = run_stage("select", workspace, budget="1.0", method=method, hard_rate="0").summary
+        assert (summary["count"], summary["without_score"]) == (58, 2)
 
 
 def test_pool_without_any_usable_image_is_refused(embeddings: Finished, workspace: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS as METHODS
 from elfs.catalog import choose
+from elfs.errors import UsageError
 from elfs.ops.selection.beta_sampling import dual_beta
 from elfs.ops.selection.clusters import moderate, prototypicality, typiclust
 from elfs.ops.selection.coverage import facility_location, herding, k_center
@@ -20,9 +21,9 @@ from elfs.ops.selection.pool import Pool, Selector, SelectorOptions, check_budge
 from elfs.ops.selection.quotas import even_quotas, proportional_quotas
 from elfs.ops.selection.strata import ccs
 from elfs.ops.selection.weighted_coverage import weighted_coverage
-from elfs.ops.selection.windows import double_end, easiest, hardest, uniform
+from elfs.ops.selection.windows import double_end, easiest, hardest, num_hardest, uniform
 
-__all__ = ["SELECTORS", "Pool", "Selector", "SelectorOptions", "select"]
+__all__ = ["SELECTORS", "Pool", "Selector", "SelectorOptions", "eligible_rows", "select"]
 
 SELECTORS: dict[str, Selector] = {
     "auto": weighted_coverage,
@@ -71,10 +72,10 @@ def select(
         On the CPU; the only source of randomness.
     balance : bool, default False
         Select inside every pseudo-label by itself, with quotas such that all end up with equally many rows, settled
-        ones included, as far as they have rows.
+        ones included, as far as they have rows that are not pruned.
     num_blocks : int, default 1
         Split the rows at random into this many blocks, and select inside each by itself in proportion to its eligible
-        rows. For selectors whose time grows with budget times pool it divides that time.
+        rows. For selectors whose time grows with budget times pool it divides that time. At most one block for a row.
 
     Returns
     -------
@@ -94,34 +95,86 @@ def select(
     order_M = torch.sort(pool.tie_breaker, stable=True).indices
     in_order = bool((order_M[1:] > order_M[:-1]).all())
     ordered = pool if in_order else take(pool, order_M)
-    eligible_M = _eligible(ordered, METHODS[name].scores)
-    check_budget(budget, eligible_M)
-    labels_M = required(ordered, "pseudo_labels").long() if balance else torch.zeros(len(pool), dtype=torch.int64)
-    num_groups = int(labels_M.max()) + 1
-    held_G = torch.bincount(labels_M[~ordered.candidates()], minlength=num_groups)
-    quotas_G = even_quotas(torch.bincount(labels_M[eligible_M], minlength=num_groups), budget, held=held_G)
-    block_M = torch.zeros(len(pool), dtype=torch.int64)
-    if num_blocks > 1:
-        block_M[torch.randperm(len(pool), generator=generator)] = torch.arange(len(pool)) % num_blocks
-    parts = []
-    for group, quota in enumerate(quotas_G.tolist()):
-        members = torch.nonzero(labels_M == group).flatten()
-        counts = torch.bincount(block_M[members][eligible_M[members]], minlength=num_blocks)
-        for block, share in enumerate(proportional_quotas(counts, quota).tolist()):
-            if share:
-                rows = members[block_M[members] == block]
-                part = ordered if len(rows) == len(pool) else take(ordered, rows)
-                parts.append(rows[selector(part, share, options, generator)])
-    picked = _interleaved(parts)
+    check_budget(budget, eligible_rows(name, ordered))
+    parts = _parts(ordered, balance, min(num_blocks, len(pool)), generator)
+    if len(parts) == 1:
+        picked = selector(ordered, budget, options, generator)
+    else:
+        pools = [take(ordered, rows) for _, rows in parts]
+        shares = _shares(name, [group for group, _ in parts], pools, budget, options)
+        picked = _interleaved(
+            [
+                rows[selector(part, share, options, generator)]
+                for (_, rows), part, share in zip(parts, pools, shares, strict=True)
+                if share
+            ]
+        )
     return picked if in_order else order_M[picked]
 
 
-def _eligible(pool: Pool, keys: tuple[str, ...]) -> Tensor:
-    """Return which rows may be selected, bool [M]: not settled, and no score that counts is missing."""
+def eligible_rows(name: str, pool: Pool) -> Tensor:
+    """Return which rows a method may select.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``SELECTORS``.
+    pool : Pool
+        The pool.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), bool
+        Not settled, and no score that counts is missing.
+    """
     eligible_M = pool.candidates()
-    for score in (pool.hardness, *(pool.scores.get(key) for key in keys)):
+    for score in (pool.hardness, *(pool.scores.get(key) for key in METHODS[name].scores)):
         eligible_M &= True if score is None else score.isfinite()
     return eligible_M
+
+
+def _parts(pool: Pool, balance: bool, num_blocks: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+    """Return the parts that are selected in by themselves: the number of their cluster, and positions."""
+    labels_M = required(pool, "pseudo_labels").long() if balance else torch.zeros(len(pool), dtype=torch.int64)
+    block_M = torch.zeros(len(pool), dtype=torch.int64)
+    if num_blocks > 1:
+        block_M[torch.randperm(len(pool), generator=generator)] = torch.arange(len(pool)) % num_blocks
+    part_M = labels_M * num_blocks + block_M
+    rows = torch.sort(part_M, stable=True).indices
+    numbers, sizes = torch.unique_consecutive(part_M[rows], return_counts=True)
+    found = zip(numbers.tolist(), rows.split(sizes.tolist()), strict=True)
+    return [(number // num_blocks, members) for number, members in found]
+
+
+def _shares(name: str, groups: list[int], pools: list[Pool], budget: int, options: SelectorOptions) -> list[int]:
+    """Return how many rows to select of each part: groups evenly, the parts of a group in proportion."""
+    open_P = torch.tensor([_num_open(name, pool, options) for pool in pools])
+    held_P = torch.tensor([int((~pool.candidates()).sum()) for pool in pools])
+    if budget > int(open_P.sum()):
+        raise UsageError(
+            f"--hard-rate is {options.hard_rate:g}, which leaves {int(open_P.sum()):,} images for a budget of "
+            f"{budget:,}: in every cluster and block the hardest are pruned. Take a lower one."
+        )
+    group_P = torch.tensor(groups)
+    num_groups = int(group_P.max()) + 1
+    open_G = torch.zeros(num_groups, dtype=torch.int64).index_add_(0, group_P, open_P)
+    held_G = torch.zeros(num_groups, dtype=torch.int64).index_add_(0, group_P, held_P)
+    shares_P = torch.zeros_like(open_P)
+    for group, quota in enumerate(even_quotas(open_G, budget, held=held_G).tolist()):
+        mine = group_P == group
+        shares_P[mine] = proportional_quotas(open_P[mine], quota)
+    return [int(share) for share in shares_P]
+
+
+def _num_open(name: str, pool: Pool, options: SelectorOptions) -> int:
+    """Return how many rows of a part can be selected once its hardest are pruned."""
+    eligible_M = eligible_rows(name, pool)
+    if not METHODS[name].prunes:
+        return int(eligible_M.sum())
+    hardness_M = -required(pool, "aum") if "aum" in METHODS[name].scores else required(pool, "hardness")
+    scored = torch.nonzero(eligible_M | (~pool.candidates() & hardness_M.isfinite())).flatten()
+    order = scored[torch.sort(hardness_M[scored], descending=True, stable=True).indices]
+    return int(eligible_M[order][num_hardest(len(order), options.hard_rate) :].sum())
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from elfs.errors import UsageError
@@ -19,6 +18,7 @@ _NUM_VOTES = 20
 _RIDGE = 0.01  # of the number of training rows; the features have variance 1
 _NUM_JUDGED = 50_000
 _BLOCK_ROWS = 65_536
+_BLOCK_VOTES = 1 << 24
 
 
 def neighbor_vote(pseudo_labels: Tensor, neighbors: Tensor) -> Tensor:
@@ -38,8 +38,9 @@ def neighbor_vote(pseudo_labels: Tensor, neighbors: Tensor) -> Tensor:
     """
     num_clusters = int(pseudo_labels.max()) + 1
     result_M = torch.empty_like(pseudo_labels)
-    for start in range(0, len(pseudo_labels), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
+    block_rows = max(1, _BLOCK_VOTES // num_clusters)
+    for start in range(0, len(pseudo_labels), block_rows):
+        rows = slice(start, start + block_rows)
         voters = neighbors[rows, :_NUM_VOTES].long()
         votes = torch.zeros(len(voters), num_clusters)
         votes.scatter_add_(1, pseudo_labels[voters.clamp_min(0)], (voters >= 0).float())
@@ -52,8 +53,8 @@ class LinearProbe:
     """Judges a selection by what a linear classifier learns from it about the whole pool.
 
     A ridge regression from the standardised embeddings of the selected rows to their cluster, as their neighbours vote
-    it, is asked for the cluster of all rows. Selections of mislabelled, strange or repetitive samples do badly; it sees
-    no true label.
+    it, is asked for the cluster of all rows. Selections of strange, one-sided or repetitive samples do badly. That a
+    row is mislabelled is not held against a selection: annotators will label it anew. No true label is seen.
 
     Attributes
     ----------
@@ -115,17 +116,22 @@ class LinearProbe:
         float
             Share of the judged rows whose cluster is predicted, in [0, 1]; higher = better.
         """
-        num_clusters = int(self.clusters.max()) + 1
-        x = self._standardized(positions)
-        target = F.one_hot(self.clusters[positions], num_clusters).float()
-        center, offset = x.mean(dim=0), target.mean(dim=0)
-        x = x - center
-        gram = x.T @ x
-        gram.diagonal().add_(_RIDGE * len(x))
-        weight = torch.linalg.solve(gram, x.T @ (target - offset))
+        num_clusters, num_dims = int(self.clusters.max()) + 1, self.embeddings.shape[1]
+        gram = torch.zeros(num_dims, num_dims, dtype=torch.float64)
+        sums = torch.zeros(num_clusters, num_dims, dtype=torch.float64)
+        for block in positions.split(_BLOCK_ROWS):
+            x = self._standardized(block)
+            gram += x.T @ x
+            sums.index_add_(0, self.clusters[block], x.double())
+        sizes = torch.bincount(self.clusters[positions], minlength=num_clusters).double()
+        center = sums.sum(dim=0) / len(positions)
+        gram -= len(positions) * torch.outer(center, center)
+        gram.diagonal().add_(_RIDGE * len(positions))
+        weight = torch.linalg.solve(gram, (sums - torch.outer(sizes, center)).T).float()
+        offset = (sizes / len(positions)).float() - center.float() @ weight
         right = 0
         for block in self.judged.split(_BLOCK_ROWS):
-            predicted = ((self._standardized(block) - center) @ weight + offset).argmax(dim=1)
+            predicted = (self._standardized(block) @ weight + offset).argmax(dim=1)
             right += int((predicted == self.clusters[block]).sum())
         return right / len(self.judged)
 
@@ -148,7 +154,7 @@ def best_hard_rate(
     Returns
     -------
     rate : float
-        One of `HARD_RATES`; the lowest of equally good ones.
+        One of `HARD_RATES`; the middle one of equally good ones.
     curve : list of (float, float)
         Each rate that leaves enough rows, and its value.
 
@@ -166,4 +172,6 @@ def best_hard_rate(
                 raise
             break
         curve.append((rate, judge(picked)))
-    return max(curve, key=lambda point: (point[1], -point[0]))[0], curve
+    best = max(value for _, value in curve)
+    equally_good = [rate for rate, value in curve if value == best]
+    return equally_good[(len(equally_good) - 1) // 2], curve

@@ -36,7 +36,8 @@ class Pool:
     embeddings : Tensor of shape (n_rows, n_dims), float16 or float32, or None
         Embeddings as the encoder made them, not normalised.
     neighbors : Tensor of shape (n_rows, n_neighbors), int32 or int64, or None
-        Positions in the pool of each row's nearest neighbours, most similar first; -1 for one that is not in the pool.
+        Positions in the pool of each row's nearest neighbours, most similar first; those that are not in the pool are
+        -1 and come last.
     similarity : Tensor of shape (n_rows, n_neighbors), float16 or float32, or None
         Cosine to each of the neighbours.
     features : Tensor of shape (n_rows, n_features), float16 or float32, or None
@@ -77,8 +78,7 @@ class SelectorOptions:
     Attributes
     ----------
     hard_rate : float
-        Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs``, ``ccs`` and
-        ``auto``.
+        Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs`` and ``ccs``.
     """
 
     hard_rate: float = 0.0
@@ -155,13 +155,17 @@ def take(pool: Pool, positions: Tensor) -> Pool:
     Returns
     -------
     Pool
-        Row i is row ``positions[i]`` of `pool`; a neighbour that was not taken is -1.
+        Row i is row ``positions[i]`` of `pool`. Neighbours that were not taken are -1 and come after the others.
     """
     values = {name: getattr(pool, name) for name in _PER_ROW}
     taken = {name: None if value is None else value[positions] for name, value in values.items()}
     if taken["neighbors"] is not None:
         new = torch.full((len(pool) + 1,), -1, dtype=torch.int32)  # the last entry stands for the neighbour -1
         new[positions] = torch.arange(len(positions), dtype=torch.int32)
-        taken["neighbors"] = new[taken["neighbors"].long()]
+        neighbors = new[taken["neighbors"].long()]
+        here_first = torch.sort((neighbors < 0).to(torch.uint8), dim=1, stable=True).indices
+        taken["neighbors"] = neighbors.gather(1, here_first)
+        if taken["similarity"] is not None:
+            taken["similarity"] = taken["similarity"].gather(1, here_first)
     scores = {name: score[positions] for name, score in pool.scores.items()}
     return Pool(tie_breaker=pool.tie_breaker[positions], scores=scores, **taken)

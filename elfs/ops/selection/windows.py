@@ -1,6 +1,5 @@
 """Selectors that cut a window out of the order by difficulty, and the random baseline. Shape suffix: M rows."""
 
-import itertools
 import math
 from fractions import Fraction
 
@@ -10,56 +9,7 @@ from torch import Tensor
 from elfs.errors import UsageError
 from elfs.ops.selection.pool import Pool, SelectorOptions, check_budget, required
 
-__all__ = ["default_hard_rate", "double_end", "easiest", "hardest", "num_pruned", "uniform"]
-
-# Pairs (share of the pool, share pruned from the hard end), see default_hard_rate.
-_HARD_RATES = ((0.05, 0.4), (0.1, 0.2), (0.3, 0.1), (0.7, 0.0))
-
-
-def default_hard_rate(share: float) -> float:
-    """Return the share to prune from the hard end for a budget, where nothing else is known.
-
-    Parameters
-    ----------
-    share : float
-        Budget as a share of the pool, in (0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 0.4], rounded to 4 decimals, and small enough to leave room for the budget: linear between 0.4 at a share
-        of 0.05, 0.2 at 0.1, 0.1 at 0.3 and 0 at 0.7, constant outside.
-
-    Raises
-    ------
-    ValueError
-        If `share` is not in (0, 1].
-
-    Notes
-    -----
-    The smaller the budget, the more is pruned, as in the paper [1]_; the figures are those that did best on the bundled
-    digits, where 5 % of the pseudo-labels are wrong (``benchmarks/RESULTS.md``). The best value depends on that share:
-    the paper's authors prune 0 / 0.1 / 0.3 / 0.4 / 0.5 at shares of 0.7 / 0.5 / 0.3 / 0.2 / 0.1 on CIFAR-like sets, and
-    run CIFAR10 with 0.4 and ImageNet with 0.3 at 0.1 [2]_.
-
-    References
-    ----------
-    .. [1] Zheng et al., ICLR 2025, https://arxiv.org/abs/2406.04273, appendix.
-    .. [2] github.com/eltsai/elfs@089444b (MIT).
-
-    Examples
-    --------
-    >>> [default_hard_rate(share) for share in (0.01, 0.2, 0.9)]
-    [0.4, 0.15, 0.0]
-    """
-    if not 0 < share <= 1:
-        raise ValueError(f"share is {share}, expected above 0 and at most 1.")
-    if share <= _HARD_RATES[0][0]:
-        return _HARD_RATES[0][1]
-    for (left, rate_left), (right, rate_right) in itertools.pairwise(_HARD_RATES):
-        if share <= right:
-            return round(rate_left + (rate_right - rate_left) * (share - left) / (right - left), 4)
-    return _HARD_RATES[-1][1]
+__all__ = ["double_end", "easiest", "hardest", "num_hardest", "num_pruned", "uniform"]
 
 
 def _ranked(pool: Pool, *, hard_first: bool) -> Tensor:
@@ -76,6 +26,24 @@ def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:
     return order[candidates_M[order]][:budget]
 
 
+def num_hardest(num_rows: int, hard_rate: float) -> int:
+    """Return how many rows a share of them is.
+
+    Parameters
+    ----------
+    num_rows : int
+        Rows that have a score.
+    hard_rate : float
+        Share to prune, in [0, 1]; read as the decimal number that it prints as: 0.29 of 100 is 29.
+
+    Returns
+    -------
+    int
+        ``floor(hard_rate * num_rows)``.
+    """
+    return math.floor(Fraction(repr(hard_rate)) * num_rows)
+
+
 def num_pruned(open_rows: Tensor, budget: int, hard_rate: float) -> int:
     """Return how many of the hardest rows are left out: ``floor(hard_rate * m)`` of m rows.
 
@@ -87,19 +55,19 @@ def num_pruned(open_rows: Tensor, budget: int, hard_rate: float) -> int:
     budget : int
         Rows that must be left among the others.
     hard_rate : float
-        Share to prune, in [0, 1]; read as the decimal number that it prints as: 0.29 of 100 is 29.
+        Share to prune, in [0, 1].
 
     Returns
     -------
     int
-        In [0, m].
+        In [0, m], see `num_hardest`.
 
     Raises
     ------
     UsageError
         If fewer than `budget` rows that can be selected are left; the message names the largest rate that fits.
     """
-    count = math.floor(Fraction(repr(hard_rate)) * len(open_rows))
+    count = num_hardest(len(open_rows), hard_rate)
     num_left = int(open_rows[count:].sum())
     if num_left >= budget:
         return count

@@ -86,13 +86,14 @@ def picks(limit: float) -> "dict[float, Tensor]":
     return {rate: torch.tensor([round(100 * rate)]) for rate in HARD_RATES if rate <= limit}
 
 
-def test_best_rate_is_the_lowest_of_equally_good_ones() -> None:
+@pytest.mark.parametrize(("best", "expected"), [([10], 0.1), ([10, 15], 0.1), ([5, 10, 20], 0.1), ([0], 0.0)])
+def test_best_rate_is_the_middle_one_of_equally_good_ones(best: list[int], expected: float) -> None:
     found = picks(1.0)
-    values = {0: 0.1, 5: 0.7, 10: 0.9, 15: 0.9, 20: 0.2}
+    values = {5: 0.7} | dict.fromkeys(best, 0.9)
     rate, curve = best_hard_rate(found.__getitem__, lambda rows: values.get(int(rows), 0.0))
-    assert rate == 0.1
+    assert rate == expected
     assert [point[0] for point in curve] == list(HARD_RATES)
-    assert dict(curve)[0.05] == 0.7
+    assert dict(curve)[0.05] == values[5]
 
 
 def test_rates_that_leave_too_few_rows_are_not_tried() -> None:

@@ -45,12 +45,15 @@ def test_rows_that_are_taken_keep_their_neighbours() -> None:
         settled=torch.tensor([True, False, False, True]),
         scores={"aum": torch.tensor([0.0, 1.0, 2.0, 3.0])},
         neighbors=torch.tensor([[1, 2], [3, -1], [0, 1], [2, 0]]),
+        similarity=torch.tensor([[0.9, 0.8], [0.7, 0.0], [0.6, 0.5], [0.4, 0.3]]),
     )
     taken = take(pool, torch.tensor([3, 0, 2]))
     assert taken.tie_breaker.tolist() == [6, 9, 7]
     assert taken.scores["aum"].tolist() == [3, 0, 2]
     assert taken.neighbors is not None
-    assert taken.neighbors.tolist() == [[2, 1], [-1, 2], [1, -1]]
+    assert taken.neighbors.tolist() == [[2, 1], [2, -1], [1, -1]]
+    assert taken.similarity is not None
+    torch.testing.assert_close(taken.similarity, torch.tensor([[0.4, 0.3], [0.8, 0.9], [0.6, 0.5]]))
     assert taken.settled is not None
     assert taken.settled.tolist() == [True, True, False]
 
@@ -73,6 +76,29 @@ def test_balance_counts_what_is_settled() -> None:
         settled=torch.tensor([False, True, True, False, False, False]),
     )
     assert select("easiest", pool, 2, SelectorOptions(), torch.Generator(), balance=True).tolist() == [3, 4]
+
+
+def test_balance_and_pruning_share_out_what_is_left() -> None:
+    """Of 100 rows in two clusters, one of 4: half of each is pruned, so the small one can give 2."""
+    pool = Pool(
+        tie_breaker=torch.arange(100),
+        hardness=-torch.arange(100).float(),
+        pseudo_labels=(torch.arange(100) >= 96).long(),
+        scores={"aum": torch.arange(100).float()},
+    )
+    for name in ("elfs", "ccs"):
+        picked = select(name, pool, 20, SelectorOptions(hard_rate=0.5), torch.Generator().manual_seed(0), balance=True)
+        assert sorted(row for row in picked.tolist() if row >= 96) == [98, 99]
+        assert min(picked.tolist()) >= 48
+        message = r"--hard-rate is 0.5, which leaves 50 images for a budget of 51: in every cluster and block"
+        with pytest.raises(UsageError, match=message):
+            select(name, pool, 51, SelectorOptions(hard_rate=0.5), torch.Generator(), balance=True)
+
+
+def test_more_blocks_than_rows() -> None:
+    pool = Pool(tie_breaker=torch.arange(5), hardness=torch.arange(5).float())
+    picked = select("hardest", pool, 5, SelectorOptions(), torch.Generator(), num_blocks=10**12)
+    assert sorted(picked.tolist()) == list(range(5))
 
 
 def test_blocks_share_the_budget_in_proportion() -> None:

@@ -9,7 +9,6 @@ from elfs.errors import UsageError
 from elfs.ops import selection
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool, SelectorOptions
-from elfs.ops.selection.windows import default_hard_rate
 
 DATA = Path(__file__).parents[2] / "data"
 
@@ -115,24 +114,3 @@ def test_random_is_uniform() -> None:
     pool = Pool(tie_breaker=torch.tensor([7, 2, 9, 4, 5]))
     counts = np.bincount([row for seed in range(2000) for row in select("random", pool, 2, seed=seed)], minlength=5)
     assert np.abs(counts - 800).max() < 5 * math.sqrt(2000 * 0.4 * 0.6)  # five standard deviations
-
-
-@pytest.mark.parametrize(
-    ("share", "expected"),
-    [(0.7, 0.0), (0.5, 0.05), (0.3, 0.1), (0.2, 0.15), (0.1, 0.2), (0.05, 0.4), (0.001, 0.4), (1.0, 0.0), (0.6, 0.025)],
-)
-def test_default_hard_rate(share: float, expected: float) -> None:
-    assert default_hard_rate(share) == expected
-
-
-def test_default_hard_rate_leaves_room_for_the_budget() -> None:
-    shares = [number / 1000 for number in range(1, 1001)]
-    assert max(default_hard_rate(share) + share for share in shares) <= 1
-    rates = [default_hard_rate(share) for share in shares]
-    assert rates == sorted(rates, reverse=True)
-
-
-@pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
-def test_default_hard_rate_of_an_impossible_share(share: float) -> None:
-    with pytest.raises(ValueError, match="expected above 0 and at most 1"):
-        default_hard_rate(share)
