@@ -142,14 +142,14 @@ def _hard_rate(
         return 0.0, []
     if config.fixed_hard_rate is not None:
         return config.fixed_hard_rate, []
-    included = torch.from_numpy(np.flatnonzero(np.isin(found.rows, found.included)))
+    settled = torch.nonzero(~found.pool.candidates()).flatten()
     judge: LinearProbe | ProxyJudge
     if config.hard_rate == "search":
         labels = required(found.pool, "pseudo_labels")
         judge = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
     else:
         judge = LinearProbe.of(found.pool, generator(config.seed, "probe"))
-    return best_hard_rate(pick, lambda picked: round(judge.accuracy(torch.cat([included, picked])), 6))
+    return best_hard_rate(pick, lambda picked: round(judge.accuracy(torch.cat([settled, picked])), 6))
 
 
 def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:
