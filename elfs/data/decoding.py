@@ -34,7 +34,10 @@ from PIL import Image, UnidentifiedImageError, features
 from elfs.data.samples import Outcome
 from elfs.data.sniffing import describe_other, sniff
 
-__all__ = ["BadImageError", "decode"]
+__all__ = ["ODD_SHAPE", "SEVERAL_FRAMES", "BadImageError", "decode", "remarks"]
+
+SEVERAL_FRAMES, ODD_SHAPE = "several_frames", "odd_shape"
+"""What `remarks` can say."""
 
 _PILLOW_FORMATS = {
     "avif": ("AVIF",),
@@ -62,6 +65,9 @@ _TURNS = {
 }
 _ORIENTATION_TAG = 0x0112
 _MAX_REASON = 200
+_FRAMES_KEY = "elfs_several_frames"
+_TINY_SIDE = 4
+_LONG_SIDES = 16
 
 
 class BadImageError(Exception):
@@ -126,6 +132,25 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
             raise BadImageError(Outcome.BROKEN, f"damaged {kind} image ({text[:_MAX_REASON]})") from error
 
 
+def remarks(image: Image.Image) -> list[str]:
+    """Say what people should know of an image that is used all the same.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As a reader gave it.
+
+    Returns
+    -------
+    list of str
+        SEVERAL_FRAMES if only the first of them is seen; ODD_SHAPE if a side is shorter than 4 pixels, or 16 times as
+        long as the other.
+    """
+    found = [SEVERAL_FRAMES] if image.info.get(_FRAMES_KEY) else []
+    short, long = sorted(image.size)
+    return [*found, ODD_SHAPE] if short < _TINY_SIDE or long >= _LONG_SIDES * short else found
+
+
 @contextlib.contextmanager
 def _quiet_pillow() -> Iterator[None]:
     limit = Image.MAX_IMAGE_PIXELS
@@ -145,8 +170,18 @@ def _decode(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.Ima
         raise BadImageError(Outcome.TOO_LARGE, f"{width} x {height} pixels, more than {max_pixels:,}")
     if image.format == "PNG":
         Image.open(io.BytesIO(data), formats=formats).verify()  # load() skips the checksums of the pixel chunks
+    has_several_frames = _is_animated(image)
     image.load()
-    return _upright(_to_rgb(image), _orientation(image))
+    decoded = _upright(_to_rgb(image), _orientation(image))
+    decoded.info[_FRAMES_KEY] = has_several_frames
+    return decoded
+
+
+def _is_animated(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # what follows the first frame may be damaged, which does not matter
+        return False
 
 
 def _orientation(image: Image.Image) -> int:
@@ -173,7 +208,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         foreground = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(background, foreground).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
 
 
 def _from_16_bit(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,24 +1,23 @@
-"""Decode images batch by batch, in worker processes.
+"""Decode images batch by batch, in worker processes or in this one.
 
-Worker processes start as the platform prefers. A worker that dies ends
-the iteration with torch's ``RuntimeError``; one that hangs is waited for.
+A worker that dies or hangs is replaced (`elfs.data.workers`).
 """
 
-import signal
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from elfs.data.crops import CenterCrop
-from elfs.data.decoding import BadImageError
+from elfs.data.decoding import BadImageError, remarks
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
+from elfs.data.workers import Decoded, Failure, Piece, decode_here, decode_in_workers
 from elfs.errors import InputDataError
 
 __all__ = ["DecodedBatch", "decode_batches", "load_images", "nearly_equal", "require_all"]
@@ -55,62 +54,32 @@ class DecodedBatch(NamedTuple):
         What the transform made of them, stacked; of shape (0,) if b is 0.
     failures : list of tuple of int, Outcome and str
         The other rows of the batch, each with what became of it and why.
+    remarks : dict of int to list of str
+        What is to be said about decoded images, by row (`elfs.data.decoding.remarks`); of most there is nothing.
     """
 
     rows: Tensor
     images: Tensor
     failures: list[tuple[int, Outcome, str]]
-
-
-class _Failure(NamedTuple):
-    outcome: Outcome
-    reason: str
-
-
-@dataclass(frozen=True)
-class _Items(Dataset[tuple[int, Tensor | _Failure]]):
-    """Item i is row ``rows[i]``, transformed; with seeds the transform is given ``seeds[i]`` too."""
-
-    reader: ImageReader
-    rows: Tensor
-    transform: Callable[..., Tensor]
-    seeds: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor | _Failure]:
-        row = int(self.rows[index])
-        try:
-            image = self.reader.read(row)
-        except BadImageError as error:
-            return row, _Failure(error.outcome, error.reason)
-        return row, self.transform(image) if self.seeds is None else self.transform(image, int(self.seeds[index]))
-
-
-def _collate(items: list[tuple[int, Tensor | _Failure]]) -> DecodedBatch:
-    decoded = [(row, image) for row, image in items if isinstance(image, Tensor)]
-    failures = [(row, failure.outcome, failure.reason) for row, failure in items if isinstance(failure, _Failure)]
-    rows = torch.tensor([row for row, _ in decoded], dtype=torch.int64)
-    return DecodedBatch(rows, torch.stack([image for _, image in decoded]) if decoded else torch.empty(0), failures)
+    remarks: dict[int, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _BatchIndices:
-    """Consecutive indices in batches of nearly equal size, made as they are needed."""
+class _Decoder:
+    """Position i is row ``rows[i]``, transformed; with seeds the transform is given ``seeds[i]`` too."""
 
-    num_items: int
-    batch_size: int
+    reader: ImageReader
+    rows: NDArray[np.int64]
+    transform: Callable[..., Tensor]
+    seeds: NDArray[np.int64] | None
 
-    def __len__(self) -> int:
-        return -(-self.num_items // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return (piece.tolist() for piece in nearly_equal(torch.arange(self.num_items), self.batch_size))
-
-
-def _start_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it ends its workers
+    def __call__(self, position: int) -> Decoded | Failure:
+        try:
+            image = self.reader.read(int(self.rows[position]))
+        except BadImageError as error:
+            return Failure(error.outcome, error.reason)
+        seed = () if self.seeds is None else (int(self.seeds[position]),)
+        return Decoded(self.transform(image, *seed), remarks(image))
 
 
 def decode_batches(
@@ -121,8 +90,11 @@ def decode_batches(
     batch_size: int,
     num_workers: int,
     seeds: Tensor | None = None,
+    pin: bool = False,
 ) -> Iterator[DecodedBatch]:
     """Decode rows batch by batch, in the order given. A bad image is reported in its batch and stops nothing.
+
+    With worker processes, neither does an image that hangs or ends the process: it is a BROKEN one.
 
     Parameters
     ----------
@@ -131,33 +103,39 @@ def decode_batches(
     rows : Tensor of shape (n,), int64
         Rows of the sample table.
     transform : callable
-        From an RGB image (and its seed, where there are `seeds`) to a tensor whose shape is the same for all. Can be
-        pickled.
+        From an RGB image (and its seed, where there are `seeds`) to a tensor whose shape and dtype are the same for
+        all. Can be pickled.
     batch_size : int
         Rows per batch at most, at least 1; all batches have nearly the same size.
     num_workers : int
         Worker processes; 0 decodes in this one.
     seeds : Tensor of shape (n,), int64, optional
         For transforms that draw at random: one for each row.
+    pin : bool, default False
+        Whether images are put into page-locked memory, for a device that is a GPU.
 
     Yields
     ------
     DecodedBatch
         For every batch.
+
+    Raises
+    ------
+    DeviceError
+        If worker processes die or hang one after the other.
     """
-    loader = DataLoader(
-        _Items(reader, rows, transform, seeds),
-        batch_sampler=_BatchIndices(len(rows), batch_size),
-        num_workers=num_workers,
-        collate_fn=_collate,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # else starting an iteration would draw from torch's global one
-    )
-    with warnings.catch_warnings():
-        # Python 3.12 warns of every fork beside threads; the workers touch neither CUDA nor the parent's locks.
-        warnings.filterwarnings("ignore", message=".*use of fork\\(\\)", category=DeprecationWarning)
-        batches = iter(loader)
-    yield from batches
+    decoder = _Decoder(reader, rows.numpy(), transform, None if seeds is None else seeds.numpy())
+    tasks = [(int(piece[0]), int(piece[-1]) + 1) for piece in nearly_equal(torch.arange(len(rows)), batch_size)]
+    pieces: Iterator[Piece]
+    if num_workers:
+        pieces = decode_in_workers(decoder, tasks, num_workers=num_workers, pin=pin)
+    else:
+        pieces = (decode_here(decoder, start, stop) for start, stop in tasks)
+    for piece in pieces:
+        failures = [(int(rows[position]), *failure) for position, failure in piece.failures]
+        images = piece.images.pin_memory() if pin and not num_workers else piece.images
+        said = {int(rows[position]): texts for position, texts in piece.remarks.items()}
+        yield DecodedBatch(rows[torch.tensor(piece.positions, dtype=torch.int64)], images, failures, said)
 
 
 def load_images(reader: ImageReader, rows: Tensor, size: int, *, num_workers: int) -> Tensor:

@@ -212,10 +212,11 @@ class StreamedImages:
             batch_size=batch_size,
             num_workers=self.num_workers,
             seeds=seeds,
+            pin=device.type == "cuda",
         )
         for positions, batch in zip(nearly_equal(order, batch_size), decoded, strict=True):
             require_all(batch)
-            yield positions, _normalized(batch.images.to(device), self.mean, self.std)
+            yield positions, _normalized(batch.images.to(device, non_blocking=True), self.mean, self.std)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from elfs.models.fingerprints import fingerprint
+
 if TYPE_CHECKING:
     from elfs.models.encoders import Encoder
 
@@ -75,6 +77,11 @@ class ConcatenatedEncoder:
         """Sum of the parts' widths."""
         return sum(part.dim for part in self._parts)
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of those of the parts, in their order."""
+        return fingerprint([part.fingerprint for part in self._parts], {})
+
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Let every part that learns from the pool learn, in their order.
 
@@ -93,7 +100,7 @@ class ConcatenatedEncoder:
 
         Parameters
         ----------
-        batch : Tensor of shape (n_images, n_values), float32
+        batch : Tensor of shape (n_images, n_values), float32 or uint8
             Stacked results of `transform`.
 
         Returns

@@ -19,6 +19,7 @@ from elfs.catalog import ENCODERS, suggestion
 from elfs.errors import InputDataError, UsageError
 from elfs.models.checkpoints import LAYOUTS, load_weights
 from elfs.models.concatenated import ConcatenatedEncoder
+from elfs.models.fingerprints import fingerprint
 from elfs.models.patches import PatchEncoder, SquareTransform
 from elfs.models.published import PUBLISHED, Published
 from elfs.models.weights import find_weights, pretrained_model, published_weights
@@ -53,6 +54,11 @@ class Encoder(Protocol):
         """Width of the embeddings."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all that decides an embedding, what was learned from the pool included: known after `fit`."""
+        ...
+
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn from the pool whatever the encoder learns.
 
@@ -70,7 +76,7 @@ class Encoder(Protocol):
 
         Parameters
         ----------
-        batch : Tensor of shape (n_images, channels, height, width), float32
+        batch : Tensor of shape (n_images, channels, height, width), float32 or uint8
             Stacked results of `transform`.
 
         Returns
@@ -114,6 +120,7 @@ class PixelEncoder:
         self.transform: Callable[[Image.Image], Tensor] = SquareTransform(min(image_size, 32), channels)
         self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
         self.dim = channels * min(image_size, 32) ** 2
+        self.fingerprint = fingerprint([self.name, self.dim, channels], {})
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn nothing; see `Encoder.fit`.
@@ -178,9 +185,19 @@ class NetworkEncoder:
         self.name = name
         self._network = network.eval().requires_grad_(False)
         self._device = torch.device("cpu")
-        self.transform: Callable[[Image.Image], Tensor] = timm.data.create_transform(**preprocessing, is_training=False)
+        self._preprocessing = dict(preprocessing)
+        self._mean, self._deviation = (torch.tensor(preprocessing[key]).view(-1, 1, 1) for key in ("mean", "std"))
+        # With a "prefetcher" timm leaves pixels as bytes, a quarter of what processes and the GPU would be sent.
+        self.transform: Callable[[Image.Image], Tensor] = timm.data.create_transform(
+            **preprocessing, is_training=False, use_prefetcher=True
+        )
         self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
-        self.dim = self.encode(torch.zeros(1, *preprocessing["input_size"])).shape[1]
+        self.dim = self.encode(torch.zeros(1, *preprocessing["input_size"], dtype=torch.uint8)).shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the name, the preprocessing and the weights."""
+        return fingerprint([self.name, self._preprocessing], self._network.state_dict())
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn nothing: the weights are there already; see `Encoder.fit`.
@@ -198,8 +215,8 @@ class NetworkEncoder:
 
         Parameters
         ----------
-        batch : Tensor of shape (n_images, 3, height, width), float32
-            Stacked results of `transform`.
+        batch : Tensor of shape (n_images, 3, height, width), uint8
+            Stacked results of `transform`, in any dtype.
 
         Returns
         -------
@@ -207,8 +224,9 @@ class NetworkEncoder:
             Embeddings, not normalised, on the CPU.
         """
         on_cuda = self._device.type == "cuda"
+        images = batch.to(self._device, non_blocking=True).div(255).sub_(self._mean).div_(self._deviation)
         with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=on_cuda):
-            embeddings: Tensor = self._network(batch.to(self._device, non_blocking=True))
+            embeddings: Tensor = self._network(images)
         return embeddings.float().cpu()
 
     def to(self, device: torch.device) -> Self:
@@ -226,6 +244,7 @@ class NetworkEncoder:
         """
         self._device = device
         self._network.to(device)
+        self._mean, self._deviation = self._mean.to(device), self._deviation.to(device)
         return self
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from elfs.models.fingerprints import fingerprint
 from elfs.ops.kmeans import kmeans
 
 __all__ = ["PatchEncoder", "SquareTransform"]
@@ -141,6 +142,12 @@ class PatchEncoder:
     def dim(self) -> int:
         """Width of the embedding, in ``[1, 128]``: known after `fit`, 0 before."""
         return 0 if self._fitted is None else self._fitted.projection.shape[1]
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of the size of the images and of what `fit` learned."""
+        learned = {} if self._fitted is None else self._fitted._asdict()
+        return fingerprint([self.name, self._pooling_LG.shape, self._patch_side], learned)
 
     def to(self, device: torch.device) -> Self:
         """Move the encoder.

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,24 @@ from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import Encoder, build_encoder
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.stages.job import Job, Prepared, Result
-from elfs.train.encoding import encode_rows, transformed_sample, typical_side, unreadable_rows
+from elfs.stages.known_rows import embedding_key, find_known_rows
+from elfs.train.encoding import (
+    BatchEncoder,
+    encode_rows,
+    is_out_of_memory,
+    out_of_memory,
+    transformed_sample,
+    typical_side,
+    unreadable_rows,
+)
 from elfs.train.seeding import generator
 from elfs.workspace.draft import Draft
-from elfs.workspace.files import digest_json, json_bytes, sha256_file
+from elfs.workspace.files import atomic_write, json_bytes, sha256_file
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Listing", "prepare", "run"]
 
-SHARD_ROWS = 65_536
+SHARD_ROWS = 16_384
 """Rows of one file of embeddings: the most that a killed run does again."""
 
 Failures = dict[int, tuple[Outcome, str]]
@@ -41,6 +51,7 @@ PRETRAINED = "vit_base_patch16_224.dino"
 _TINY_SIDE = 32
 _FIT_IMAGES = 20_000
 _REASONS_SHOWN = 3
+_REMARKS = {SEVERAL_FRAMES: 1, ODD_SHAPE: 2}
 _NOT_GIVEN = (Outcome.MISSING, "no embedding was given for it")
 _NOT_FINITE = (Outcome.BROKEN, "its embedding is not finite")
 
@@ -139,27 +150,30 @@ def run(job: Job, config: EmbedConfig) -> Result:
     prepared = job.prepared
     assert isinstance(prepared, Listing)
     table, source = prepared.table, prepared.source
-    image_side, remarks = None, Counter[str]()
+    image_side, key, remarks = None, None, np.zeros(len(table), np.uint8)
     if source.has_images:
-        image_side = typical_side(source.reader(table), np.flatnonzero(table.usable()))
+        usable, workers = np.flatnonzero(table.usable()), job.runtime.workers_for(len(table))
+        image_side = typical_side(source.reader(table), usable, num_workers=min(1, workers))
     if config.embeddings is not None:
         encoder_name = f"own embeddings ({Path(config.embeddings).name})"
         failures = _copy_embeddings(job.draft, prepared, config) | _unreadable(job, prepared)
     else:
         encoder = _fitted_encoder(job, config, prepared, image_side)
         encoder_name = encoder.name
-        failures, remarks = _encode(job, config, prepared, encoder)
+        key = embedding_key(job, config, encoder.fingerprint)
+        failures, remarks = _encode(job, config, prepared, encoder, key)
     _check_broken(table, failures, config.max_broken)
     outcome = table.outcome.copy()
     outcome[list(failures)] = [code for code, _ in failures.values()]
     table = table.with_outcomes(outcome, {row: reason for row, (_, reason) in failures.items()})
     num_neighbors = _write_neighbors(job, table, config.neighbors)
-    job.draft.save("samples", table.tensors())
+    job.draft.save("samples", table.tensors() | {"remarks": remarks})
     num_dims = _draft_rows(job.draft, len(table)).shape[1]
     summary = table.counts() | {"encoder": encoder_name, "dimensions": num_dims, "neighbors": num_neighbors}
-    summary |= {remark: remarks[remark] for remark in (SEVERAL_FRAMES, ODD_SHAPE) if remarks[remark]}
+    summary |= {name: count for name, bit in _REMARKS.items() if (count := int(np.count_nonzero(remarks & bit)))}
     headline = f"{source.name}, {encoder_name} encoder   {len(table):,} x {num_dims}"
-    return Result(headline, summary, {"samples": _facts(source, image_side)})
+    metadata = {"samples": _facts(source, image_side), "embeddings": {} if key is None else {"key": key}}
+    return Result(headline, summary, metadata)
 
 
 def _facts(source: Source, image_side: int | None) -> dict[str, Any]:
@@ -193,7 +207,13 @@ def _fitted_encoder(job: Job, config: EmbedConfig, prepared: Listing, image_side
         with runtime.progress.task("embed: learn the encoder", len(chosen), "images") as task:
             images = transformed_sample(reader, chosen, encoder, num_workers=workers, advance=task.advance)
             encoder.fit(images, generator(config.seed, "encoder"))
-    return encoder.to(runtime.device())
+    device = runtime.device()
+    try:
+        return encoder.to(device)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(encoder.name, device) from None
+        raise
 
 
 def _encoder(config: EmbedConfig, image_side: int, channels: int, warn: Callable[[str], None]) -> Encoder:
@@ -211,38 +231,81 @@ def _encoder(config: EmbedConfig, image_side: int, channels: int, warn: Callable
     return build_encoder("patches", weights=None, image_size=image_side, channels=channels)
 
 
-def _encode(job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder) -> tuple[Failures, Counter[str]]:
-    """Write the embeddings shard by shard; a shard that an interrupted run has finished is not done again."""
-    table, draft, runtime = prepared.table, job.draft, job.runtime
-    reader, workers = prepared.source.reader(table), runtime.workers_for(len(table))
-    # Shards of another encoder do not count: what auto means may have changed since an interrupted run.
-    mark = digest_json([encoder.name, encoder.dim]).removeprefix("sha256:")[:16]
-    for stray in set(draft.directory.glob("failures-*")) - set(draft.directory.glob(f"failures-{mark}-*")):
-        stray.unlink()
+def _encode(
+    job: Job, config: EmbedConfig, prepared: Listing, encoder: Encoder, key: str
+) -> tuple[Failures, NDArray[np.uint8]]:
+    """Write the embeddings shard by shard, and return failures and remarks.
+
+    What an interrupted run has finished is not done again, nor what the artifacts that are there know already.
+    """
+    table, runtime, reader = prepared.table, job.runtime, prepared.source.reader(prepared.table)
+    log, shards = _ShardLog(job.draft, key[:16]), _shards(len(table))
+    finished = [job.draft.has_shard("embeddings", shard) and log.has(start) for start, _, shard in shards]
+    is_open = np.repeat(~np.array(finished), [stop - start for start, stop, _ in shards])
+    known = find_known_rows(job, table, config.source, key)
+    is_known = is_open & (known.position >= 0) if known is not None else np.zeros(len(table), np.bool_)
+    rows = np.flatnonzero(table.usable() & is_open & ~is_known)
+    batches = BatchEncoder(encoder, config.batch_size, runtime.device(), runtime.warn)
+    workers, ends = (
+        runtime.workers_for(len(rows)),
+        [stop for (_, stop, _), over in zip(shards, finished, strict=True) if not over],
+    )
     failures: Failures = {}
-    remarks: Counter[str] = Counter()
-    with runtime.progress.task("embed", len(table), "images") as task:
-        for start, stop, shard in _shards(len(table)):
-            log = draft.directory / f"failures-{mark}-{start:012d}.json"
-            if draft.has_shard("embeddings", shard) and log.exists():
-                done = json.loads(log.read_bytes())
-                failures |= {int(row): (Outcome(code), reason) for row, (code, reason) in done["failures"].items()}
-                remarks += Counter(done["remarks"])
+    remarks = np.zeros(len(table), np.uint8)
+    with (
+        runtime.progress.task("embed", len(table), "images") as task,
+        closing(encode_rows(reader, rows, batches, ends=ends, num_workers=workers, advance=task.advance)) as parts,
+    ):
+        for (start, stop, shard), over in zip(shards, finished, strict=True):
+            if over:
+                seen, remarks[start:stop] = log.read(start, stop)
                 task.advance(stop - start)
-                continue
-            rows = start + np.flatnonzero(table.usable()[start:stop])
-            found = encode_rows(
-                reader, rows, encoder, batch_size=config.batch_size, num_workers=workers, advance=task.advance
-            )
-            block = np.full((stop - start, encoder.dim), np.nan, dtype=np.float16)
-            block[rows - start] = found.embeddings
-            seen = {str(row): [int(outcome), reason] for row, (outcome, reason) in found.failures.items()}
-            log.write_bytes(json_bytes({"failures": seen, "remarks": found.remarks}))
-            draft.save("embeddings", {"embeddings": block}, shard=shard)
-            failures |= found.failures
-            remarks += found.remarks
+            else:
+                found, taken = next(parts), start + np.flatnonzero(is_known[start:stop])
+                block = np.full((stop - start, encoder.dim), np.nan, dtype=np.float16)
+                block[found.rows - start] = found.embeddings
+                remarks[list(found.remarks)] = [sum(map(_REMARKS.__getitem__, said)) for said in found.remarks.values()]
+                seen = found.failures
+                if known is not None:
+                    block[taken - start] = known.embeddings.take(known.position[taken])
+                    remarks[taken] = known.remarks[known.position[taken]]
+                    seen |= known.failures(taken)
+                    task.advance(len(taken))
+                job.draft.save("embeddings", {"embeddings": block}, shard=shard)
+                log.write(start, seen, remarks[start:stop])
+            failures |= seen
             _check_broken(table, failures, config.max_broken)
     return failures, remarks
+
+
+class _ShardLog:
+    """What a draft notes of the images of a finished shard, beside their embeddings."""
+
+    def __init__(self, draft: Draft, mark: str) -> None:
+        self._directory, self._mark = draft.directory, mark
+        for stray in set(self._directory.glob("shard-*")) - set(self._directory.glob(f"shard-{mark}-*")):
+            stray.unlink()  # what auto means may have changed since an interrupted run: not of the same encoder
+
+    def _path(self, start: int) -> Path:
+        return self._directory / f"shard-{self._mark}-{start:012d}.json"
+
+    def has(self, start: int) -> bool:
+        """Return whether the shard that begins at this row was finished."""
+        return self._path(start).exists()
+
+    def write(self, start: int, failures: Failures, remarks: NDArray[np.uint8]) -> None:
+        """Note failures and remarks; their embeddings have been written."""
+        seen = {str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()}
+        bits = {str(index): int(remarks[index]) for index in np.flatnonzero(remarks).tolist()}
+        with atomic_write(self._path(start)) as file:
+            file.write(json_bytes({"failures": seen, "remarks": bits}))
+
+    def read(self, start: int, stop: int) -> tuple[Failures, NDArray[np.uint8]]:
+        """Return what was noted."""
+        noted, remarks = json.loads(self._path(start).read_bytes()), np.zeros(stop - start, np.uint8)
+        for index, bits in noted["remarks"].items():
+            remarks[int(index)] = bits
+        return {int(row): (Outcome(code), reason) for row, (code, reason) in noted["failures"].items()}, remarks
 
 
 def _copy_embeddings(draft: Draft, prepared: Listing, config: EmbedConfig) -> Failures:

@@ -14,7 +14,7 @@ from typing import Any
 import elfs
 from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
 from elfs.data.synthetic.spec import canonical_source
-from elfs.errors import ElfsError, MissingUpstreamError, StorageError
+from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.stages.graph import STAGES, Stage, named_parts, needed_artifacts, record_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.status import require
@@ -175,7 +175,7 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
             return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
         draft = workspace.draft(step.record, step.draft_key or digest_json([stored, inputs, elfs.__version__]))
-        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads))
+        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
         result = _run(step.run or module.run, job, config, keep=step.draft_key is not None)
         seconds = time.perf_counter() - clock
@@ -267,10 +267,10 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
 
 
 def _run(run: Callable[[Job, Any], Result], job: Job, config: StageConfig, *, keep: bool) -> Result:
-    """Run a stage; a refusal throws its draft away unless told otherwise, a kill or a full disk never does."""
+    """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
     try:
         return run(job, config)
-    except StorageError:
+    except (StorageError, DeviceError):
         raise
     except ElfsError:
         if not keep or not any(job.draft.directory.iterdir()):

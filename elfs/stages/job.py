@@ -42,6 +42,8 @@ class Job:
         What the stage's ``prepare`` returned, if it has one.
     inputs : frozenset of str
         Artifacts that this run may read: those that it needs, and those that it uses where they are there.
+    force : bool
+        Whether everything is to be made anew, whatever is there.
     """
 
     workspace: Workspace
@@ -50,6 +52,7 @@ class Job:
     source_root: Path | None = None
     prepared: Prepared = field(default_factory=Prepared)
     inputs: frozenset[str] = frozenset()
+    force: bool = False
 
 
 @dataclass(frozen=True)

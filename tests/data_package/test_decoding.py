@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from elfs.data import decoding
-from elfs.data.decoding import BadImageError, decode
+from elfs.data.decoding import ODD_SHAPE, SEVERAL_FRAMES, BadImageError, decode, remarks
 from elfs.data.samples import Outcome
 
 LIMIT = 10_000_000
@@ -128,6 +128,14 @@ def test_row_30_tiny_and_extreme_shapes_decode(height: int, width: int) -> None:
     assert pixels(encode(noise(height, width), "PNG")).shape == (height, width, 3)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "odd"),
+    [(1, 1, True), (3, 3, True), (4, 4, False), (5, 79, False), (5, 80, True), (80, 5, True)],
+)
+def test_row_30_odd_shapes_are_told(height: int, width: int, odd: bool) -> None:
+    assert remarks(decode(encode(noise(height, width), "PNG"), LIMIT)) == [ODD_SHAPE] * odd
+
+
 def test_row_31_cmyk_becomes_rgb() -> None:
     red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
     for pillow_format in ("JPEG", "TIFF"):
@@ -237,6 +245,17 @@ def test_row_35_the_first_frame_is_taken(pillow_format: str) -> None:
     data = encode(frames[0], pillow_format, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(data)).n_frames == 3  # type: ignore[attr-defined]
     assert pixels(data)[0, 0].tolist() == [255, 0, 0]
+    assert remarks(decode(data, LIMIT)) == [SEVERAL_FRAMES]
+    assert remarks(decode(encode(frames[0], pillow_format), LIMIT)) == []
+
+
+def test_row_35_damage_behind_the_first_page_does_not_matter() -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    data = bytearray(encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
+    first = struct.unpack_from("<I", data, 4)[0]
+    link = first + 2 + 12 * struct.unpack_from("<H", data, first)[0]
+    struct.pack_into("<I", data, link, len(data) - 1)  # where the second page is said to begin
+    assert pixels(bytes(data))[0, 0].tolist() == [255, 0, 0]
 
 
 @pytest.mark.parametrize("pillow_format", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])

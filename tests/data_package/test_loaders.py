@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from elfs.data.loaders import decode_batches, load_images, nearly_equal
 from elfs.data.samples import Outcome
@@ -24,6 +25,25 @@ def test_row_26_bad_images_are_reported_and_the_others_keep_their_rows(num_worke
     assert [batch.images[:, 0, 0, 0].tolist() for batch in batches if len(batch.rows)] == [[7], [5], [2]]
     assert batches[2].images.shape == (0,)
     assert batches[0].rows.dtype == torch.int64
+
+
+def nothing(_: Image.Image) -> Tensor:
+    return torch.zeros(1)
+
+
+def test_remarks_are_kept_by_row(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    for name in ("a.gif", "b.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    Image.new("RGB", (4, 70)).save(tmp_path / "c.png")
+    Image.new("RGB", (4, 5)).save(tmp_path / "d.png")
+    source = FolderSource(tmp_path, 1000)
+    reader = source.reader(source.list())
+    batches = decode_batches(reader, torch.tensor([2, 0, 3, 1]), nothing, batch_size=2, num_workers=1)
+    assert [batch.remarks for batch in batches] == [
+        {2: ["odd_shape"], 0: ["several_frames"]},
+        {1: ["several_frames"]},
+    ]
 
 
 def test_decoding_no_rows_gives_no_batches() -> None:

@@ -49,11 +49,13 @@ def test_timm_path_equals_plain_timm(name: str, tmp_path: Path) -> None:
 
     encoder = build_encoder(name, weights=tmp_path / "weights.safetensors", image_size=240, channels=3)
     inputs = torch.stack([encoder.transform(photo())])
-    torch.testing.assert_close(inputs[0], expected_input)
+    mean, deviation = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
+    assert torch.equal((inputs[0].float() / 255 - mean) / deviation, expected_input)
     with torch.no_grad():
-        expected = reference.eval()(inputs)
+        expected = reference.eval()(expected_input[None])
     embeddings = encoder.to(torch.device("cpu")).encode(inputs)
-    torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=0)
+    assert torch.equal(embeddings, expected)
+    assert inputs.dtype == torch.uint8
     assert embeddings.std() > 0.01
     assert (embeddings.dtype, embeddings.shape) == (torch.float32, (1, encoder.dim))
     assert (encoder.name, encoder.needs_fit) == (name, False)
@@ -161,3 +163,35 @@ def test_cuda_agrees_within_bfloat16(tmp_path: Path, vit_state: dict[str, Tensor
     embeddings = encoder.to(torch.device("cuda")).encode(batch)
     assert (embeddings.device.type, embeddings.dtype) == ("cpu", torch.float32)
     assert torch.cosine_similarity(embeddings, expected).min() > 0.99
+
+
+def test_fingerprint_knows_all_that_decides_an_embedding(tmp_path: Path) -> None:
+    """The same encoder made twice has the same; each of the others has its own."""
+    states = [random_model(RESNET).state_dict() for _ in range(2)]
+    states[1]["conv1.0.weight"] = states[1]["conv1.0.weight"] * (1 + 1e-6)
+    for number, state in enumerate(states):
+        save_file(state, tmp_path / f"{number}.safetensors")
+
+    def made(name: str, weights: str | None = None, size: int = 240, channels: int = 3, seed: int = 0) -> str:
+        path = None if weights is None else tmp_path / f"{weights}.safetensors"
+        encoder = build_encoder(name, weights=path, image_size=size, channels=channels)
+        if encoder.needs_fit:
+            images = torch.rand(40, channels, 32, 32, generator=torch.Generator().manual_seed(seed))
+            encoder.fit(images, torch.Generator().manual_seed(0))
+        return encoder.fingerprint
+
+    options: list[dict[str, Any]] = [
+        {"name": RESNET, "weights": "0"},
+        {"name": RESNET, "weights": "1"},
+        {"name": RESNET, "weights": "0", "size": 100},
+        {"name": "pixels"},
+        {"name": "pixels", "channels": 1},
+        {"name": "pixels", "size": 16},
+        {"name": "patches"},
+        {"name": "patches", "seed": 1},
+        {"name": "pixels+pixels"},
+        {"name": f"pixels+{RESNET}", "weights": "0"},
+    ]
+    found = [made(**option) for option in options]
+    assert len(set(found)) == len(options)
+    assert found == [made(**option) for option in options]

@@ -43,7 +43,7 @@ class TestEmbed:
         stopped("embed", workspace, "embed", after, **options)
         assert Workspace.open(workspace).manifest.records == {}
         finished = sum(name.startswith("embeddings-") for name in files_in_draft(workspace, "embed"))
-        assert finished == (after - 1) // 9
+        assert finished == (after - 1) // 4 * 4 // 9
         done = Interruption("embed", 10**9)
         run_stage("embed", workspace, runtime=Runtime(devices="cpu", progress=done), **options)
         assert artifacts_of(workspace) == artifacts_of(tmp_path / "straight")
@@ -53,20 +53,20 @@ class TestEmbed:
     def test_finished_files_are_not_made_again(
         self, pictures: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        options: dict[str, Any] = {"source": "folder", "root": pictures}
+        options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 3}
         stopped("embed", workspace, "embed", 20, **options)
-        starts = []
+        looked_at: list[int] = []
 
         def watched(reader: Any, rows: Any, *others: Any, **options: Any) -> Any:
-            starts.append(rows[0])
+            looked_at.extend(rows.tolist())
             return encode_rows(reader, rows, *others, **options)
 
         monkeypatch.setattr(embed, "encode_rows", watched)
         run_stage("embed", workspace, **options)
-        assert starts == [18, 27, 36, 45, 54]
+        assert looked_at == list(range(18, 60))
 
     def test_other_settings_start_anew(self, pictures: Path, tmp_path: Path, workspace: Path) -> None:
-        options: dict[str, Any] = {"source": "folder", "root": pictures}
+        options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4}
         stopped("embed", workspace, "embed", 20, **options)
         run_stage("embed", workspace, **options, neighbors=3)
         run_stage("embed", tmp_path / "straight", **options, neighbors=3)
@@ -76,7 +76,7 @@ class TestEmbed:
         self, pictures: Path, tmp_path: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What auto means may change between two runs: weights that were not to be had have come."""
-        options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None}
+        options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None, "batch_size": 4}
         for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 40), ("pixels", workspace, 0)):
             encoder = build_encoder(name, weights=None, image_size=8, channels=3)
             monkeypatch.setattr(embed, "_encoder", lambda *others, encoder=encoder: encoder)
@@ -89,7 +89,7 @@ class TestEmbed:
     def test_broken_images_of_earlier_files_are_remembered(self, tmp_path: Path, workspace: Path) -> None:
         pictures = make_pictures(tmp_path / "more")
         (pictures / "a" / "03.png").write_bytes(b"")
-        options: dict[str, Any] = {"source": "folder", "root": pictures}
+        options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4}
         stopped("embed", workspace, "embed", 40, **options)
         outcome = run_stage("embed", workspace, **options)
         assert (outcome.summary["broken"], outcome.summary["train"]) == (1, 59)
