@@ -15,7 +15,7 @@ __all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = (
     "elfs compare --methods elfs,random --budgets 0.01,0.05,0.1 --seeds 3",
-    "elfs compare --methods elfs@aum,elfs@el2n:0.3,typiclust,random --budgets 100 --labels annotated.csv",
+    "elfs compare --methods elfs@el2n:0.3,random --budgets 100",
 )
 
 

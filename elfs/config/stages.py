@@ -124,8 +124,8 @@ class SelectConfig(StageConfig):
     method: str = option("elfs", "Selector.", choices=SELECTORS)
     hard_rate: str | None = option(
         None,
-        "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: the "
-        "window on which a linear probe learns the pseudo-labels best]",
+        "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: by how "
+        "well each window covers the pool, hard images most, and by budget]",
         aliases=("--mis-ratio",),
     )
     balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)

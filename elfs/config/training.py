@@ -40,7 +40,7 @@ class CompareConfig(TrainingConfig):
     """Methods x budgets x seeds: a selection and a network for each."""
 
     methods: str = option(
-        "elfs,random",
+        "auto,elfs,random",
         "Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all.",
     )
     budgets: str = option("0.01,0.05,0.1", "Budgets, comma-separated: shares or counts.")

@@ -102,7 +102,8 @@ def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.i
     workspace = selection.workspace
     if artifact not in selection.record.inputs or not workspace.has(artifact):
         return None
-    return workspace.arrays(artifact)[tensor][rows]
+    values = workspace.arrays(artifact).get(tensor)
+    return None if values is None else values[rows]
 
 
 def _from_hard_to_easy(scores: NDArray[Any] | None, key: str, num_rows: int) -> NDArray[np.int64]:

@@ -47,13 +47,15 @@ _ABOUT_SCORES = {
     "hardest": "The hardest are selected.",
     "random": "Chance does not look at it.",
 }
-"""What the histogram shows, by method."""
+"""What the histogram shows, for the methods that go by the score alone or not at all."""
+
+_ABOUT_OTHERS = "The method goes by more than this score, or by something else."
 
 _SHEETS = {
     KEPT: ("Selected", "Evenly spread over the ranks, the first rank first."),
     HARD: ("Left out: too hard", "The hardest of all. Many carry a wrong pseudo-label, or show nothing clear."),
     EASY: ("Left out: too easy", "The easiest of all. The network learns them without seeing their labels."),
-    REST: ("Not drawn", "Evenly spread from hard to easy where there are scores."),
+    REST: ("Not selected", "Evenly spread from hard to easy where there are scores."),
 }
 
 
@@ -145,6 +147,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = importlib.resources.files("elfs.delivery").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    about = _ABOUT_SCORES.get(selection.config.method, _ABOUT_OTHERS)
     html = environment.from_string(template).render(
         selection=selection,
         record=selection.record,
@@ -154,7 +157,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
         stages=stages,
         facts=_facts(selection, pool),
         figures=_figures(selection, pool),
-        about_scores=f"Every image of the pool by its score. {_ABOUT_SCORES[selection.config.method]}",
+        about_scores=f"Every image of the pool by its score. {about}",
         sheets=sheets,
         broken=_broken(selection),
         next_steps=_next_steps(selection),

@@ -107,7 +107,7 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     if config.dedup != "off":
         needs += ["embeddings", "neighbors"]
     if method.prunes and config.hard_rate is None:
-        needs += ["embeddings", "neighbors", "pseudo_labels"]
+        needs.append("embeddings")
     if method.prunes and config.hard_rate == "search":
         needs += ["embeddings", "pseudo_labels", "proxy"]
     named = named_parts(config.include) + named_parts(config.exclude)

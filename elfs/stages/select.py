@@ -16,7 +16,7 @@ from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
-from elfs.ops.selection.hard_rate import LinearProbe, best_hard_rate
+from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
 from elfs.ops.selection.pool import required
 from elfs.stages.graph import default_selection_name
 from elfs.stages.job import Job, Prepared, Result
@@ -91,7 +91,7 @@ def run(job: Job, config: SelectConfig) -> Result:
         balance = config.balance == "cluster"
         return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
 
-    hard_rate, curve = _hard_rate(job, config, found, table, pick)
+    hard_rate, curve = _hard_rate(job, config, found, table, count, pick)
     picked = pick(hard_rate)
     rows = np.concatenate([found.included, found.rows[picked.numpy()]])
     labels, scores = _column(job, "pseudo_labels", "pseudo_labels", rows), _column(job, "scores", config.key, rows)
@@ -135,7 +135,7 @@ def _count(config: SelectConfig, found: Candidates) -> int:
 
 
 def _hard_rate(
-    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, pick: Callable[[float], Tensor]
+    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, count: int, pick: Callable[[float], Tensor]
 ) -> tuple[float, list[tuple[float, float]]]:
     """Return the share to prune, and what was found out about others."""
     if not SELECTORS[config.method].prunes:
@@ -143,13 +143,13 @@ def _hard_rate(
     if config.fixed_hard_rate is not None:
         return config.fixed_hard_rate, []
     settled = torch.nonzero(~found.pool.candidates()).flatten()
-    judge: LinearProbe | ProxyJudge
     if config.hard_rate == "search":
         labels = required(found.pool, "pseudo_labels")
-        judge = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
-    else:
-        judge = LinearProbe.of(found.pool, generator(config.seed, "probe"))
-    return best_hard_rate(pick, lambda picked: round(judge.accuracy(torch.cat([settled, picked])), 6))
+        proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
+        return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
+    judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
+    usual = usual_hard_rate(count / len(found.pool))
+    return best_hard_rate(pick, lambda picked: round(judge.coverage(torch.cat([settled, picked])), 6), usual)
 
 
 def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:

@@ -58,14 +58,14 @@ def test_version(elfs: Elfs) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_a_sentence_and_two_examples(elfs: Elfs, name: str) -> None:
+def test_every_command_has_a_sentence_and_examples(elfs: Elfs, name: str) -> None:
     ran = elfs(name, "-h")
     assert ran.code == 0
     module = importlib.import_module(f"elfs.cli.{name}")
     sentence = module.body.__doc__
     assert sentence.endswith(".")
     assert "\n" not in sentence
-    assert len(module.EXAMPLES) == 2
+    assert 2 <= len(module.EXAMPLES) <= 3
     for example in module.EXAMPLES:
         assert f" {example} " in ran.out
 

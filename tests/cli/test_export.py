@@ -37,7 +37,7 @@ def selection(tmp_path: Path, request: pytest.FixtureRequest) -> str:
         metadata={"samples": {"source": "digits", "has_images": True}},
         run={"started": "2025-01-01T00:00:00+00:00"},
     )
-    config = from_json(CONFIGS["select"], {"method": "random", "budget": "3", "name": "three"})
+    config = from_json(CONFIGS["select"], {"method": "random", "budget": "3", "name": "three", "dedup": "off"})
     execute("select", workspace.path, config, Runtime(devices="cpu"))
     return "three"
 

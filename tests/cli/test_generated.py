@@ -13,6 +13,7 @@ from elfs.cli._commands import COMMANDS
 from elfs.cli._completions import SHELLS, command_words, script
 from elfs.cli._generate import generated, main
 from elfs.cli.app import app
+from elfs.models.published import PUBLISHED
 
 ROOT = Path(__file__).parents[2]
 FILES = generated()
@@ -129,7 +130,7 @@ def complete(request: pytest.FixtureRequest) -> Complete:
         (("elfs", "select", "--method", ""), list(SELECTORS)),
         (("elfs", "run", "--select-method", "r"), ["random"]),
         (("elfs", "run", "--from", ""), list(STAGES)),
-        (("elfs", "run", "--encoder", ""), ["auto", *ENCODERS]),
+        (("elfs", "run", "--encoder", ""), ["auto", *sorted({*ENCODERS, *PUBLISHED})]),
         (("elfs", "dynamics", "--network", ""), ["auto", *NETWORKS]),
         (("elfs", "dynamics", "--recipe", "c"), ["cifar"]),
         (("elfs", "score", "--devices", "0"), ["0", "0,1"]),

@@ -71,7 +71,7 @@ def test_what_typer_reads_from_a_field() -> None:
     assert (key.default, key.metavar, key.rich_help_panel) == ("--key", "KEY", None)
     assert key.autocompletion("") == list(SCORES)
     assert key.help == f"Score to select by: {', '.join(SCORES)}. \\[default: aum]"
-    assert "\\[default: auto = the window on which a linear probe learns" in option(body, "select__hard_rate").help
+    assert "\\[default: auto = by how well each window covers the pool" in option(body, "select__hard_rate").help
     alias = option(body, "select__hard_rate__0")
     assert (alias.default, alias.hidden) == ("--mis-ratio", True)
 

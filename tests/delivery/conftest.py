@@ -78,8 +78,9 @@ class Workshop:
         self.commit("score", {"scores": {"aum": values.astype(np.float32)}}, inputs=("samples",))
 
     def select(self, **config: Any) -> str:
-        """Run the real stage."""
-        outcome = execute("select", self.path, from_json(CONFIGS["select"], config), Runtime(devices="cpu"))
+        """Run the real stage; no embeddings are published, so it cannot look for copies."""
+        settings = from_json(CONFIGS["select"], {"dedup": "off"} | config)
+        outcome = execute("select", self.path, settings, Runtime(devices="cpu"))
         return outcome.record.partition("/")[2]
 
     def workspace(self) -> Workspace:

@@ -12,6 +12,7 @@ from elfs.catalog import SELECTORS
 from elfs.data.samples import SampleTable
 from elfs.delivery.report import render_report, write_report
 from elfs.errors import UsageError
+from tests.pipeline import finished, run_stage
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -98,9 +99,18 @@ def test_sheets_hold_a_few_dozen(empty: Any) -> None:
 
 
 @pytest.mark.parametrize("method", SELECTORS)
-def test_every_method_has_a_page(shop: Any, method: str) -> None:
-    name = shop.select(method=method, budget="4", name="of-method")
-    assert "4selected" in page_of(shop, name).words().replace(" selected", "selected")
+def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = finished("folder", tmp_path_factory.getbasetemp()).copy(tmp_path / "copy")
+    name = run_stage("select", path, method=method, key="tdds", budget="4").summary["name"]
+    words = Page(render_report(path, name).html).words()
+    assert "4selected" in words.replace(" selected", "selected")
+    one_end = method in ("easiest", "elfs", "hardest", "random")
+    assert ("goes by more than this score, or by something else" in words) is not one_end
+
+
+def test_key_that_the_scores_lack_leaves_the_histogram_out(shop: Any) -> None:
+    name = shop.select(method="random", key="dual", budget="4", name="unkeyed")
+    assert page_of(shop, name).tags.count("svg") == 1
 
 
 def test_ids_are_text_and_not_markup(odd: Callable[..., Any]) -> None:
@@ -130,7 +140,7 @@ def test_a_good_selection_comes_without_warnings(shop: Any) -> None:
 
 def test_smoke_is_said_first(shop: Any) -> None:
     shop.label(20, smoke=True)
-    shop.select(budget="4", name="smoke")
+    shop.select(budget="4", hard_rate="0.1", name="smoke")
     report = render_report(shop.path, "smoke")
     assert report.warnings == ["Smoke settings (label, select): every step ran, the result means nothing."]
     assert report.warnings[0] in Page(report.html).words()
@@ -141,7 +151,7 @@ def test_a_stale_selection_is_shown_with_a_warning(shop: Any) -> None:
     report = render_report(shop.path, None)
     [warning] = report.warnings
     assert warning.startswith("This selection is stale: scores were rebuilt after it (score). To make it anew: elfs ")
-    assert "&& elfs select --budget 0.25 --hard-rate 0.4 --name quarter" in warning
+    assert "&& elfs select --budget 0.25 --hard-rate 0.4 --dedup off --name quarter" in warning
     assert warning in Page(report.html).words()
 
 

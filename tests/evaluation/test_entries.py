@@ -45,7 +45,7 @@ def test_a_label_can_be_typed(methods: str) -> None:
     ("methods", "message"),
     [
         (" , ", r"^--methods is ' , ', expected names such as elfs,random\.$"),
-        ("elf", r"^unknown method in --methods: 'elf'\. Did you mean 'elfs'\? Available: all, badge"),
+        ("elf", r"^unknown method in --methods: 'elf'\. Did you mean 'elfs'\? Available: all, auto"),
         ("@aum", r"^unknown method in --methods: ''\."),
         ("all@aum", r"^unknown method in --methods: 'all'\."),
         ("elfs@amu", r"^unknown score key in --methods: 'amu'\. Did you mean 'aum'\?"),

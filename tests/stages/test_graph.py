@@ -72,7 +72,7 @@ def test_random_needs_what_embed_makes() -> None:
     ("settings", "more"),
     [
         ({"method": "hardest", "balance": "cluster"}, {"scores", "pseudo_labels"}),
-        ({"hard_rate": None}, {"scores", "embeddings", "neighbors", "pseudo_labels"}),
+        ({"hard_rate": None}, {"scores", "embeddings"}),
         ({"hard_rate": "search"}, {"scores", "embeddings", "pseudo_labels", "proxy"}),
         ({"method": "badge"}, {"proxy", "embeddings", "pseudo_labels"}),
         ({"method": "random", "exclude": "selections/a,b.csv", "name": "x"}, {"selections/a"}),

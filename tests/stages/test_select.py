@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any, cast
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from elfs.catalog import SELECTORS
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.ops.selection.hard_rate import HARD_RATES
+from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
 from elfs.stages import select
 from elfs.stages.selections import mending_command
 from elfs.train.runtime import Runtime
@@ -79,14 +80,17 @@ def test_summary(digits: Finished, workspace: Path) -> None:
     }
 
 
-def test_hard_rate_is_found_by_the_probe_and_its_curve_is_kept(digits: Finished, workspace: Path) -> None:
+def test_hard_rate_is_found_and_its_curve_is_kept(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     for budget in ("2", "0.3", "0.5", "0.7", "159", "1.0"):
         outcome = run_stage("select", workspace, budget=budget)
         curve = outcome.summary["hard_rate_curve"]
         assert [rate for rate, _ in curve] == list(HARD_RATES[: len(curve)])
-        best = max(value for _, value in curve)
-        assert outcome.summary["hard_rate"] == min(rate for rate, value in curve if value == best)
+        usual = usual_hard_rate(outcome.summary["count"] / 160)
+        values = dict(curve)
+        mean, spread = fmean(values.values()), pstdev(values.values()) or 1.0
+        merit = {rate: (value - mean) / spread - 0.75 * ((rate - usual) / 0.1) ** 2 for rate, value in curve}
+        assert outcome.summary["hard_rate"] == max(merit, key=merit.__getitem__)
         assert outcome.summary["hard_rate_chosen"] == "auto"
         assert "(auto)" in outcome.headline
     assert len(curve) == 1  # all images: no other rate than 0 leaves enough
@@ -107,7 +111,7 @@ def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
     summary = run_stage("select", workspace, budget="0.5", hard_rate="search").summary
     assert summary["hard_rate"] == HARD_RATES[3]
     assert summary["hard_rate_chosen"] == "search"
-    assert summary["hard_rate_curve"] == [(rate, 0.75 if rate == HARD_RATES[3] else 0.5) for rate in HARD_RATES[:8]]
+    assert summary["hard_rate_curve"] == [(rate, 0.75 if rate == HARD_RATES[3] else 0.5) for rate in HARD_RATES]
     assert summary["name"] == "aum-0.5-hardsearch"
 
 

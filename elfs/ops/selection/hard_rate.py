@@ -1,5 +1,7 @@
-"""How far to prune from the hard end, found without true labels. Shape suffixes: M rows of the pool, C clusters."""
+"""How far to prune from the hard end, found without true labels. Shape suffixes: M rows of the pool, J judged rows."""
 
+import statistics
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,140 +9,139 @@ import torch
 from torch import Tensor
 
 from elfs.errors import UsageError
+from elfs.ops.distances import unit_rows
 from elfs.ops.selection.pool import Pool, required
+from elfs.ops.selection.weighted_coverage import hardness_share
 
-__all__ = ["HARD_RATES", "LinearProbe", "best_hard_rate", "neighbor_vote"]
+__all__ = ["HARD_RATES", "CoverageJudge", "best_hard_rate", "usual_hard_rate"]
 
-HARD_RATES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+HARD_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 """The shares that are tried."""
 
-_NUM_VOTES = 20
-_RIDGE = 0.01  # of the number of training rows; the features have variance 1
-_NUM_JUDGED = 50_000
-_BLOCK_ROWS = 65_536
-_BLOCK_VOTES = 1 << 24
+# Pairs (share of the pool, share pruned from the hard end), see usual_hard_rate.
+_USUAL = ((0.05, 0.3), (0.1, 0.25), (0.3, 0.15), (0.7, 0.0))
+_STIFFNESS = 0.75  # how many standard deviations of the judgement a step of 0.1 from the usual rate costs
+_STEP = 0.1
+_NUM_JUDGED = 4096
+_BLOCK_ROWS = 4096
 
 
-def neighbor_vote(pseudo_labels: Tensor, neighbors: Tensor) -> Tensor:
-    """Return the cluster that most of the nearest neighbours are in: a pseudo-label with its accidents smoothed out.
+def usual_hard_rate(share: float) -> float:
+    """Return the share to prune from the hard end for a budget, where nothing is known of the pool.
 
     Parameters
     ----------
-    pseudo_labels : Tensor of shape (n_rows,), int64
-        Cluster of each row, at least 0.
-    neighbors : Tensor of shape (n_rows, n_neighbors), int32 or int64
-        Positions of the nearest neighbours, most similar first; -1 for none. The first 20 vote.
+    share : float
+        Budget as a share of the pool, in (0, 1].
 
     Returns
     -------
-    Tensor of shape (n_rows,), int64
-        The most frequent cluster, the lowest of equally frequent ones; the row's own where no neighbour votes.
+    float
+        Linear between 0.3 at a share of 0.05, 0.25 at 0.1, 0.15 at 0.3 and 0 at 0.7, constant outside.
+
+    Raises
+    ------
+    ValueError
+        If `share` is not in (0, 1].
+
+    Notes
+    -----
+    The smaller the budget, the more is pruned. The paper's authors [1]_ prune 0 / 0.1 / 0.3 / 0.4 / 0.5 at shares of
+    0.7 / 0.5 / 0.3 / 0.2 / 0.1 on CIFAR-like sets; the figures here did well on smaller pools
+    (``benchmarks/RESULTS.md``).
+
+    References
+    ----------
+    .. [1] Zheng et al., ICLR 2025, https://arxiv.org/abs/2406.04273, appendix.
+
+    Examples
+    --------
+    >>> [usual_hard_rate(share) for share in (0.01, 0.2, 0.9)]
+    [0.3, 0.2, 0.0]
     """
-    num_clusters = int(pseudo_labels.max()) + 1
-    result_M = torch.empty_like(pseudo_labels)
-    block_rows = max(1, _BLOCK_VOTES // num_clusters)
-    for start in range(0, len(pseudo_labels), block_rows):
-        rows = slice(start, start + block_rows)
-        voters = neighbors[rows, :_NUM_VOTES].long()
-        votes = torch.zeros(len(voters), num_clusters)
-        votes.scatter_add_(1, pseudo_labels[voters.clamp_min(0)], (voters >= 0).float())
-        result_M[rows] = torch.where((voters >= 0).any(dim=1), votes.argmax(dim=1), pseudo_labels[rows])
-    return result_M
+    if not 0 < share <= 1:
+        raise ValueError(f"share is {share}, expected above 0 and at most 1.")
+    shares = [point[0] for point in _USUAL]
+    if share <= shares[0]:
+        return _USUAL[0][1]
+    if share >= shares[-1]:
+        return _USUAL[-1][1]
+    right = bisect_left(shares, share)
+    (low, rate_low), (high, rate_high) = _USUAL[right - 1], _USUAL[right]
+    return round(rate_low + (rate_high - rate_low) * (share - low) / (high - low), 4)
 
 
 @dataclass(frozen=True, eq=False)
-class LinearProbe:
-    """Judges a selection by what a linear classifier learns from it about the whole pool.
+class CoverageJudge:
+    """Judges a selection by how well it covers the pool, where covering a hard row counts more than an easy one.
 
-    A ridge regression from the standardised embeddings of the selected rows to their cluster, as their neighbours vote
-    it, is asked for the cluster of all rows. Selections of strange, one-sided or repetitive samples do badly. That a
-    row is mislabelled is not held against a selection: annotators will label it anew. No true label is seen.
+    The value that the selector ``auto`` maximises, for any selection. Windows at the hard end leave most of the pool
+    uncovered, those at the easy end its hard part. No label is seen.
 
     Attributes
     ----------
     embeddings : Tensor of shape (n_rows, n_dims), floating
         Of the pool.
-    clusters : Tensor of shape (n_rows,), int64
-        Cluster that the neighbours vote for, see `neighbor_vote`.
-    judged : Tensor of shape (n_judged,), int64
-        Positions that are predicted: all, or 50,000 at random.
-    mean, inverse_deviation : Tensor of shape (n_dims,), float32
-        Standardise a feature over the judged rows.
+    judged : Tensor of shape (n_judged, n_dims), float32
+        Unit vectors of the rows that are to be covered: all, or 4,096 at random.
+    weights : Tensor of shape (n_judged,), float32
+        Share of the pool that is easier than each.
     """
 
     embeddings: Tensor
-    clusters: Tensor
     judged: Tensor
-    mean: Tensor
-    inverse_deviation: Tensor
+    weights: Tensor
 
     @classmethod
-    def of(cls, pool: Pool, generator: torch.Generator) -> "LinearProbe":
-        """Prepare the probe of a pool.
+    def of(cls, pool: Pool, generator: torch.Generator) -> "CoverageJudge":
+        """Prepare to judge selections of a pool.
 
         Parameters
         ----------
         pool : Pool
-            Needs ``embeddings``, ``neighbors`` and ``pseudo_labels``.
+            Needs ``embeddings`` and ``hardness``.
         generator : torch.Generator
-            On the CPU; draws the rows that are judged where the pool has more than 50,000.
+            On the CPU; draws the rows that are judged where the pool has more than 4,096.
 
         Returns
         -------
-        LinearProbe
+        CoverageJudge
             Ready to judge.
 
         Raises
         ------
         ValueError
-            If the pool lacks a field.
+            If the pool lacks a field, or an embedding is not finite.
         """
-        embeddings = required(pool, "embeddings")
-        clusters = neighbor_vote(required(pool, "pseudo_labels"), required(pool, "neighbors"))
-        judged = torch.arange(len(pool))
+        embeddings, share_M = required(pool, "embeddings"), hardness_share(required(pool, "hardness"))
+        rows = torch.arange(len(pool))
         if len(pool) > _NUM_JUDGED:
-            judged = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
-        deviation, mean = torch.std_mean(embeddings[judged].float(), dim=0, correction=0)
-        return cls(embeddings, clusters, judged, mean, 1 / (deviation + 1e-6))
+            rows = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
+        return cls(embeddings, unit_rows(embeddings[rows]), share_M[rows].float())
 
-    def accuracy(self, positions: Tensor) -> float:
-        """Return how well the clusters of the pool follow from some of its rows.
+    def coverage(self, positions: Tensor) -> float:
+        """Return how well some rows cover the pool.
 
         Parameters
         ----------
         positions : Tensor of shape (n_selected,), int64
-            Rows that the classifier learns from, at least 1.
+            Positions in the pool, at least 1.
 
         Returns
         -------
         float
-            Share of the judged rows whose cluster is predicted, in [0, 1]; higher = better.
+            Weighted mean over the judged rows of the largest cosine to a selected one, negative ones as 0; in [0, 1],
+            higher = better. 0 where all weights are 0.
         """
-        num_clusters, num_dims = int(self.clusters.max()) + 1, self.embeddings.shape[1]
-        gram = torch.zeros(num_dims, num_dims, dtype=torch.float64)
-        sums = torch.zeros(num_clusters, num_dims, dtype=torch.float64)
+        nearest_J = torch.zeros(len(self.judged))
         for block in positions.split(_BLOCK_ROWS):
-            x = self._standardized(block)
-            gram += x.T @ x
-            sums.index_add_(0, self.clusters[block], x.double())
-        sizes = torch.bincount(self.clusters[positions], minlength=num_clusters).double()
-        center = sums.sum(dim=0) / len(positions)
-        gram -= len(positions) * torch.outer(center, center)
-        gram.diagonal().add_(_RIDGE * len(positions))
-        weight = torch.linalg.solve(gram, (sums - torch.outer(sizes, center)).T).float()
-        offset = (sizes / len(positions)).float() - center.float() @ weight
-        right = 0
-        for block in self.judged.split(_BLOCK_ROWS):
-            predicted = (self._standardized(block) @ weight + offset).argmax(dim=1)
-            right += int((predicted == self.clusters[block]).sum())
-        return right / len(self.judged)
-
-    def _standardized(self, positions: Tensor) -> Tensor:
-        return (self.embeddings[positions].float() - self.mean) * self.inverse_deviation
+            cosine = self.judged @ unit_rows(self.embeddings[block]).T
+            nearest_J = torch.maximum(nearest_J, cosine.amax(dim=1))
+        return float(nearest_J @ self.weights) / max(float(self.weights.sum()), 1e-12)
 
 
 def best_hard_rate(
-    pick: Callable[[float], Tensor], judge: Callable[[Tensor], float]
+    pick: Callable[[float], Tensor], judge: Callable[[Tensor], float], usual: float | None = None
 ) -> tuple[float, list[tuple[float, float]]]:
     """Return the hard rate whose selection is judged best.
 
@@ -150,13 +151,17 @@ def best_hard_rate(
         From a hard rate to the positions that would be selected; raises ``UsageError`` where it leaves too few rows.
     judge : callable
         From positions to their value, higher = better.
+    usual : float or None
+        What the rate would be if nothing were known. The judgements are then standardised over the rates, and of each
+        is taken off 0.75 times the square of its distance from the usual rate in steps of 0.1. None: the judgement
+        alone counts.
 
     Returns
     -------
     rate : float
-        One of `HARD_RATES`; the middle one of equally good ones.
+        One of `HARD_RATES`; the lower one of equally good ones.
     curve : list of (float, float)
-        Each rate that leaves enough rows, and its value.
+        Each rate that leaves enough rows, and its judgement as it is.
 
     Raises
     ------
@@ -172,6 +177,10 @@ def best_hard_rate(
                 raise
             break
         curve.append((rate, judge(picked)))
-    best = max(value for _, value in curve)
-    equally_good = [rate for rate, value in curve if value == best]
-    return equally_good[(len(equally_good) - 1) // 2], curve
+    values = [value for _, value in curve]
+    if usual is not None:
+        mean, deviation = statistics.fmean(values), statistics.pstdev(values)
+        values = [
+            (value - mean) / (deviation or 1.0) - _STIFFNESS * ((rate - usual) / _STEP) ** 2 for rate, value in curve
+        ]
+    return curve[values.index(max(values))][0], curve
