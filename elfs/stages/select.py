@@ -29,7 +29,7 @@ from elfs.train.window_search import ProxyJudge
 __all__ = ["prepare", "run"]
 
 _LONG_SECONDS = 60
-_PROBE_ROWS = 65_536
+_TIMED_ROWS = 65_536
 
 
 def prepare(config: SelectConfig, source_root: Path | None) -> Prepared:
@@ -103,9 +103,9 @@ def run(job: Job, config: SelectConfig) -> Result:
     summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if SELECTORS[config.method].prunes:
-        chosen = config.hard_rate if config.hard_rate in (None, "search") else "by hand"
-        summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen or "auto", "hard_rate_curve": curve}
-        headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == "by hand" else f" ({chosen or 'auto'})")
+        chosen = "by hand" if config.fixed_hard_rate is not None else config.hard_rate or "auto"
+        summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen, "hard_rate_curve": curve}
+        headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == "by hand" else f" ({chosen})")
     return Result(headline, summary, {artifact: {"key": config.key, "method": config.method}})
 
 
@@ -158,7 +158,8 @@ def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:
         return
     fields = [value for value in (pool.embeddings, pool.features, pool.errors) if value is not None]
     num_dims = sum(value.shape[1] for value in fields)
-    block = torch.zeros(min(len(pool), _PROBE_ROWS), num_dims)
+    block = torch.ones(min(len(pool), _TIMED_ROWS), num_dims)
+    block @ block[0]  # the first product pays for threads and pages
     started = time.perf_counter()
     block @ block[0]
     seconds = (time.perf_counter() - started) * count * len(pool) / len(block) / config.blocks

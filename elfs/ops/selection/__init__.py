@@ -100,12 +100,11 @@ def select(
     if len(parts) == 1:
         picked = selector(ordered, budget, options, generator)
     else:
-        pools = [take(ordered, rows) for _, rows in parts]
-        shares = _shares(name, [group for group, _ in parts], pools, budget, options)
+        shares = _shares(name, ordered, parts, budget, options)
         picked = _interleaved(
             [
-                rows[selector(part, share, options, generator)]
-                for (_, rows), part, share in zip(parts, pools, shares, strict=True)
+                rows[selector(take(ordered, rows), share, options, generator)]
+                for (_, rows), share in zip(parts, shares, strict=True)
                 if share
             ]
         )
@@ -146,16 +145,17 @@ def _parts(pool: Pool, balance: bool, num_blocks: int, generator: torch.Generato
     return [(number // num_blocks, members) for number, members in found]
 
 
-def _shares(name: str, groups: list[int], pools: list[Pool], budget: int, options: SelectorOptions) -> list[int]:
+def _shares(name: str, pool: Pool, parts: list[tuple[int, Tensor]], budget: int, options: SelectorOptions) -> list[int]:
     """Return how many rows to select of each part: groups evenly, the parts of a group in proportion."""
-    open_P = torch.tensor([_num_open(name, pool, options) for pool in pools])
-    held_P = torch.tensor([int((~pool.candidates()).sum()) for pool in pools])
+    open_P = torch.tensor([_num_open(name, pool, rows, options) for _, rows in parts])
+    held_M = ~pool.candidates()
+    held_P = torch.tensor([int(held_M[rows].sum()) for _, rows in parts])
     if budget > int(open_P.sum()):
         raise UsageError(
             f"--hard-rate is {options.hard_rate:g}, which leaves {int(open_P.sum()):,} images for a budget of "
             f"{budget:,}: in every cluster and block the hardest are pruned. Take a lower one."
         )
-    group_P = torch.tensor(groups)
+    group_P = torch.tensor([group for group, _ in parts])
     num_groups = int(group_P.max()) + 1
     open_G = torch.zeros(num_groups, dtype=torch.int64).index_add_(0, group_P, open_P)
     held_G = torch.zeros(num_groups, dtype=torch.int64).index_add_(0, group_P, held_P)
@@ -166,20 +166,19 @@ def _shares(name: str, groups: list[int], pools: list[Pool], budget: int, option
     return [int(share) for share in shares_P]
 
 
-def _num_open(name: str, pool: Pool, options: SelectorOptions) -> int:
+def _num_open(name: str, pool: Pool, rows: Tensor, options: SelectorOptions) -> int:
     """Return how many rows of a part can be selected once its hardest are pruned."""
-    eligible_M = eligible_rows(name, pool)
+    eligible_R = eligible_rows(name, pool)[rows]
     if not METHODS[name].prunes:
-        return int(eligible_M.sum())
+        return int(eligible_R.sum())
     hardness_M = -required(pool, "aum") if "aum" in METHODS[name].scores else required(pool, "hardness")
-    scored = torch.nonzero(eligible_M | (~pool.candidates() & hardness_M.isfinite())).flatten()
-    order = scored[torch.sort(hardness_M[scored], descending=True, stable=True).indices]
-    return int(eligible_M[order][num_hardest(len(order), options.hard_rate) :].sum())
+    hardness_R = hardness_M[rows]
+    scored = torch.nonzero(eligible_R | (~pool.candidates()[rows] & hardness_R.isfinite())).flatten()
+    order = scored[torch.sort(hardness_R[scored], descending=True, stable=True).indices]
+    return int(eligible_R[order][num_hardest(len(order), options.hard_rate) :].sum())
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:
     """Merge rankings in proportion to their lengths, each in its own order; the first of equals comes first."""
-    if len(parts) == 1:
-        return parts[0]
     place = torch.cat([(torch.arange(len(part), dtype=torch.float64) + 0.5) / len(part) for part in parts])
     return torch.cat(parts)[torch.sort(place, stable=True).indices]

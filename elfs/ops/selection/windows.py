@@ -12,18 +12,17 @@ from elfs.ops.selection.pool import Pool, SelectorOptions, check_budget, require
 __all__ = ["double_end", "easiest", "hardest", "num_hardest", "num_pruned", "uniform"]
 
 
-def _ranked(pool: Pool, *, hard_first: bool) -> Tensor:
-    """Return the positions with finite hardness in order of hardness, settled ones too."""
+def _ranked(pool: Pool, budget: int, *, hard_first: bool) -> Tensor:
+    """Return the positions with finite hardness in order of hardness, settled ones too; `budget` are not settled."""
     hardness_M = required(pool, "hardness")
+    check_budget(budget, pool.candidates() & hardness_M.isfinite())
     order_M = torch.nonzero(hardness_M.isfinite()).flatten()
     return order_M[torch.sort(hardness_M[order_M], descending=hard_first, stable=True).indices]
 
 
 def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:
     """Return the first `budget` positions of an order that are not settled."""
-    candidates_M = pool.candidates()
-    check_budget(budget, candidates_M & required(pool, "hardness").isfinite())
-    return order[candidates_M[order]][:budget]
+    return order[pool.candidates()[order]][:budget]
 
 
 def num_hardest(num_rows: int, hard_rate: float) -> int:
@@ -116,8 +115,7 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
     .. [1] Zheng et al., ICLR 2025, https://arxiv.org/abs/2406.04273, section 4.
     .. [2] github.com/eltsai/elfs@089444b, ``core/data/Coreset.py``, ``direct_selection`` (MIT).
     """
-    order = _ranked(pool, hard_first=True)
-    check_budget(budget, pool.candidates() & required(pool, "hardness").isfinite())
+    order = _ranked(pool, budget, hard_first=True)
     return _first_candidates(pool, order[num_pruned(pool.candidates()[order], budget, options.hard_rate) :], budget)
 
 
@@ -147,7 +145,7 @@ def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     ValueError
         If the pool has no hardness.
     """
-    return _first_candidates(pool, _ranked(pool, hard_first=True), budget)
+    return _first_candidates(pool, _ranked(pool, budget, hard_first=True), budget)
 
 
 def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
@@ -176,7 +174,7 @@ def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     ValueError
         If the pool has no hardness.
     """
-    return _first_candidates(pool, _ranked(pool, hard_first=False), budget)
+    return _first_candidates(pool, _ranked(pool, budget, hard_first=False), budget)
 
 
 def uniform(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
