@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.cli._output import Output
+from elfs.cli._ranks import join_ranks, own_place, start_ranks
 from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, resolve
 from elfs.config import CONFIGS, StageConfig
 from elfs.errors import UsageError
+from elfs.train.devices import parse_devices
 
 if TYPE_CHECKING:
     from elfs.train.runtime import Runtime
 
-__all__ = ["Invocation", "plain_spelling", "spellings"]
+__all__ = ["DEFAULT_TIMEOUT_S", "Invocation", "plain_spelling", "spellings"]
+
+DEFAULT_TIMEOUT_S = 600
+"""For how long a rank may be silent, in seconds, where nobody says otherwise."""
 
 
 def plain_spelling(name: str) -> str:
@@ -97,7 +102,9 @@ class Invocation:
     @cached_property
     def output(self) -> Output:
         """Where the command says what happened."""
-        return Output(as_json=self.shared.get("json", False), quiet=self.shared.get("quiet", False))
+        place = own_place()
+        rank = 0 if place is None else place.rank
+        return Output(as_json=self.shared.get("json", False), quiet=self.shared.get("quiet", False), rank=rank)
 
     @cached_property
     def settings(self) -> Settings:
@@ -145,22 +152,40 @@ class Invocation:
             message = re.sub(rf"(?<!\S){plain_spelling(name)}\b(?!-)", spelling, message)
         return message
 
-    def runtime(self) -> "Runtime":
+    @property
+    def devices(self) -> str:
+        """Where to compute, as flags, variables and ``elfs.toml`` say."""
+        return self.shared["devices"] or self.settings.devices or "auto"
+
+    def runtime(self, *, parallel: bool = False) -> "Runtime":
         """Return where and how stages run.
+
+        Parameters
+        ----------
+        parallel : bool
+            Whether the command can use several devices. If so, and several are named, this starts a process for each,
+            waits for them and does not return.
 
         Returns
         -------
         Runtime
-            Devices and workers as flags, variables and ``elfs.toml`` say.
+            Devices, ranks and workers as flags, variables and ``elfs.toml`` say.
         """
+        choice = parse_devices(self.devices)  # refused, if it makes no sense, before anything is loaded
+        workers = self.shared.get("workers")
+        num_workers = parse_count("--workers", self.settings.workers if workers is None else workers)
+        given = self.shared.get("rank_timeout")
+        timeout_s = parse_count("--rank-timeout", self.settings.rank_timeout if given is None else given)
+        if timeout_s == 0:
+            raise UsageError("--rank-timeout is 0, expected a whole number of at least 1.")
+        if parallel and own_place() is None and len(choice.names()) > 1:
+            raise SystemExit(start_ranks(len(choice.names()), self.output))
         from elfs.train.runtime import Runtime
 
-        workers = self.shared.get("workers")
-        runtime = Runtime(
-            devices=self.shared["devices"] or self.settings.devices or "auto",
-            num_workers=parse_count("--workers", self.settings.workers if workers is None else workers),
+        return Runtime(
+            devices=self.devices,
+            ranks=join_ranks(self.devices, timeout_s or DEFAULT_TIMEOUT_S),
+            num_workers=num_workers,
             progress=self.output.progress(),
             warn=self.output.warn,
         )
-        _ = runtime.choice  # refuses a --devices that makes no sense before anything is loaded
-        return runtime

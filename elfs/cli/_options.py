@@ -14,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
-from elfs.cli._invocation import Invocation, spellings
+from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation, spellings
+from elfs.cli._ranks import own_place
 from elfs.cli._settings import option_fields, parse_option
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
 from elfs.models.published import PUBLISHED
@@ -93,9 +94,9 @@ _SHARED: dict[str, tuple[Any, Any]] = {
             typer.Option(
                 "--devices",
                 envvar="ELFS_DEVICES",
-                metavar="auto|cpu|0|0,1|all",
-                autocompletion=words(("auto", "cpu", "0", "0,1", "all")),
-                help="Where to compute. \\[default: auto = the first GPU, else the CPU]",
+                metavar="auto|cpu|cpu:2|0|0,1|all",
+                autocompletion=words(("auto", "cpu", "cpu:2", "0", "0,1", "all")),
+                help="Where to compute, a process for each. \\[default: auto = the first GPU, else the CPU]",
                 rich_help_panel=_PANEL,
             ),
         ],
@@ -109,6 +110,19 @@ _SHARED: dict[str, tuple[Any, Any]] = {
                 envvar="ELFS_WORKERS",
                 metavar="INTEGER",
                 help="Processes that decode images, 0 for none. \\[default: auto = by images and CPUs]",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
+    "rank_timeout": (
+        Annotated[
+            str | None,
+            typer.Option(
+                "--rank-timeout",
+                envvar="ELFS_RANK_TIMEOUT",
+                metavar="SECONDS",
+                help=f"How long one of several processes may be silent. \\[default: {DEFAULT_TIMEOUT_S}]",
                 rich_help_panel=_PANEL,
             ),
         ],
@@ -177,11 +191,12 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 """Name to alias and default of every shared option."""
 
 COMMON = ("workspace", "json", "quiet", "verbose")
-COMPUTING = ("workspace", "devices", "workers", "seed", "force", "smoke", "json", "quiet", "verbose")
+COMPUTING = ("workspace", "devices", "workers", "rank_timeout", "seed", "force", "smoke", "json", "quiet", "verbose")
 STAGE_SHARED = (
     "workspace",
     "devices",
     "workers",
+    "rank_timeout",
     "seed",
     "force",
     "dry_run",
@@ -306,6 +321,9 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
         @functools.wraps(body)
         def call(**values: Any) -> None:
             chosen = {name: values.pop(name) for name in names}
+            place = own_place()
+            if place is not None and place.rank and ("rank_timeout" not in names or chosen.get("dry_run", False)):
+                return  # one of several processes: the first one does what cannot be shared
             flags = _flags(stages, values)
             invocation = Invocation(chosen, flags, spellings(stages))
             if chosen.get("verbose", False):

@@ -96,11 +96,14 @@ class Output:
         Nothing on stderr but errors, and on stdout only what a script asks for.
     environ : Mapping
         The environment's variables.
+    rank : int
+        Number of this process where several run the command: the first alone speaks, the others only warn.
     """
 
     as_json: bool = False
     quiet: bool = False
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    rank: int = 0
 
     def note(self, text: str, *, style: str | None = None) -> None:
         """Tell people something that is no data: a finished stage, a next step.
@@ -112,7 +115,7 @@ class Output:
         style : str or None
             Name of a colour.
         """
-        if not self.quiet:
+        if not self.quiet and self.rank == 0:
             _write(sys.stderr, self._styled(sys.stderr, text, style))
 
     def warn(self, text: str) -> None:
@@ -123,7 +126,9 @@ class Output:
         text : str
             One sentence.
         """
-        self.note(f"warning: {text}", style="yellow")
+        who = f"rank {self.rank}: " if self.rank else ""
+        if not self.quiet:
+            _write(sys.stderr, self._styled(sys.stderr, f"warning: {who}{text}", "yellow"))
 
     def data(self, text: str, *, style: str | None = None) -> None:
         """Print what the command was asked for; ``--json`` prints the document instead.
@@ -135,7 +140,7 @@ class Output:
         style : str or None
             Name of a colour.
         """
-        if not self.as_json:
+        if not self.as_json and self.rank == 0:
             _write(sys.stdout, self._styled(sys.stdout, text, style))
 
     def raw(self, data: bytes) -> None:
@@ -173,7 +178,7 @@ class Output:
         value : Any
             Plain JSON values.
         """
-        if self.as_json:
+        if self.as_json and self.rank == 0:
             _write(sys.stdout, json.dumps(value, indent=2, sort_keys=True))
 
     def failure(self, failure: Failure) -> None:
@@ -207,7 +212,7 @@ class Output:
         """
         from elfs.train.runtime import Silence
 
-        if self.quiet:
+        if self.quiet or self.rank:
             return Silence()
         if may_animate(_is_terminal(sys.stderr), self.environ):
             return LiveProgress()

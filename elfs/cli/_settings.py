@@ -30,6 +30,8 @@ class Settings:
         As ``--seed``.
     workers : str or None
         As ``--workers``.
+    rank_timeout : str or None
+        As ``--rank-timeout``.
     tables : dict
         Stage name to field name to value, checked, with ``"auto"`` already None.
     """
@@ -37,6 +39,7 @@ class Settings:
     devices: str | None = None
     seed: int | None = None
     workers: str | None = None
+    rank_timeout: str | None = None
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def values(self, stage: str) -> dict[str, Any]:
@@ -102,18 +105,18 @@ def load_settings(workspace: Path) -> Settings:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
-    _refuse_unknown(str(path), document, ["devices", "seed", "workers", *CONFIGS])
+    _refuse_unknown(str(path), document, ["devices", "rank_timeout", "seed", "workers", *CONFIGS])
     seed = document.get("seed")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise UsageError(f"{path}: seed is {seed!r}, expected a whole number of at least 0.")
     words = {}
-    for name in ("devices", "workers"):
+    for name in ("devices", "workers", "rank_timeout"):
         value = document.get(name)
         if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):
             raise UsageError(f"{path}: {name} is {value!r}, expected text or a whole number.")
         words[name] = None if value is None else str(value)
     tables = {stage: _table(path, stage, document[stage]) for stage in CONFIGS if stage in document}
-    return Settings(words["devices"], seed, words["workers"], tables)
+    return Settings(words["devices"], seed, words["workers"], words["rank_timeout"], tables)
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: list[str]) -> None:

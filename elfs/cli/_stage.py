@@ -48,7 +48,10 @@ def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_ro
     if invocation.dry_run:
         show_plan(invocation, [(stage, config)])
         return
-    outcome = call_stage(invocation, invocation.runtime(), stage, config, source_root)
+    from elfs.stages.graph import STAGES
+
+    runtime = invocation.runtime(parallel=STAGES[stage].parallel)
+    outcome = call_stage(invocation, runtime, stage, config, source_root)
     show_end(invocation, [outcome])
 
 

@@ -16,6 +16,7 @@ import elfs
 from elfs.cli._commands import COMMANDS
 from elfs.cli._errors import bug, describe
 from elfs.cli._output import Output
+from elfs.cli._ranks import ARGUMENTS, Joined, fail_as_rank, own_place
 
 __all__ = ["app", "main", "run"]
 
@@ -70,18 +71,24 @@ def run(arguments: Sequence[str]) -> int:
         The exit code.
     """
     output = Output(as_json="--json" in arguments)
+    ARGUMENTS.set(tuple(arguments))
+    place = None
     try:
+        place = own_place()
         code = app(list(arguments), prog_name="elfs", standalone_mode=False) or 0
+        Joined.leave()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
+        if place is not None:
+            return fail_as_rank(error, place)
         failure = describe(error)
         if failure is None:
             traceback.print_exception(error)
             failure = bug(error)
         output.failure(failure)
         return failure.exit_code
-    if code in (SIGINT_EXIT, SIGTERM_EXIT):
+    if code in (SIGINT_EXIT, SIGTERM_EXIT) and place is None:
         output.note("stopped: what is finished is kept, the same command continues from there.")
     return int(code)
 
@@ -93,7 +100,8 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    if os.environ.get("RANK", "0") == "0":  # the other ranks hold no lock: they may end at once
+        signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that wait must sleep. Spinning ones slow each other down on a machine with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):

@@ -33,7 +33,7 @@ def body(invocation: Invocation) -> None:
     report = compare(
         invocation.workspace,
         config,
-        invocation.runtime(),
+        invocation.runtime(parallel=True),
         force=invocation.force,
         smoke=invocation.smoke,
         say=output.note,

@@ -61,7 +61,7 @@ class Check:
 @command(shared=("workspace", "devices", "json", "quiet", "verbose"))
 def body(invocation: Invocation) -> None:
     """Check this machine: versions, devices, disk, caches, weights."""
-    found = list(checks(invocation.workspace, invocation.runtime().devices))
+    found = list(checks(invocation.workspace, invocation.devices))
     output = invocation.output
     output.table([(check.name, check.state, check.text) for check in found], [_STYLES[check.state] for check in found])
     output.document({"checks": [dataclasses.asdict(check) for check in found]})
@@ -115,7 +115,7 @@ def _devices(devices: str) -> Iterator[Check]:
         properties = torch.cuda.get_device_properties(index)
         yield Check(f"gpu {index}", OK, f"{properties.name}, {properties.total_memory / _GIB:.0f} GiB")
     try:
-        yield Check("devices", OK, f"{devices} = {parse_devices(devices).resolve()}")
+        yield Check("devices", OK, f"{devices} = {', '.join(parse_devices(devices).names())}")
     except DeviceError as error:
         yield Check("devices", BAD, error.message)
 

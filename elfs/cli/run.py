@@ -1,7 +1,7 @@
 """``elfs run``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
 from elfs.config import EmbedConfig, StageConfig
 from elfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from elfs.train.runtime import Runtime
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -43,17 +46,20 @@ def body(
     if invocation.dry_run:
         show_plan(invocation, list(configs.items()))
         return
-    runtime = invocation.runtime()
-    invocation.output.note(_header(invocation, str(runtime.device())))
+    runtime = invocation.runtime(parallel=True)
+    invocation.output.note(_header(invocation, runtime))
     outcomes = [call_stage(invocation, runtime, stage, config, source_root) for stage, config in configs.items()]
     show_end(invocation, outcomes)
 
 
-def _header(invocation: Invocation, device: str) -> str:
+def _header(invocation: Invocation, runtime: "Runtime") -> str:
     """Return the line above the table: where, on what, with which seed."""
     from elfs.train.runtime import available_cpus
 
+    device, ranks = str(runtime.device()), runtime.ranks.size
     place = f"{device}, {plural(available_cpus(), 'CPU')}" if device == "cpu" else device
+    if ranks > 1:
+        place += f", {ranks} processes"
     return f"workspace {invocation.workspace}   device {place}   seed {invocation.seed or 0}"
 
 

@@ -16,7 +16,8 @@ def body(invocation: Invocation) -> None:
 
     config = invocation.config("train")
     assert isinstance(config, TrainConfig)
-    report = train(invocation.workspace, config, invocation.runtime(), force=invocation.force, smoke=invocation.smoke)
+    runtime = invocation.runtime(parallel=True)
+    report = train(invocation.workspace, config, runtime, force=invocation.force, smoke=invocation.smoke)
     for line in report.lines():
         invocation.output.data(line)
     invocation.output.document(report.as_json())

@@ -20,9 +20,10 @@ from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
 from elfs.evaluation.training import Accuracy, Trainer, require_labels
-from elfs.stages.execution import Step, execute, run_step
+from elfs.stages.execution import execute, run_step
 from elfs.stages.graph import Stage
 from elfs.stages.job import Job, Prepared, Result
+from elfs.stages.step import Step
 from elfs.train.inputs import InputBuilder
 from elfs.train.runtime import Runtime
 from elfs.workspace.files import digest_json
@@ -130,7 +131,7 @@ def compare(
     run = _Run(setting, rows, reasons, config.reference, force, say)
     selections = (f"selections/{plan.selection}" for plan in setting.plans if plan in rows)
     needs = ("samples", "embeddings", *dict.fromkeys(selections))
-    stage = Stage(_RECORD, needs, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare")
+    stage = Stage(_RECORD, needs, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
     step = Step(stage, _RECORD, needs, force, smoke, run=run, draft_key=digest_json(_RECORD))
     outcome = run_step(step, path, config, runtime)
     files = tuple(str(path / name) for name in _FILES)

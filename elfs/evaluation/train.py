@@ -14,10 +14,11 @@ from elfs.errors import InputDataError
 from elfs.evaluation.labels import labels_digest, true_labels
 from elfs.evaluation.recorded import Journal
 from elfs.evaluation.training import Accuracy, Trainer, require_labels, training_recipe
-from elfs.stages.execution import Outcome, Step, run_step
+from elfs.stages.execution import Outcome, run_step
 from elfs.stages.graph import Stage
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.selections import require_fresh, selection_name
+from elfs.stages.step import Step
 from elfs.train.inputs import InputBuilder
 from elfs.train.runtime import Runtime
 from elfs.workspace.files import json_bytes
@@ -100,7 +101,7 @@ def train(
     require_fresh(workspace, name)
     config = dataclasses.replace(config, selection=name)
     needs = ("samples", "embeddings", f"selections/{name}")
-    stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train")
+    stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
     outcome: Outcome = run_step(Step(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran)
 

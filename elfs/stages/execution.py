@@ -5,7 +5,7 @@ import datetime
 import importlib
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +15,19 @@ import elfs
 from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
 from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageError
-from elfs.stages.graph import STAGES, Stage, named_parts, needed_artifacts, record_name
+from elfs.stages.following import follow, invite, require_same_call, withdraw
+from elfs.stages.graph import STAGES, named_parts, needed_artifacts, record_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.status import require
+from elfs.stages.step import Step
+from elfs.train.ranks import ALONE
 from elfs.train.runtime import Runtime
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME, Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "Step", "execute", "portable", "run_step", "writing"]
+__all__ = ["Outcome", "draft_key", "execute", "portable", "run_step", "writing"]
 
 
 @dataclass(frozen=True)
@@ -56,36 +59,6 @@ class Outcome:
     def headline(self) -> str:
         """One line for people."""
         return str(self.summary.get("headline", ""))
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of a stage.
-
-    Attributes
-    ----------
-    stage : Stage
-        What runs.
-    record : str
-        Name of its record.
-    needs : tuple of str
-        Artifacts that must be there; the stage's other needs are read where they are there.
-    force, smoke : bool
-        Run even if fresh; mark as smoke.
-    run : Callable or None
-        What runs, from job and config to result; None for ``run`` of the stage's module.
-    draft_key : str or None
-        Digest under which the draft is kept. None: that of config, inputs and version, and a refusal throws the draft
-        away. A step whose drafts hold parts that other configs and inputs can use gives one of its own.
-    """
-
-    stage: Stage
-    record: str
-    needs: tuple[str, ...]
-    force: bool = False
-    smoke: bool = False
-    run: Callable[[Job, Any], Result] | None = None
-    draft_key: str | None = None
 
 
 def execute(
@@ -157,8 +130,24 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
     ElfsError
         Whatever the stage refuses; the workspace is then as it was.
     """
-    module = importlib.import_module(step.stage.module)
     runtime.device()  # one that is not here is refused before anything is read or made
+    ranks = runtime.ranks
+    if ranks.size > 1:
+        require_same_call(ranks, [step.record, as_json(portable(config)), step.force, step.smoke])
+    if ranks.is_first:
+        outcome = _lead(step, path, config, runtime, source_root)
+        ranks.share(dataclasses.asdict(outcome))
+        return outcome
+    if step.stage.parallel:
+        follow(step, path, config, runtime)
+    return Outcome(**ranks.share())
+
+
+def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None) -> Outcome:
+    """Run a stage as the rank that writes the workspace; tell the others, if there are any, what there is to do."""
+    module = importlib.import_module(step.stage.module)
+    if not step.stage.parallel:
+        runtime = dataclasses.replace(runtime, ranks=ALONE)
     source_root = source_root or _recorded_root(path, config)
     prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
     with writing(path, create=step.stage.name == "embed") as workspace:
@@ -170,14 +159,15 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
         stored = as_json(portable(config))
         known = None if step.force else _fresh(workspace, step, stored, inputs)
         if known is not None:
+            runtime.ranks.share(None)
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
             return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
-        draft = workspace.draft(step.record, step.draft_key or digest_json([stored, inputs, elfs.__version__]))
+        draft = workspace.draft(step.record, step.draft_key or draft_key(config, inputs))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        result = _run(step.run or module.run, job, config, keep=step.draft_key is not None)
+        result = _run(step, job, config)
         seconds = time.perf_counter() - clock
         summary = result.summary | {"headline": result.headline}
         draft.commit(
@@ -193,6 +183,24 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
             source_root=None if source_root is None else str(source_root),
         )
     return Outcome(step.stage.name, step.record, True, seconds, summary, smoke)
+
+
+def draft_key(config: StageConfig, inputs: dict[str, str]) -> str:
+    """Return the key of the draft of a stage.
+
+    Parameters
+    ----------
+    config : StageConfig
+        What the user asked for.
+    inputs : dict of str to str
+        Artifacts, and outside things, to their digests.
+
+    Returns
+    -------
+    str
+        Changes with anything that decides what the stage makes.
+    """
+    return digest_json([as_json(portable(config)), inputs, elfs.__version__])
 
 
 def _recorded_root(path: Path, config: StageConfig) -> Path | None:
@@ -258,24 +266,36 @@ def portable(config: StageConfig) -> StageConfig:
 
 def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:
     """Return the wall-clock facts of a run, which stay outside every digest."""
-    return {
+    facts = {
         "started": started.isoformat(timespec="milliseconds"),
         "seconds": round(seconds, 3),
         "host": platform.node(),
         "device": str(runtime.device()),
     }
+    return facts | ({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {})
 
 
-def _run(run: Callable[[Job, Any], Result], job: Job, config: StageConfig, *, keep: bool) -> Result:
+def _run(step: Step, job: Job, config: StageConfig) -> Result:
     """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
+    module, ranks = importlib.import_module(step.stage.module), job.runtime.ranks
     try:
-        return run(job, config)
-    except (StorageError, DeviceError):
-        raise
-    except ElfsError:
-        if not keep or not any(job.draft.directory.iterdir()):
+        if ranks.size > 1:
+            if hasattr(module, "share"):
+                module.share(job.prepared, job.draft.directory)
+            invite(job)
+        result: Result = (step.run or module.run)(job, config)
+        ranks.wait()  # until the others have written what is theirs
+    except ElfsError as error:
+        withdraw(job)
+        is_empty = not any(job.draft.directory.iterdir())
+        if isinstance(error, StorageError | DeviceError):
+            useless = is_empty and ranks.size > 1
+        else:
+            useless = is_empty or step.draft_key is None
+        if useless:
             job.draft.discard()
         raise
+    return result
 
 
 @contextmanager

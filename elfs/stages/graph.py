@@ -35,12 +35,15 @@ class Stage:
         Artifacts that it writes; a select makes ``selections/<name>``.
     module : str
         Module with ``run(job, config) -> Result``.
+    parallel : bool
+        Whether all ranks run it; otherwise the first does and the others wait.
     """
 
     name: str
     needs: tuple[str, ...]
     makes: tuple[str, ...]
     module: str
+    parallel: bool = False
 
 
 COMPARE_PREFIX = "compare-"
@@ -49,10 +52,22 @@ COMPARE_PREFIX = "compare-"
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed"),
-        Stage("cluster", ("samples", "embeddings", "neighbors"), ("heads", "clusters"), "elfs.stages.cluster"),
-        Stage("label", ("samples", "embeddings", "heads"), ("pseudo_labels",), "elfs.stages.label"),
-        Stage("dynamics", ("samples", "embeddings", "pseudo_labels"), ("dynamics", "proxy"), "elfs.stages.dynamics"),
+        Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed", parallel=True),
+        Stage(
+            "cluster",
+            ("samples", "embeddings", "neighbors"),
+            ("heads", "clusters"),
+            "elfs.stages.cluster",
+            parallel=True,
+        ),
+        Stage("label", ("samples", "embeddings", "heads"), ("pseudo_labels",), "elfs.stages.label", parallel=True),
+        Stage(
+            "dynamics",
+            ("samples", "embeddings", "pseudo_labels"),
+            ("dynamics", "proxy"),
+            "elfs.stages.dynamics",
+            parallel=True,
+        ),
         Stage(
             "score",
             ("samples", "embeddings", "neighbors", "pseudo_labels", "dynamics"),

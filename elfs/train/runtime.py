@@ -11,6 +11,8 @@ from elfs.train.devices import DeviceChoice, parse_devices
 if TYPE_CHECKING:
     import torch
 
+    from elfs.train.ranks import Ranks
+
 __all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus"]
 
 
@@ -57,14 +59,22 @@ def _ignore(message: str) -> None:
     """Drop a warning."""
 
 
+def _alone() -> "Ranks":
+    from elfs.train.ranks import ALONE
+
+    return ALONE
+
+
 @dataclass
 class Runtime:
-    """Devices, worker processes and the two ways of talking to the person who waits.
+    """Devices, processes and the two ways of talking to the person who waits.
 
     Attributes
     ----------
     devices : str
-        ``auto``, ``cpu``, ``0`` (see ``elfs.train.devices``).
+        ``auto``, ``cpu``, ``cpu:2``, ``0``, ``0,1`` (see ``elfs.train.devices``).
+    ranks : Ranks
+        The processes that run the command together, seen from this one.
     num_workers : int or None
         Processes that decode images; 0 decodes in this process; None chooses.
     progress : Progress
@@ -74,6 +84,7 @@ class Runtime:
     """
 
     devices: str = "auto"
+    ranks: "Ranks" = field(default_factory=_alone)
     num_workers: int | None = None
     progress: Progress = field(default_factory=Silence)
     warn: Callable[[str], None] = _ignore
@@ -84,19 +95,19 @@ class Runtime:
         return parse_devices(self.devices)
 
     def device(self) -> "torch.device":
-        """Return the device to compute on.
+        """Return the device that this process computes on.
 
         Returns
         -------
         torch.device
-            The first GPU, or the CPU, as ``devices`` says.
+            A GPU, or the CPU, as ``devices`` says; the first of them where only one process runs.
 
         Raises
         ------
         DeviceError
             If the device does not exist here.
         """
-        return self.choice.resolve()
+        return self.choice.resolve(self.ranks.local_rank, self.ranks.local_size)
 
     def workers_for(self, num_images: int) -> int:
         """Return how many processes should decode `num_images` images.
@@ -110,8 +121,8 @@ class Runtime:
         -------
         int
             What the user chose; else none below 2,000 images, where starting processes costs more than they save, and
-            one per CPU (at most 16) above.
+            one per CPU (at most 16) above, shared among the ranks of this host.
         """
         if self.num_workers is not None:
             return self.num_workers
-        return 0 if num_images < 2000 else min(16, available_cpus())
+        return 0 if num_images < 2000 else min(16, max(1, available_cpus() // self.ranks.local_size))

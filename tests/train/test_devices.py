@@ -31,9 +31,18 @@ def test_parse(text: str, kind: str, indices: tuple[int, ...]) -> None:
     assert parse_devices(text) == DeviceChoice(kind, indices)
 
 
-@pytest.mark.parametrize("text", ["", "gpu", "cuda:0", "-1", "0,", "0;1", "0.5", "auto,cpu"])
+def test_parse_processes_on_the_cpu() -> None:
+    assert parse_devices("cpu:3") == DeviceChoice("cpu", processes=3)
+    assert parse_devices("cpu:3").names() == ("cpu", "cpu", "cpu")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "gpu", "cpu:", "cpu:0", "cpu:-1", "cpu:x", "all:2", "cuda:0", "-1", "0,", "0;1", "0.5", "auto,cpu"],
+)
 def test_parse_refuses(text: str) -> None:
-    with pytest.raises(UsageError, match=r"^--devices is '.*', expected auto, cpu, all, or GPU numbers such as 0"):
+    expected = "expected auto, cpu, cpu:2, all, or GPU numbers such as 0 or 0,1"
+    with pytest.raises(UsageError, match=rf"^--devices is '.*', {expected}\.$"):
         parse_devices(text)
 
 
@@ -64,11 +73,42 @@ def test_resolve(gpus: int, text: str, expected: str) -> None:
         (0, "0", r"^GPU 0 does not exist: this machine shows 0 GPUs to torch\.$"),
         (2, "1,7", r"^GPU 7 does not exist: this machine shows 2 GPUs to torch\.$"),
         (0, "all", r"^--devices all: this machine shows no GPU to torch\.$"),
-        (2, "0,1", r"^--devices names 2 GPUs, but a stage runs on one device for now"),
-        (2, "all", r"^--devices names 2 GPUs"),
     ],
     indirect=["gpus"],
 )
 def test_resolve_refuses(gpus: int, text: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         parse_devices(text).resolve()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "text", "local_rank", "local_size", "expected"),
+    [
+        (4, "0,2", 1, 2, "cuda:2"),
+        (4, "all", 3, 4, "cuda:3"),
+        (4, "auto", 2, 4, "cuda:2"),  # torchrun: each process its own
+        (1, "auto", 2, 4, "cuda:0"),  # Slurm shows each process one GPU, which is its first
+        (0, "auto", 2, 4, "cpu"),
+        (4, "cpu", 2, 4, "cpu"),
+        (0, "cpu:3", 2, 3, "cpu"),
+        (4, "1,3", 0, 1, "cuda:1"),  # one process alone takes the first
+    ],
+    indirect=["gpus"],
+)
+def test_resolve_for_a_process(gpus: int, text: str, local_rank: int, local_size: int, expected: str) -> None:
+    assert str(parse_devices(text).resolve(local_rank, local_size)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "text", "message"),
+    [
+        (4, "0,1", r"^4 processes on this host share 2 devices \(cuda:0, cuda:1\)\.$"),
+        (3, "all", r"^4 processes on this host share 3 devices"),
+        (2, "auto", r"^4 processes on this host share 2 devices"),
+        (0, "cpu:2", r"^4 processes on this host share 2 devices \(cpu, cpu\)\.$"),
+    ],
+    indirect=["gpus"],
+)
+def test_more_processes_than_devices(gpus: int, text: str, message: str) -> None:
+    with pytest.raises(DeviceError, match=message):
+        parse_devices(text).resolve(0, 4)

@@ -1,0 +1,46 @@
+"""Run a function in several processes that have met as ranks, gloo on the CPU."""
+
+import multiprocessing
+import socket
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import torch
+
+from elfs.train.meeting import join
+from elfs.train.place import Place
+
+TIMEOUT_S = 60.0
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _rank(place: Place, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    torch.set_num_threads(1)
+    ranks = join(place, torch.device("cpu"), TIMEOUT_S)
+    try:
+        return function(ranks, *arguments)
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
+        ranks.close()
+
+
+def in_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Return what ``function(ranks, *arguments)`` returns in each of several ranks.
+
+    The function is of a module that can be imported; arguments and results can be pickled.
+    """
+    port = free_port()
+    with ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn")) as pool:
+        places = [Place(rank, size, rank, size, "127.0.0.1", port) for rank in range(size)]
+        futures = [pool.submit(_rank, place, function, arguments) for place in places]
+        return [future.result(timeout=4 * TIMEOUT_S) for future in futures]
