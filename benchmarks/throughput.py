@@ -31,7 +31,7 @@ from torchvision.datasets import ImageFolder
 from elfs.config import EmbedConfig
 from elfs.data.sources.folder import FolderSource
 from elfs.models.encoders import NetworkEncoder
-from elfs.stages import embed
+from elfs.stages import embedding_rows
 from elfs.stages.execution import execute
 from elfs.train.encoding import BatchEncoder, encode_rows
 from elfs.train.runtime import Runtime, Silence, available_cpus
@@ -137,7 +137,7 @@ def rerun(root: Path, place: Path, options: argparse.Namespace) -> None:
     save_file(timm.create_model(options.model).state_dict(), place / "weights.safetensors")
     count = options.images // 4
     make_pictures(root, count)
-    embed.SHARD_ROWS = max(1, count // 10)
+    embedding_rows.SHARD_ROWS = max(1, count // 10)
     lines = []
 
     def timed(name: str, workspace: Path, neighbors: int = 50, progress: Silence | None = None) -> None:

@@ -35,7 +35,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report export train compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -57,6 +57,7 @@ _elfs() {
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;
                 --neighbors) takes_value=1 values="" paths= ;;
+                --neighbor-search) takes_value=1 values="auto exact ivf" paths= ;;
                 --embed-batch-size) takes_value=1 values="" paths= ;;
                 --limit) takes_value=1 values="" paths= ;;
                 --max-broken) takes_value=1 values="" paths= ;;
@@ -87,16 +88,18 @@ _elfs() {
                 --image-size) takes_value=1 values="" paths= ;;
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         embed)
-            options="--root --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --shard --merge --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
+                --shard) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
                 --data-root) takes_value=1 values="" paths=DIRECTORY ;;
                 --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
@@ -104,18 +107,20 @@ _elfs() {
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;
                 --neighbors) takes_value=1 values="" paths= ;;
+                --neighbor-search) takes_value=1 values="auto exact ivf" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;
                 --limit) takes_value=1 values="" paths= ;;
                 --max-broken) takes_value=1 values="" paths= ;;
                 --max-pixels) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         cluster)
-            options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
                 --method) takes_value=1 values="temi kmeans" paths= ;;
@@ -134,22 +139,24 @@ _elfs() {
                 --hidden) takes_value=1 values="" paths= ;;
                 --bottleneck) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         label)
-            options="--head --workspace -w --devices --workers --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--head --workspace -w --devices --workers --rank-timeout --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --head) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
             esac
             ;;
         dynamics)
-            options="--recipe --network --epochs --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--recipe --network --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
@@ -159,23 +166,25 @@ _elfs() {
                 --weight-decay) takes_value=1 values="" paths= ;;
                 --image-size) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         score)
-            options="--list --window --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --blocks --name --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -188,8 +197,9 @@ _elfs() {
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
@@ -212,7 +222,7 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --smoke --json --quiet -q --verbose -v --help -h"
+            options="--selection --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;
@@ -225,13 +235,14 @@ _elfs() {
                 --weight-decay) takes_value=1 values="" paths= ;;
                 --image-size) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         compare)
-            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --workspace -w --devices --workers --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --methods) takes_value=1 values="all elfs auto badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
                 --budgets) takes_value=1 values="" paths= ;;
@@ -247,8 +258,9 @@ _elfs() {
                 --weight-decay) takes_value=1 values="" paths= ;;
                 --image-size) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
@@ -275,7 +287,7 @@ _elfs() {
             options="--workspace -w --devices --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
-                --devices) takes_value=1 values="auto cpu 0 0,1 all" paths= ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
             esac
             ;;
         completion)

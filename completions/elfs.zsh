@@ -66,6 +66,7 @@ _elfs() {
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
                         '--neighbors=[Nearest neighbours of each image, by cosine; heads use at most half a mean cluster]:value: ' \
+                        '--neighbor-search=[How to find the neighbours]:value:(auto exact ivf)' \
                         '--embed-batch-size=[Images per forward pass of the encoder]:value: ' \
                         '--limit=[Use only this many images, evenly spread]:value: ' \
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \
@@ -96,11 +97,14 @@ _elfs() {
                         '--dynamics-learning-rate=[Peak rate of SGD]:value: ' \
                         '--dynamics-weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
                         '--window=[Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -118,6 +122,8 @@ _elfs() {
                 embed)
                     _arguments \
                         '--root=[Where the images are now, if they have moved]:value:_files -/' \
+                        '--shard=[Make the I-th of N parts alone, from 1/N to N/N, for --merge]:value: ' \
+                        '--merge[Join the parts that --shard has made; options are remembered]' \
                         '--list-encoders[List the encoders whose names match SOURCE, and do nothing]' \
                         '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
                         '--data-root=[Folder that holds named data sets]:value:_files -/' \
@@ -128,14 +134,16 @@ _elfs() {
                         '--embeddings=[Embeddings of your own instead of an encoder (.npy or .safetensors)]:value:_files' \
                         '--ids=[File with one id a line for --embeddings, in its row order]:value:_files' \
                         '--neighbors=[Nearest neighbours of each image, by cosine; heads use at most half a mean cluster]:value: ' \
+                        '--neighbor-search=[How to find the neighbours]:value:(auto exact ivf)' \
                         '--batch-size=[Images per forward pass of the encoder]:value: ' \
                         '--limit=[Use only this many images, evenly spread]:value: ' \
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \
                         '--max-pixels=[Images with more pixels than this count as broken]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -172,8 +180,9 @@ _elfs() {
                         '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -192,8 +201,9 @@ _elfs() {
                         '--head=[Take this head]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
                         '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
@@ -215,10 +225,13 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -238,8 +251,9 @@ _elfs() {
                         '--window=[Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -268,8 +282,9 @@ _elfs() {
                         '--name=[Name of the selection]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -331,10 +346,13 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
@@ -363,10 +381,13 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -421,7 +442,7 @@ _elfs() {
                     _arguments \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '--devices=[Where to compute]:value:(auto cpu 0 0,1 all)' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
                         '(--quiet -q)-q[Print errors and results only]' \

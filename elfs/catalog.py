@@ -19,6 +19,7 @@ __all__ = [
     "DEDUP",
     "ENCODERS",
     "EXPORT_FORMATS",
+    "NEIGHBOR_SEARCHES",
     "NETWORKS",
     "RECIPES",
     "SCORES",
@@ -181,6 +182,12 @@ SELECTORS: dict[str, Method] = {
 BALANCE: dict[str, str] = {
     "none": "the method alone decides",
     "cluster": "equally many images of every cluster, as far as it has them",
+}
+
+NEIGHBOR_SEARCHES: dict[str, str] = {
+    "auto": "exact up to 2,000,000 images on a CPU and 20,000,000 on a GPU, ivf above",
+    "exact": "all pairs are compared",
+    "ivf": "inverted lists of FAISS, on the CPU; how many neighbours they find is measured",
 }
 
 DEDUP: dict[str, str] = {

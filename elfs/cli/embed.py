@@ -1,27 +1,42 @@
 """``elfs embed``."""
 
 import dataclasses
-from typing import Annotated
+import re
+import time
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.cli._source import RootOption, SourceArgument, embed_config
-from elfs.cli._stage import run_stage
-from elfs.config import EmbedConfig
+from elfs.cli._ranks import own_place
+from elfs.cli._source import RootOption, SourceArgument, choose_source, embed_config
+from elfs.cli._stage import run_stage, show_end
+from elfs.cli._text import clock, plural, stage_row
+from elfs.config import EmbedConfig, StageConfig
+from elfs.errors import UsageError
 
 __all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = (
     "elfs embed digits",
     "elfs embed ./photos --encoder vit_base_patch16_224.dino --devices 0",
+    "elfs embed ./photos --shard 3/8",
+    "elfs embed --merge",
     "elfs embed --list-encoders 'dino*'",
 )
 
 ListOption = Annotated[
     bool,
     typer.Option("--list-encoders", metavar="", help="List the encoders whose names match SOURCE, and do nothing."),
+]
+ShardOption = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Make the I-th of N parts alone, from 1/N to N/N, for --merge."),
+]
+MergeOption = Annotated[
+    bool, typer.Option("--merge", metavar="", help="Join the parts that --shard has made; options are remembered.")
 ]
 
 
@@ -30,11 +45,19 @@ def body(
     invocation: Invocation,
     source: SourceArgument = None,
     root: RootOption = None,
+    shard: ShardOption = None,
+    merge: MergeOption = False,
     list_encoders: ListOption = False,
 ) -> None:
     """Turn images into embeddings and find the nearest neighbours of each."""
     if list_encoders:
         _list(invocation, source)
+        return
+    part = None if shard is None else _parse_shard(shard)
+    if merge:
+        if part is not None:
+            raise UsageError("--shard makes one part, --merge joins all: one after the other.")
+        _merge(invocation, source, root)
         return
     from elfs.stages.status import recorded_config
 
@@ -42,7 +65,67 @@ def body(
     recorded = found if isinstance(found, EmbedConfig) else None
     base = recorded if root is not None else None  # a folder that has moved: nothing else is to change
     config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
-    run_stage(invocation, "embed", config, source_root)
+    if part is None or invocation.dry_run:
+        run_stage(invocation, "embed", config, source_root)
+    else:
+        _make_shard(invocation, config, source_root, part)
+
+
+def _parse_shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"\s*(\d{1,9})\s*/\s*(\d{1,9})\s*", text)
+    number, count = (0, 0) if match is None else (int(match[1]), int(match[2]))
+    if not 1 <= number <= count:
+        raise UsageError(f"--shard is {text!r}, expected I/N with I from 1 to N, such as 3/8.")
+    return number, count
+
+
+def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path | None, shard: tuple[int, int]) -> None:
+    """Make one part and say what is there."""
+    if own_place() is not None:
+        raise UsageError(
+            "--shard is for processes that know nothing of each other, and torchrun or srun has started several that "
+            "share the work anyway: leave --shard out."
+        )
+    from elfs.stages.embed_shards import make_shard
+
+    assert isinstance(config, EmbedConfig)
+    started, runtime = time.perf_counter(), invocation.runtime()
+    report = make_shard(
+        invocation.workspace,
+        config,
+        runtime,
+        shard,
+        source_root,
+        force=invocation.force,
+        smoke=invocation.smoke,
+    )
+    output, (number, count) = invocation.output, shard
+    num_rows = report.stop - report.start
+    there = "published" if report.is_published else f"{report.num_finished:,} of {report.num_rows:,} there"
+    left_out = f", {report.num_left_out:,} left out" if report.num_left_out else ""
+    done = f"shard {number}/{count}, {plural(num_rows, 'row')}{left_out}   {there}"
+    output.note(stage_row("embed", done, clock(time.perf_counter() - started) if report.num_made else "fresh"))
+    output.note(f"{'next':<10} {report.next_command}", style="cyan")
+    facts = dataclasses.asdict(report) | {"number": number, "count": count}
+    output.document({"workspace": str(invocation.workspace), "shard": facts})
+
+
+def _merge(invocation: Invocation, source: str | None, root: Path | None) -> None:
+    """Join the parts; SOURCE and options choose among several pools."""
+    if invocation.dry_run:
+        raise UsageError("--merge has no --dry-run: without all parts it changes nothing.")
+    wanted: dict[str, Any] = dict(invocation.flags["embed"])
+    if invocation.shared.get("seed") is not None:
+        wanted["seed"] = invocation.seed
+    if source is not None:
+        chosen = choose_source(source, embeddings=False, recorded=None, root=root, files="files" in wanted)
+        wanted["source"] = chosen.name
+    from elfs.stages.embed_shards import merge
+
+    runtime = invocation.runtime(parallel=True)
+    outcome = merge(invocation.workspace, runtime, wanted, None if root is None else root.absolute())
+    invocation.output.note(stage_row("embed", outcome.headline, clock(outcome.seconds)))
+    show_end(invocation, [outcome])
 
 
 def _list(invocation: Invocation, pattern: str | None) -> None:

@@ -4,7 +4,16 @@ import math
 from dataclasses import dataclass
 
 from elfs.budget import Budget
-from elfs.catalog import BALANCE, CLUSTER_LOSSES, CLUSTER_METHODS, DEDUP, RECIPES, SCORES, SELECTORS
+from elfs.catalog import (
+    BALANCE,
+    CLUSTER_LOSSES,
+    CLUSTER_METHODS,
+    DEDUP,
+    NEIGHBOR_SEARCHES,
+    RECIPES,
+    SCORES,
+    SELECTORS,
+)
 from elfs.config.options import MAX_SEED, StageConfig, option
 from elfs.errors import UsageError
 
@@ -34,6 +43,7 @@ class EmbedConfig(StageConfig):
     neighbors: int = option(
         50, "Nearest neighbours of each image, by cosine; heads use at most half a mean cluster.", minimum=1
     )
+    neighbor_search: str = option("auto", "How to find the neighbours.", choices=NEIGHBOR_SEARCHES)
     batch_size: int = option(64, "Images per forward pass of the encoder.", minimum=1)
     limit: int | None = option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
     max_broken: float = option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)
@@ -101,9 +111,12 @@ class DynamicsConfig(StageConfig):
     )
     epochs: int | None = option(None, "Passes over the images. [auto: by recipe]", minimum=2)
     batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)
-    learning_rate: float | None = option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    learning_rate: float | None = option(
+        None, "Peak rate of SGD. [auto: by recipe, in proportion to the batch]", minimum=0
+    )
     weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    sync_batch_norm: bool = option(True, "Batch statistics over all devices; GPUs only.")
     seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 

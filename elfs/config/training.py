@@ -21,9 +21,12 @@ class TrainingConfig(StageConfig):
         None, "Steps, whatever the budget. [auto: by recipe: cifar 40,000, imagenet 300,000, small 600]", minimum=1
     )
     batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)
-    learning_rate: float | None = option(None, "Peak rate of SGD. [auto: by recipe]", minimum=0)
+    learning_rate: float | None = option(
+        None, "Peak rate of SGD. [auto: by recipe, in proportion to the batch]", minimum=0
+    )
     weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
+    sync_batch_norm: bool = option(True, "Batch statistics over all devices; GPUs only.")
     seed: int = option(0, "First seed.", minimum=0, maximum=MAX_SEED, internal=True)
 
 

@@ -3,8 +3,9 @@
 A worker that dies or hangs is replaced (`elfs.data.workers`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -87,7 +88,7 @@ def decode_batches(
     rows: Tensor,
     transform: Callable[..., Tensor],
     *,
-    batch_size: int,
+    batch_size: int | Sequence[int],
     num_workers: int,
     seeds: Tensor | None = None,
     pin: bool = False,
@@ -105,8 +106,8 @@ def decode_batches(
     transform : callable
         From an RGB image (and its seed, where there are `seeds`) to a tensor whose shape and dtype are the same for
         all. Can be pickled.
-    batch_size : int
-        Rows per batch at most, at least 1; all batches have nearly the same size.
+    batch_size : int or sequence of int
+        Rows per batch at most, at least 1, and all batches have nearly the same size; or the rows of each batch.
     num_workers : int
         Worker processes; 0 decodes in this one.
     seeds : Tensor of shape (n,), int64, optional
@@ -125,7 +126,9 @@ def decode_batches(
         If worker processes die or hang one after the other.
     """
     decoder = _Decoder(reader, rows.numpy(), transform, None if seeds is None else seeds.numpy())
-    tasks = [(int(piece[0]), int(piece[-1]) + 1) for piece in nearly_equal(torch.arange(len(rows)), batch_size)]
+    if isinstance(batch_size, int):
+        batch_size = [len(piece) for piece in nearly_equal(rows, batch_size)]
+    tasks = list(pairwise(accumulate(batch_size, initial=0)))
     pieces: Iterator[Piece]
     if num_workers:
         pieces = decode_in_workers(decoder, tasks, num_workers=num_workers, pin=pin)

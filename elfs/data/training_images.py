@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from elfs.data.batch_share import WHOLE, BatchShare
 from elfs.data.crops import CenterCrop, RandomCrop
 from elfs.data.loaders import decode_batches, nearly_equal, require_all
 from elfs.data.sources import ImageReader
@@ -28,9 +29,18 @@ class TrainingImages(Protocol):
     def __len__(self) -> int: ...
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in the order given, every position exactly once.
+        """Yield images in the order given, every position exactly once over all shares.
+
+        The batches, and what is drawn at random, are the same for every share; a share reads its own images alone.
 
         Parameters
         ----------
@@ -44,13 +54,16 @@ class TrainingImages(Protocol):
             On the CPU; the only source of randomness, drawn from only if `augment`.
         device : torch.device
             Where the images go.
+        share : BatchShare
+            Which part of every batch is wanted.
 
         Yields
         ------
         positions : Tensor of shape (b,), int64
-            On the CPU.
-        images : Tensor of shape (b, 3, S, S), float32
-            On `device`, less the mean, over the standard deviation.
+            Of the share of one batch, on the CPU.
+        images : Tensor of shape (max(b, 1), 3, S, S), float32
+            On `device`, less the mean, over the standard deviation. Where the share is empty, one image that does not
+            count, so that there is something to compute on.
         """
         ...
 
@@ -87,7 +100,14 @@ class CachedImages:
         return len(self.images)
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in the order given; see `TrainingImages.batches`.
 
@@ -103,27 +123,34 @@ class CachedImages:
             On the CPU. The same state gives the same crops on every device.
         device : torch.device
             Where the images go.
+        share : BatchShare
+            Which part of every batch is wanted.
 
         Yields
         ------
         positions : Tensor of shape (b,), int64
             On the CPU.
-        images : Tensor of shape (b, 3, S, S), float32
+        images : Tensor of shape (max(b, 1), 3, S, S), float32
             On `device`, normalised.
         """
-        for positions in nearly_equal(order, batch_size):
-            pixels = self.images[positions.to(self.images.device)].to(device)
+        for batch in nearly_equal(order, batch_size):
+            pixels = self.images[share.padded(batch).to(self.images.device)].to(device)
             if augment:
-                pixels = self._augmented(pixels, generator)
-            yield positions, _normalized(pixels, self.mean, self.std)
+                draws = self._draws(len(batch), generator)
+                pixels = self._augmented(pixels, *(share.padded(draw) for draw in draws))
+            yield share.cut(batch), _normalized(pixels, self.mean, self.std)
 
-    def _augmented(self, pixels: Tensor, generator: torch.Generator) -> Tensor:
-        count, side = len(pixels), pixels.shape[-1]
+    def _draws(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Return shift down, shift to the right and whether to mirror [B, 1] for the images of a whole batch."""
         shift = torch.randint(-self.padding, self.padding + 1, (2, count, 1), generator=generator)
-        flipped = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
+        mirrored = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
+        return shift[0], shift[1], mirrored
+
+    def _augmented(self, pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+        count, side = len(pixels), pixels.shape[-1]
         line = torch.arange(side).expand(count, side)
-        y = _reflected(line + shift[0], side).to(pixels.device)
-        x = _reflected(torch.where(flipped, side - 1 - line, line) + shift[1], side).to(pixels.device)
+        y = _reflected(line + down, side).to(pixels.device)
+        x = _reflected(torch.where(mirrored, side - 1 - line, line) + right, side).to(pixels.device)
         image, channel = torch.arange(count, device=pixels.device), torch.arange(3, device=pixels.device)
         return pixels[image[:, None, None, None], channel[:, None, None], y[:, None, :, None], x[:, None, None, :]]
 
@@ -169,7 +196,14 @@ class StreamedImages:
         return len(self.rows)
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in the order given; see `TrainingImages.batches`.
 
@@ -185,12 +219,14 @@ class StreamedImages:
             On the CPU; it gives every image of the pass a seed of its own.
         device : torch.device
             Where the images go.
+        share : BatchShare
+            Which part of every batch is wanted.
 
         Yields
         ------
         positions : Tensor of shape (b,), int64
             On the CPU.
-        images : Tensor of shape (b, 3, S, S), float32
+        images : Tensor of shape (max(b, 1), 3, S, S), float32
             On `device`, normalised.
 
         Raises
@@ -205,18 +241,20 @@ class StreamedImages:
         else:
             transform = CenterCrop(self.size, _EVALUATION_ZOOM, Image.Resampling.BILINEAR)
             seeds = None
+        parts = [share.padded(part) for part in nearly_equal(torch.arange(len(order)), batch_size)]
+        own = torch.cat([torch.empty(0, dtype=torch.int64), *parts])
         decoded = decode_batches(
             self.reader,
-            self.rows[order],
+            self.rows[order[own]],
             transform,
-            batch_size=batch_size,
+            batch_size=[len(part) for part in parts],
             num_workers=self.num_workers,
-            seeds=seeds,
+            seeds=None if seeds is None else seeds[own],
             pin=device.type == "cuda",
         )
-        for positions, batch in zip(nearly_equal(order, batch_size), decoded, strict=True):
-            require_all(batch)
-            yield positions, _normalized(batch.images.to(device, non_blocking=True), self.mean, self.std)
+        for batch, found in zip(nearly_equal(order, batch_size), decoded, strict=True):
+            require_all(found)
+            yield share.cut(batch), _normalized(found.images.to(device, non_blocking=True), self.mean, self.std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +276,14 @@ class Subset:
         return len(self.positions)
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images in the order given; see `TrainingImages.batches`.
 
@@ -254,20 +299,26 @@ class Subset:
             On the CPU.
         device : torch.device
             Where the images go.
+        share : BatchShare
+            Which part of every batch is wanted.
 
         Yields
         ------
         positions : Tensor of shape (b,), int64
             In this subset, on the CPU.
-        images : Tensor of shape (b, ...), float32
+        images : Tensor of shape (max(b, 1), ...), float32
             As `whole` gives them.
         """
-        done = 0
-        for positions, batch in self.whole.batches(
-            self.positions[order], batch_size=batch_size, augment=augment, generator=generator, device=device
-        ):
-            yield order[done : done + len(positions)], batch
-            done += len(positions)
+        found = self.whole.batches(
+            self.positions[order],
+            batch_size=batch_size,
+            augment=augment,
+            generator=generator,
+            device=device,
+            share=share,
+        )
+        for batch, (_, images) in zip(nearly_equal(order, batch_size), found, strict=True):
+            yield share.cut(batch), images
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

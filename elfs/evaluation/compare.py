@@ -82,6 +82,11 @@ def _ignore(text: str) -> None:
     """Drop a message."""
 
 
+def _by_itself(runtime: Runtime) -> Runtime:
+    """Return the runtime of a rank that works alone, on its own device and its own part of the host's CPUs."""
+    return dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
+
+
 def compare(
     path: Path,
     config: CompareConfig,
@@ -94,7 +99,8 @@ def compare(
     """Select with every method at every budget with every seed, and train a network on each selection.
 
     Each finished training is recorded at once. A killed comparison goes on after it, and a later one trains only what
-    no comparison in this workspace has trained before.
+    no comparison in this workspace has trained before. Several ranks deal the trainings out; each network is trained by
+    one of them alone, so that the results are those of one device.
 
     Parameters
     ----------
@@ -213,17 +219,11 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
 def _selected(
     setting: Setting, runtime: Runtime, *, smoke: bool
 ) -> tuple[dict[Planned, Rows], dict[tuple[str, str], str]]:
-    """Make every selection; return their rows, and for each method and budget that do not fit the reason."""
-    workspace = setting.workspace
-    reasons: dict[tuple[str, str], str] = {}
-    with runtime.progress.task("compare: select", len(setting.plans), "selections") as task:
-        for plan in setting.plans:
-            if plan.cell not in reasons:
-                try:
-                    execute("select", workspace.path, plan.config, runtime, smoke=smoke)
-                except UsageError as error:
-                    reasons[plan.cell] = error.message
-            task.advance()
+    """Return the rows of every selection, and for each method and budget that do not fit the reason."""
+    workspace, ranks = setting.workspace, runtime.ranks
+    ranks.wait()  # until all have read what is there
+    refused = ranks.share(list(_select(setting, _by_itself(runtime), smoke=smoke).items()) if ranks.is_first else None)
+    reasons = {(method, budget): reason for (method, budget), reason in refused}
     workspace.reload()
     rows: dict[Planned, Rows] = {}
     for plan in setting.plans:
@@ -238,6 +238,20 @@ def _selected(
         raise UsageError(f"nothing to compare: {method} at {budget}: {reason}")
     require_labels(setting.table, setting.truth, np.unique(np.concatenate(list(rows.values()))))
     return rows, reasons
+
+
+def _select(setting: Setting, runtime: Runtime, *, smoke: bool) -> dict[tuple[str, str], str]:
+    """Make every selection; return for each method and budget that do not fit the reason."""
+    reasons: dict[tuple[str, str], str] = {}
+    with runtime.progress.task("compare: select", len(setting.plans), "selections") as task:
+        for plan in setting.plans:
+            if plan.cell not in reasons:
+                try:
+                    execute("select", setting.workspace.path, plan.config, runtime, smoke=smoke)
+                except UsageError as error:
+                    reasons[plan.cell] = error.message
+            task.advance()
+    return reasons
 
 
 def _missing_labels(setting: Setting, rows: Rows) -> str | None:
@@ -260,11 +274,14 @@ class _Run:
 
     def __call__(self, job: Job, config: CompareConfig) -> Result:
         """Train what has not been trained before; write the tables and the figure."""
-        recipe = self.setting.trainer(config, job.runtime).builder.recipe
-        builder = InputBuilder(job.workspace, self.setting.table, recipe, job.runtime, job.source_root)
-        trainer = self.setting.trainer(config, job.runtime, builder)
+        runtime = _by_itself(job.runtime)
+        recipe = self.setting.trainer(config, runtime).builder.recipe
+        builder = InputBuilder(job.workspace, self.setting.table, recipe, runtime, job.source_root)
+        trainer = self.setting.trainer(config, runtime, builder)
         trainings = self._trainings()
         known = self._train(job, trainer, trainings)
+        if not job.runtime.ranks.is_first:
+            return Result("", {})
         comparison = self._comparison(trainer.facts())
         job.draft.save_bytes(_ARTIFACT, _FILES[0], comparison.table_csv())
         job.draft.save_bytes(_ARTIFACT, _FILES[1], self._cells_csv(trainings))
@@ -284,31 +301,43 @@ class _Run:
         return found
 
     def _train(self, job: Job, trainer: Trainer, trainings: list[_Training]) -> dict[str, Accuracy]:
-        """Fill in the results; return those of all trainings ever, by digest."""
-        journal, earlier = Journal(job.draft.directory), published(job.workspace)
+        """Fill in the results; return those of all trainings ever, by digest; complete on the first rank."""
+        journal, earlier, ranks = Journal(job.draft.directory), published(job.workspace), job.runtime.ranks
         digests = [trainer.digest(training.rows, training.seed) for training in trainings]
         known = journal.everything() if self.force else earlier | journal.everything()
-        todo: dict[str, _Training] = {}
-        for digest, work in zip(digests, trainings, strict=True):
-            if digest not in known:
-                todo.setdefault(digest, work)
-        count = f"{len(todo)} training{'' if len(todo) == 1 else 's'} of {trainer.iterations:,} steps"
-        self.say(f"{count}, {len(set(digests)) - len(todo)} recorded already")
-        if todo:
-            rows = np.unique(np.concatenate([work.rows for work in todo.values()]))
+        todo: list[str] = ranks.share([digest for digest in dict.fromkeys(digests) if digest not in known])
+        if ranks.is_first:
+            count = f"{len(todo)} training{'' if len(todo) == 1 else 's'} of {trainer.iterations:,} steps"
+            self.say(f"{count}, {len(set(digests)) - len(todo)} recorded already")
+        work = dict(zip(reversed(digests), reversed(trainings), strict=True))  # the first of those with one digest
+        found = self._train_own(job, trainer, {digest: work[digest] for digest in todo}, journal)
+        for results in ranks.collect({digest: [result.correct, result.total] for digest, result in found.items()}):
+            known |= {digest: Accuracy(*result) for digest, result in results.items()}
+        if ranks.is_first:
+            for digest, training in zip(digests, trainings, strict=True):
+                self.results[training.plan, training.seed] = digest, known[digest]
+        return earlier | known
+
+    def _train_own(
+        self, job: Job, trainer: Trainer, todo: dict[str, _Training], journal: Journal
+    ) -> dict[str, Accuracy]:
+        """Train what is this rank's, note each result at once, and return them by digest."""
+        ranks, found = job.runtime.ranks, dict[str, Accuracy]()
+        own = dict(list(todo.items())[ranks.rank :: ranks.size])
+        if own:
+            rows = np.unique(np.concatenate([work.rows for work in own.values()]))
             trainer = dataclasses.replace(trainer, rows=rows)
             trainer.read()  # so that the time of the first training tells that of the others
-        with job.runtime.progress.task("compare", len(todo), "trainings") as task:
-            for number, (digest, work) in enumerate(todo.items(), 1):
+        with job.runtime.progress.task("compare", len(own), "trainings") as task:
+            for number, (digest, work) in enumerate(own.items(), 1):
                 started = time.perf_counter()
-                _, known[digest] = trainer.train_on_rows(work.rows, seed=work.seed, label=work.label)
-                journal.put(digest, known[digest])
-                task.advance(note=f"{work.label}: {100 * (known[digest].share or 0.0):.1f} %")
-                if number == 1 and len(todo) > 1:
-                    self.say(_estimate(time.perf_counter() - started, len(todo) - 1))
-        for digest, work in zip(digests, trainings, strict=True):
-            self.results[work.plan, work.seed] = digest, known[digest]
-        return earlier | known
+                _, result = trainer.train_on_rows(work.rows, seed=work.seed, label=work.label)
+                found[digest] = result
+                journal.put(digest, result)
+                task.advance(note=f"{work.label}: {100 * (result.share or 0.0):.1f} %")
+                if number == 1 and len(own) > 1 and ranks.is_first:
+                    self.say(_estimate(time.perf_counter() - started, len(own) - 1, len(todo) - ranks.size))
+        return found
 
     def _comparison(self, protocol: dict[str, Any]) -> Comparison:
         seeds = tuple(dict.fromkeys(plan.seed for plan in self.setting.plans))
@@ -346,8 +375,8 @@ class _Run:
         return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _estimate(seconds: float, num_left: int) -> str:
-    """Return how long the other trainings will take if they take as long as the first one."""
-    left = seconds * num_left
+def _estimate(seconds: float, num_rounds: int, num_left: int) -> str:
+    """Return how long the other trainings will take if each round of them takes as long as the first one."""
+    left = seconds * num_rounds
     shown = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min" if left < 6000 else f"{left / 3600:.1f} h"
     return f"the first took {seconds:.0f} s, so about {shown} for the other {num_left}"

@@ -144,12 +144,12 @@ def run(job: Job, config: TrainConfig) -> Result:
     Returns
     -------
     Result
-        Accuracy of each seed, mean and spread.
+        Accuracy of each seed, mean and spread; on the first rank.
 
     Raises
     ------
     InputDataError
-        If a selected image has no label, or it is the only one.
+        If a selected image has no label, it is the only one, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
@@ -159,9 +159,11 @@ def run(job: Job, config: TrainConfig) -> Result:
     require_labels(table, truth, rows)
     recipe, iterations = training_recipe(job.workspace, table, config)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    trainer = Trainer(builder, truth, iterations, rows)
+    trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm)
     artifact = f"models/{config.selection}"
     results = _results(job, trainer, range(config.seed, config.seed + config.seeds), artifact)
+    if not job.runtime.ranks.is_first:
+        return Result("", {})
     accuracies = [result.share for result in results if result.share is not None]
     summary = trainer.facts() | {"selection": config.selection, "images": len(rows)}
     summary |= {"accuracies": accuracies, "mean": None, "deviation": None}
@@ -175,13 +177,20 @@ def run(job: Job, config: TrainConfig) -> Result:
 
 
 def _results(job: Job, trainer: Trainer, seeds: range, artifact: str) -> list[Accuracy]:
-    """Train with every seed that is not in the draft yet; the network of the first one is kept."""
-    journal, results = Journal(job.draft.directory), []
+    """Train with every seed that is not in the draft yet; the network of the first one is kept.
+
+    Only the first rank knows the results of earlier runs.
+    """
+    journal, ranks = Journal(job.draft.directory), job.runtime.ranks
+    results: list[Accuracy] = []
     for seed in seeds:
         digest = trainer.digest(trainer.rows, seed)
-        result = journal.get(digest)
-        if result is None:
-            network, result = trainer.train_on_rows(trainer.rows, seed=seed)
+        known = journal.get(digest) if ranks.is_first else None
+        if ranks.share(known is not None):
+            results += [known] if known is not None else []
+            continue
+        network, result = trainer.train_on_rows(trainer.rows, seed=seed)
+        if ranks.is_first:
             if seed == seeds[0]:
                 job.draft.save(artifact, {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
             journal.put(digest, result)

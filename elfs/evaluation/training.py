@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,7 @@ from elfs.evaluation.labels import TrueLabels
 from elfs.models.networks import build_network
 from elfs.train.classifier import Fit, predict, train_iterations
 from elfs.train.inputs import InputBuilder
+from elfs.train.limits import require_rows
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import digest_json
@@ -137,12 +138,16 @@ class Trainer:
         Steps of each training, whatever the number of rows.
     rows : ndarray of shape (n,), int64
         Every row that any of the networks is trained on, ascending.
+    sync_batch_norm : bool
+        Whether several ranks that train one network take batch statistics over all of them.
     """
 
     builder: InputBuilder
     truth: TrueLabels
     iterations: int
     rows: NDArray[np.int64]
+    sync_batch_norm: bool = True
+    _warned: bool = field(default=False, init=False)
 
     @cached_property
     def test_rows(self) -> NDArray[np.int64]:
@@ -204,6 +209,8 @@ class Trainer:
     def train_on_rows(self, rows: NDArray[np.int64], *, seed: int, label: str = "train") -> tuple[nn.Module, Accuracy]:
         """Train one network on some rows and test it once, after its last step.
 
+        The ranks of the builder's runtime do so together; each tests on some of the images.
+
         Parameters
         ----------
         rows : ndarray of shape (m,), int64
@@ -216,9 +223,15 @@ class Trainer:
         Returns
         -------
         tuple of (nn.Module, Accuracy)
-            The network, and what it got right.
+            The network, and what it got right; on every rank.
+
+        Raises
+        ------
+        InputDataError
+            If there are more ranks than rows.
         """
-        builder, device = self.builder, self.builder.runtime.device()
+        builder, device, ranks = self.builder, self.builder.runtime.device(), self.builder.runtime.ranks
+        require_rows(len(rows), ranks)
         network = build_network(
             builder.recipe.network,
             num_classes=len(self.truth.names),
@@ -229,14 +242,28 @@ class Trainer:
         rows = np.sort(rows)
         inputs = Subset(self._inputs, torch.from_numpy(np.searchsorted(self.rows, rows)))
         labels = torch.from_numpy(self.truth.values[rows])
-        fit = Fit(network, inputs, labels, builder.recipe, derived_seed(seed, "train"), device, builder.num_threads)
+        fit = Fit(
+            network,
+            inputs,
+            labels,
+            builder.recipe,
+            derived_seed(seed, "train"),
+            device,
+            builder.num_threads,
+            ranks,
+            self.sync_batch_norm,
+        )
+        if fit.caveat and ranks.is_first and not self._warned:
+            builder.runtime.warn(fit.caveat)
+            self._warned = True
         with builder.runtime.progress.task(f"{label}, seed {seed}", self.iterations, "steps") as task:
             train_iterations(fit, self.iterations, task)
         if len(self.test_rows) == 0:
             return network, Accuracy(0, 0)
-        predicted = predict(network, self._test_inputs, batch_size=512, device=device)
-        correct = int((predicted == torch.from_numpy(self.truth.values[self.test_rows])).sum())
-        return network, Accuracy(correct, len(self.test_rows))
+        own = torch.arange(*ranks.part(len(self.test_rows)))
+        predicted = predict(network, Subset(self._test_inputs, own), batch_size=512, device=device)
+        correct = int((predicted == torch.from_numpy(self.truth.values[self.test_rows])[own]).sum())
+        return network, Accuracy(sum(ranks.collect(correct)), len(self.test_rows))
 
 
 def _hex(values: NDArray[np.int64]) -> str:

@@ -1,7 +1,7 @@
 """Several encoders as one: their embeddings side by side."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -94,6 +94,28 @@ class ConcatenatedEncoder:
         """
         for part, inputs in zip(self._learners, _split(images, self._fit_shapes), strict=True):
             part.fit(inputs, generator)
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return what the parts have learned, each name after the part's number, on the CPU."""
+        return {
+            f"{number}.{name}": tensor
+            for number, part in enumerate(self._parts)
+            for name, tensor in part.learned().items()
+        }
+
+    def restore(self, learned: Mapping[str, Tensor]) -> None:
+        """Let every part that learns take over what it would learn.
+
+        Parameters
+        ----------
+        learned : Mapping of str to Tensor
+            As `learned` gives it.
+        """
+        for number, part in enumerate(self._parts):
+            prefix = f"{number}."
+            part.restore(
+                {name.removeprefix(prefix): tensor for name, tensor in learned.items() if name.startswith(prefix)}
+            )
 
     def encode(self, batch: Tensor) -> Tensor:
         """Return the embeddings of a batch.

@@ -20,11 +20,12 @@ from elfs.errors import InputDataError, UsageError
 from elfs.models.checkpoints import LAYOUTS, load_weights
 from elfs.models.concatenated import ConcatenatedEncoder
 from elfs.models.fingerprints import fingerprint
-from elfs.models.patches import PatchEncoder, SquareTransform
+from elfs.models.patches import PatchEncoder
+from elfs.models.pixels import PixelEncoder
 from elfs.models.published import PUBLISHED, Published
 from elfs.models.weights import find_weights, pretrained_model, published_weights
 
-__all__ = ["Encoder", "NetworkEncoder", "PixelEncoder", "build_architecture", "build_encoder", "weights_available"]
+__all__ = ["Encoder", "NetworkEncoder", "build_architecture", "build_encoder", "weights_available"]
 
 
 class Encoder(Protocol):
@@ -71,6 +72,25 @@ class Encoder(Protocol):
         """
         ...
 
+    def learned(self) -> dict[str, Tensor]:
+        """Return what `fit` learned, by name, on the CPU; another encoder that is built alike can `restore` it."""
+        ...
+
+    def restore(self, learned: Mapping[str, Tensor]) -> None:
+        """Take over what another one has learned, instead of `fit`.
+
+        Parameters
+        ----------
+        learned : Mapping of str to Tensor
+            As `learned` gives it.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If it is not what an encoder of this kind learns.
+        """
+        ...
+
     def encode(self, batch: Tensor) -> Tensor:
         """Return the embeddings of a batch.
 
@@ -100,68 +120,6 @@ class Encoder(Protocol):
             The encoder itself.
         """
         ...
-
-
-class PixelEncoder:
-    """The pixels themselves.
-
-    Parameters
-    ----------
-    image_size : int
-        Short side typical of the pool, in pixels; images are resized to it, but to no more than 32.
-    channels : {1, 3}
-        1 for grey images, 3 for colour.
-    """
-
-    name = "pixels"
-    needs_fit = False
-
-    def __init__(self, image_size: int, channels: int) -> None:
-        self.transform: Callable[[Image.Image], Tensor] = SquareTransform(min(image_size, 32), channels)
-        self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
-        self.dim = channels * min(image_size, 32) ** 2
-        self.fingerprint = fingerprint([self.name, self.dim, channels], {})
-
-    def fit(self, images: Tensor, generator: torch.Generator) -> None:
-        """Learn nothing; see `Encoder.fit`.
-
-        Parameters
-        ----------
-        images : Tensor
-            Not looked at.
-        generator : torch.Generator
-            Not drawn from.
-        """
-
-    def encode(self, batch: Tensor) -> Tensor:
-        """Return the pixels in a row.
-
-        Parameters
-        ----------
-        batch : Tensor of shape (n_images, channels, size, size), float32
-            Stacked results of `transform`.
-
-        Returns
-        -------
-        Tensor of shape (n_images, dim), float32
-            Brightness in ``[0, 1]``, on the CPU.
-        """
-        return batch.flatten(1).float().cpu()
-
-    def to(self, device: torch.device) -> Self:
-        """Do nothing: there is nothing to compute.
-
-        Parameters
-        ----------
-        device : torch.device
-            Not used.
-
-        Returns
-        -------
-        PixelEncoder
-            The encoder itself.
-        """
-        return self
 
 
 class NetworkEncoder:
@@ -208,6 +166,19 @@ class NetworkEncoder:
             Not looked at.
         generator : torch.Generator
             Not drawn from.
+        """
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return nothing: nothing is learned; see `Encoder.learned`."""
+        return {}
+
+    def restore(self, learned: Mapping[str, Tensor]) -> None:
+        """Do nothing; see `Encoder.restore`.
+
+        Parameters
+        ----------
+        learned : Mapping of str to Tensor
+            Empty.
         """
 
     def encode(self, batch: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ of an image, P numbers in a patch, A atoms, G cells of the grid, F features befo
 D dimensions after it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from elfs.errors import CorruptArtifactError
 from elfs.models.fingerprints import fingerprint
 from elfs.ops.kmeans import kmeans
 
@@ -167,6 +168,28 @@ class PatchEncoder:
         if self._fitted is not None:
             self._fitted = _Fitted(*(tensor.to(device) for tensor in self._fitted))
         return self
+
+    def learned(self) -> dict[str, Tensor]:
+        """Return dictionary and projection, on the CPU; nothing before `fit`."""
+        return {} if self._fitted is None else {name: tensor.cpu() for name, tensor in self._fitted._asdict().items()}
+
+    def restore(self, learned: Mapping[str, Tensor]) -> None:
+        """Take over dictionary and projection, instead of `fit`.
+
+        Parameters
+        ----------
+        learned : Mapping of str to Tensor
+            As `learned` gives it.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If it is something else.
+        """
+        if set(learned) != set(_Fitted._fields):
+            found = ", ".join(sorted(learned)) or "nothing"
+            raise CorruptArtifactError(f"a patches encoder learns {', '.join(_Fitted._fields)}, but there is {found}.")
+        self._fitted = _Fitted(**{name: tensor.to(self._device) for name, tensor in learned.items()})
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Learn dictionary and projection.

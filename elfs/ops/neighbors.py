@@ -1,189 +1,268 @@
-"""Exact nearest neighbours by cosine, in bounded memory.
+"""Exact nearest neighbours by cosine, in bounded memory, by one process or several.
 
 An engine (FAISS, or blocked matrix products in torch) proposes a few more candidates than asked for, in float32. Their
 cosines are then computed again in float64 and rounded to float32, and those decide: so the result depends on neither
-the engine, the device nor the size of the blocks. Where the last candidates are too close to call, the row is compared
-with all others in float64. Shape suffixes: N rows, B rows of a block, M candidates, K neighbours, D dimensions.
+the engine, the device, the size of the blocks nor the number of processes. Where the last candidates are too close to
+call, the row is compared with all others in float64. Shape suffixes: N rows of the database, Q queries, B rows of a
+block, G groups of columns, M candidates, K neighbours, D dimensions.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.ops._engine import Engine, resolved_engine
+from elfs.ops.database import SOLO, Database, Embeddings, Ring
 
-__all__ = ["Embeddings", "cosine_neighbors"]
+__all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "queries_at_once", "reranked"]
 
-Embeddings = Tensor | np.ndarray[Any, np.dtype[Any]]
+Advance = Callable[[float], None]
+"""Takes the share of the work that was done since the last call; the shares add up to 1."""
 
-_Search = Callable[[Tensor, int], tuple[Tensor, Tensor]]
-"""From unit queries [B, D] float32 and a number M to cosines [B, M] float32, falling, and rows [B, M] int64."""
+_Top = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
+"""From unit queries [Q, D], a block [B, D] and a number M <= B to the M largest cosines, falling, and columns."""
 
-# Candidates beyond the neighbours asked for: the row itself, and some so that the last ones are rarely a draw.
-_NUM_SPARE = 17
-# Elements gathered at a time for the exact cosines: 4 MiB of float64, which stay in the cache.
-_GATHERED_ELEMENTS = 2**19
+NUM_SPARE = 17
+"""Candidates beyond the neighbours asked for: the row itself, and some so that the last ones are rarely a draw."""
+
+_QUERY_BYTES = 1 << 29
+_MOST_QUERIES = 65_536
+# Cosines of one product in torch: 128 MiB.
+_PRODUCT_ELEMENTS = 1 << 25
+_GROUP_COLUMNS = 32
+# Elements gathered at a time for the exact cosines: 16 MiB of float64.
+_GATHERED_ELEMENTS = 1 << 21
+_EXHAUSTIVE_ROWS = 1024
+_EXHAUSTIVE_COLUMNS = 8192
 _LOW_BITS = 2**32 - 1
+_LAST = torch.iinfo(torch.int64).min
 
 
-class _Database:
-    """Embeddings wherever they are, read in pieces as float64 rows of length 1 (or 0) on the device."""
-
-    def __init__(self, embeddings: Embeddings, device: torch.device, block_rows: int) -> None:
-        self.embeddings = embeddings
-        self.device = device
-        self.block_rows = block_rows
-        self.num_rows: int = embeddings.shape[0]
-        self.dim: int = embeddings.shape[1]
-        norms = [torch.linalg.vector_norm(self.raw(slice(*block)), dim=1) for block in self.blocks()]
-        norm_N = torch.cat(norms)
-        if not bool(norm_N.isfinite().all()):
-            row = int(norm_N.isfinite().logical_not().nonzero()[0])
-            raise ValueError(f"embeddings are not finite: row {row:,} holds a NaN or an infinity.")
-        self.scale_N1 = torch.where(norm_N > 0, 1 / norm_N, 0.0).unsqueeze(1)
-
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        for start in range(0, self.num_rows, self.block_rows):
-            yield start, min(start + self.block_rows, self.num_rows)
-
-    def raw(self, rows: slice | Tensor) -> Tensor:
-        if isinstance(self.embeddings, Tensor):
-            picked = self.embeddings[rows if isinstance(rows, slice) else rows.to(self.embeddings.device)]
-        else:
-            picked = torch.from_numpy(
-                np.array(self.embeddings[rows if isinstance(rows, slice) else rows.cpu().numpy()])
-            )
-        return picked.to(self.device).double()
-
-    def block(self, start: int, stop: int) -> Tensor:
-        return self.raw(slice(start, stop)) * self.scale_N1[start:stop]
-
-    def take(self, rows: Tensor) -> Tensor:
-        return self.raw(rows) * self.scale_N1[rows]
+def _ignore(share: float) -> None:
+    """Nobody watches."""
 
 
-def _torch_search(database: _Database) -> _Search:
-    def search(query_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
-        best_BM = torch.empty(len(query_BD), 0, device=database.device)
-        rows_BM = torch.empty(len(query_BD), 0, dtype=torch.int64, device=database.device)
-        for start, stop in database.blocks():
-            top = (query_BD @ database.block(start, stop).float().T).topk(min(num, stop - start), dim=1)
-            best_BM, picked = torch.cat([best_BM, top.values], dim=1).sort(dim=1, descending=True)
-            rows_BM = torch.cat([rows_BM, top.indices + start], dim=1).gather(1, picked)[:, :num]
-            best_BM = best_BM[:, :num]
-        return best_BM, rows_BM
-
-    return search
-
-
-def _faiss_search(database: _Database) -> _Search:
-    import faiss
-
-    index = faiss.IndexFlatIP(database.dim)
-    for start, stop in database.blocks():
-        index.add(database.block(start, stop).float().cpu().numpy())
-
-    def search(query_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
-        best, rows = index.search(query_BD.cpu().numpy(), num)
-        return torch.from_numpy(best).to(database.device), torch.from_numpy(rows).to(database.device)
-
-    return search
-
-
-def _rank_key(cosine: Tensor, rows: Tensor) -> Tensor:
-    """Return int64 numbers in whose falling order cosines (float32) fall, and rows rise where cosines are equal."""
-    bits = (cosine + 0.0).view(torch.int32)  # + 0.0: no negative zero
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
-    return (ordered << 32) | (_LOW_BITS - rows)
-
-
-def _from_rank_key(key: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cosines (float32) and rows (int64) that ``_rank_key`` packed."""
-    ordered = (key >> 32).to(torch.int32)
-    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
-    return bits.view(torch.float32), _LOW_BITS - (key & _LOW_BITS)
-
-
-def _exact_cosines(database: _Database, queries_B: Tensor, rows_BM: Tensor) -> Tensor:
-    """Return the cosines of queries and their candidates, computed in float64, rounded to float32."""
-    num_at_once = max(1, _GATHERED_ELEMENTS // (rows_BM.shape[1] * database.dim))
-    parts = [
-        torch.bmm(database.raw(rows.flatten()).view(*rows.shape, -1), database.take(queries).unsqueeze(2)).squeeze(2)
-        * database.scale_N1[rows].squeeze(2)
-        for queries, rows in zip(torch.split(queries_B, num_at_once), torch.split(rows_BM, num_at_once), strict=True)
-    ]
-    return torch.cat(parts).float()
-
-
-def _exhaustive_keys(database: _Database, queries_B: Tensor, k: int) -> Tensor:
-    """Return the rank keys of the k nearest of all rows, without the proposals of an engine."""
-    unit_BD = database.take(queries_B)
-    best_BK = torch.empty(len(queries_B), 0, dtype=torch.int64, device=database.device)
-    for start, stop in database.blocks():
-        rows = torch.arange(start, stop, device=database.device)
-        key_BB = _rank_key((unit_BD @ database.block(start, stop).T).float(), rows)
-        key_BB[queries_B.unsqueeze(1) == rows] = torch.iinfo(torch.int64).min
-        best_BK = torch.cat([best_BK, key_BB], dim=1)
-        best_BK = best_BK.topk(min(k, best_BK.shape[1]), dim=1).values
-    return best_BK
-
-
-def _block_neighbors(database: _Database, search: _Search, block: tuple[int, int], k: int) -> tuple[Tensor, Tensor]:
-    """Return cosines and rows of the k nearest neighbours of the rows of one block."""
-    num_candidates = min(database.num_rows, k + _NUM_SPARE)
-    fast_BM, rows_BM = search(database.block(*block).float(), num_candidates)
-    queries_B = torch.arange(*block, device=database.device)
-    exact_BM = _exact_cosines(database, queries_B, rows_BM)
-    key_BM = _rank_key(exact_BM, rows_BM)
-    key_BM[rows_BM == queries_B.unsqueeze(1)] = torch.iinfo(torch.int64).min
-    best_BK = key_BM.topk(k, dim=1).values
-    if num_candidates < database.num_rows:
-        # A row that is no candidate is at most as near as the last candidate, give or take the engine's rounding: the
-        # float32 bound for unit vectors, or what is seen here (reduced-precision products may exceed the bound).
-        rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.dim * 2.0**-23)
-        kth_B = _from_rank_key(best_BK[:, -1])[0]
-        unsure_B = (kth_B <= fast_BM[:, -1] + rounding).nonzero().squeeze(1)
-        for unsure in torch.split(unsure_B, max(1, database.block_rows // 8)):
-            best_BK[unsure] = _exhaustive_keys(database, queries_B[unsure], k)
-    return _from_rank_key(best_BK)
-
-
-def cosine_neighbors(
-    embeddings: Embeddings, k: int, *, device: torch.device | str, engine: Engine = "auto", block_rows: int = 4096
-) -> tuple[Tensor, Tensor]:
-    """Return the exact k nearest neighbours of every row by cosine, the row itself left out.
+def queries_at_once(num_dims: int, k: int) -> int:
+    """Return how many queries to ask in one pass over the database.
 
     Parameters
     ----------
-    embeddings : Tensor or ndarray of shape (n_rows, n_dims), floating
-        Not normalised, on any device or memory-mapped; read block by block. A row of zeros has cosine 0 with every row.
+    num_dims : int
+        Dimensions of the embeddings.
     k : int
-        Number of neighbours, in ``[1, n_rows - 1]``.
-    device : torch.device or str
-        Where to compute.
-    engine : {"auto", "faiss", "torch"}, default "auto"
-        What proposes candidates: a FAISS flat index on the CPU, which holds a float32 copy of all embeddings, or
-        blocked matrix products on `device`. ``auto``: FAISS where `device` is a CPU and FAISS is installed. The result
-        is the same.
-    block_rows : int, default 4096
-        Rows compared with as many others at a time; temporary memory on `device` is about ``8 * block_rows ** 2``
-        bytes.
+        Neighbours of each query.
 
     Returns
     -------
-    indices : Tensor of shape (n_rows, k), int32, or int64 from 2**31 rows on
-        Row numbers on the CPU, most similar first, lower row first where cosines are equal; exact copies of a row are
-        neighbours like any other.
-    similarity : Tensor of shape (n_rows, k), float32
+    int
+        At most 65,536: enough that the work of reading the database is a small part; what is held of them is at most
+        about 512 MiB.
+    """
+    num_bytes = 4 * num_dims + 48 * (k + NUM_SPARE)  # the unit row; candidates, twice while they are merged
+    return max(1, min(_MOST_QUERIES, _QUERY_BYTES // num_bytes))
+
+
+def _faiss_top(query_QD: Tensor, block_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    import faiss
+
+    cosine, columns = faiss.knn(query_QD.cpu().numpy(), block_BD.cpu().numpy(), num, metric=faiss.METRIC_INNER_PRODUCT)
+    return torch.from_numpy(cosine).to(query_QD.device), torch.from_numpy(columns).to(query_QD.device)
+
+
+def _torch_top(query_QD: Tensor, block_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    parts = [
+        _top_columns(query @ block_BD.T, num)
+        for query in torch.split(query_QD, max(1, _PRODUCT_ELEMENTS // len(block_BD)))
+    ]
+    return torch.cat([values for values, _ in parts]), torch.cat([columns for _, columns in parts])
+
+
+def _top_columns(cosine_QB: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Return the largest of each row, falling, and where they are.
+
+    They lie in the groups of columns with the largest maxima: it takes a short look at all to leave out most.
+    """
+    num_groups, num_rest = divmod(cosine_QB.shape[1], _GROUP_COLUMNS)
+    if num_groups < 4 * num:
+        top = cosine_QB.topk(num, dim=1)
+        return top.values, top.indices
+    peak_QG = cosine_QB[:, : cosine_QB.shape[1] - num_rest].unflatten(1, (num_groups, _GROUP_COLUMNS)).amax(dim=2)
+    groups = peak_QG.topk(num, dim=1, sorted=False).indices
+    within = torch.arange(_GROUP_COLUMNS, device=groups.device)
+    columns = (groups.unsqueeze(2) * _GROUP_COLUMNS + within).flatten(1)
+    rest = torch.arange(num_groups * _GROUP_COLUMNS, cosine_QB.shape[1], device=groups.device)
+    columns = torch.cat([columns, rest.expand(len(columns), -1)], dim=1)
+    top = cosine_QB.gather(1, columns).topk(num, dim=1)
+    return top.values, columns.gather(1, top.indices)
+
+
+def _proposals(
+    database: Database, query_QD: Tensor, num: int, top: _Top, ring: Ring, advance: Advance
+) -> tuple[Tensor, Tensor]:
+    """Return float32 cosines [Q, M], falling, and positions of the nearest of all rows, as the engine sees them.
+
+    Every process goes through all blocks, one without queries too.
+    """
+    best_QM = torch.empty(len(query_QD), 0, device=database.device)
+    positions_QM = torch.empty(len(query_QD), 0, dtype=torch.int64, device=database.device)
+    for start, stop, block_BD in database.unit_blocks(ring):
+        if len(query_QD) and stop > start:
+            cosine, columns = top(query_QD, block_BD, min(num, stop - start))
+            best_QM = torch.cat([best_QM, cosine], dim=1)
+            best_QM, kept = best_QM.topk(min(num, best_QM.shape[1]), dim=1)
+            positions_QM = torch.cat([positions_QM, columns + start], dim=1).gather(1, kept)
+        advance((stop - start) / len(database))
+    return best_QM, positions_QM
+
+
+def _rank_key(cosine: Tensor, positions: Tensor) -> Tensor:
+    """Return int64 numbers in whose falling order cosines (float32) fall, and positions rise where they are equal."""
+    bits = (cosine + 0.0).view(torch.int32)  # + 0.0: no negative zero
+    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()
+    return (ordered << 32) | (_LOW_BITS - positions)
+
+
+def _from_rank_key(key: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the positions (int64) and cosines (float32) that ``_rank_key`` packed."""
+    ordered = (key >> 32).to(torch.int32)
+    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
+    return _LOW_BITS - (key & _LOW_BITS), bits.view(torch.float32)
+
+
+def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) -> Tensor:
+    """Return the cosines of queries and their candidates, computed in float64, rounded to float32.
+
+    Each is a product of two rows as they are, summed in one order whatever the shapes, times both scales.
+    """
+    query_B1D = database.take(queries_B).double().unsqueeze(1)
+    raw_BMD = database.take(positions_BM.flatten()).double().view(*positions_BM.shape, -1)
+    dot_BM = raw_BMD.mul_(query_B1D).sum(dim=2)
+    return (dot_BM * (database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM])).float()
+
+
+def _exhaustive_keys(database: Database, queries_B: Tensor, k: int, advance: Advance) -> Tensor:
+    """Return the rank keys of the k nearest of all rows, without the proposals of an engine."""
+    raw_BD, scale_B1 = database.take(queries_B).double(), database.scale[queries_B].unsqueeze(1)
+    best_BK = torch.empty(len(queries_B), 0, dtype=torch.int64, device=database.device)
+    for start in range(0, len(database), _EXHAUSTIVE_COLUMNS):
+        stop = min(start + _EXHAUSTIVE_COLUMNS, len(database))
+        positions = torch.arange(start, stop, device=database.device)
+        cosine_BB = (raw_BD @ database.read(start, stop).double().T) * (scale_B1 * database.scale[start:stop])
+        key_BB = _rank_key(cosine_BB.float(), positions)
+        key_BB[queries_B.unsqueeze(1) == positions] = _LAST
+        best_BK = torch.cat([best_BK, key_BB], dim=1)
+        best_BK = best_BK.topk(min(k, best_BK.shape[1]), dim=1).values
+        advance(0.0)
+    return best_BK
+
+
+def reranked(
+    database: Database,
+    queries: Tensor,
+    proposed: tuple[Tensor, Tensor],
+    k: int,
+    *,
+    complete: bool = False,
+    advance: Advance = _ignore,
+) -> tuple[Tensor, Tensor]:
+    """Return the k nearest of proposed neighbours, in the order of their exact cosines.
+
+    Parameters
+    ----------
+    database : Database
+        Among which rows.
+    queries : Tensor of shape (n_queries,), int64
+        Their positions in the database, on its device.
+    proposed : tuple of (Tensor, Tensor), each of shape (n_queries, n_candidates)
+        Rounded cosines, falling, and positions, which are -1 where there is no further candidate. The query itself may
+        be among them.
+    k : int
+        Number of neighbours, at most ``n_candidates``.
+    complete : bool, default False
+        Whether no other row is nearer than the last candidate, but for the rounding of the cosines. A query of which
+        that leaves the neighbours in doubt is then compared with all rows. Where too few candidates are there, it is in
+        any case.
+    advance : Callable, optional
+        Called often, with 0.
+
+    Returns
+    -------
+    positions : Tensor of shape (n_queries, k), int64
+        On the CPU, most similar first, lower position first where cosines are equal.
+    similarity : Tensor of shape (n_queries, k), float32
         Their cosines in [-1, 1] on the CPU, higher = more similar: float64 results rounded to float32.
+    """
+    best_QK = torch.empty(len(queries), k, dtype=torch.int64, device=database.device)
+    unsure_Q = torch.zeros(len(queries), dtype=torch.bool, device=database.device)
+    num_candidates = proposed[1].shape[1]
+    step = max(1, _GATHERED_ELEMENTS // max(1, num_candidates * database.num_dims))
+    for start in range(0, len(queries), step):
+        block = slice(start, min(start + step, len(queries)))
+        fast_BM, positions_BM = proposed[0][block], proposed[1][block]
+        is_there = positions_BM >= 0
+        exact_BM = _exact_cosines(database, queries[block], positions_BM.clamp_min(0))
+        key_BM = _rank_key(exact_BM, positions_BM)
+        key_BM[~is_there | (positions_BM == queries[block].unsqueeze(1))] = _LAST
+        best_QK[block] = key_BM.topk(k, dim=1).values
+        unsure_Q[block] = best_QK[block, -1] == _LAST
+        if complete:
+            # A row that is no candidate is at most as near as the last candidate, give or take the engine's rounding:
+            # the float32 bound for unit vectors, or what is seen here (reduced-precision products may exceed it).
+            rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.num_dims * 2.0**-23)
+            unsure_Q[block] |= _from_rank_key(best_QK[block, -1])[1] <= fast_BM[:, -1] + rounding
+        advance(0.0)
+    for unsure in torch.split(unsure_Q.nonzero().squeeze(1), _EXHAUSTIVE_ROWS):
+        best_QK[unsure] = _exhaustive_keys(database, queries[unsure], k, advance)
+    positions, similarity = _from_rank_key(best_QK)
+    return positions.cpu(), similarity.cpu()
+
+
+def exact_neighbors(
+    database: Database,
+    queries: Tensor,
+    k: int,
+    *,
+    ring: Ring = SOLO,
+    engine: Engine = "auto",
+    advance: Advance = _ignore,
+) -> tuple[Tensor, Tensor]:
+    """Return the exact k nearest neighbours of some rows of a database by cosine, the rows themselves left out.
+
+    The whole database is read once, more often only for rows with many equal neighbours.
+
+    Parameters
+    ----------
+    database : Database
+        Among which rows.
+    queries : Tensor of shape (n_queries,), int64
+        Positions in the database; may be empty. What is held of them grows with their number, see `queries_at_once`.
+    k : int
+        Number of neighbours, in ``[1, n_database - 1]``.
+    ring : Ring, optional
+        Processes that each read a part of the database and hand the blocks round. All call this at the same time with
+        the same database and `k`, and queries of their own.
+    engine : {"auto", "faiss", "torch"}, default "auto"
+        What proposes candidates: FAISS, a block of the database at a time, or blocked matrix products on the
+        database's device. ``auto``: FAISS where that is a CPU and FAISS is installed. The result is the same.
+    advance : Callable, optional
+        Called often, with the share of the database that was searched since the last call.
+
+    Returns
+    -------
+    positions : Tensor of shape (n_queries, k), int64
+        On the CPU, most similar first, lower position first where cosines are equal; exact copies of a row are
+        neighbours like any other.
+    similarity : Tensor of shape (n_queries, k), float32
+        Their cosines in [-1, 1] on the CPU, higher = more similar: float64 results rounded to float32. A row of zeros
+        has cosine 0 with every row.
 
     Raises
     ------
     ValueError
-        If `embeddings` is not 2-D or holds a NaN or an infinity, `k` is out of range, or the engine is unknown.
+        If `k` is out of range, or the engine is unknown.
 
     Notes
     -----
@@ -193,18 +272,62 @@ def cosine_neighbors(
     ----------
     .. [1] github.com/eltsai/elfs@089444b, ``gen_embeds.py`` (MIT).
     """
-    if embeddings.ndim != 2:
-        raise ValueError(f"embeddings have the shape {tuple(embeddings.shape)}, expected (n_rows, n_dims).")
-    if not 1 <= k < len(embeddings):
-        raise ValueError(f"k is {k}, expected 1 to {len(embeddings) - 1} for {len(embeddings)} rows.")
-    device = torch.device(device)
-    make_search = _faiss_search if resolved_engine(engine, device) == "faiss" else _torch_search
-    database = _Database(embeddings, device, block_rows)
-    search = make_search(database)
-    indices_NK = torch.empty(database.num_rows, k, dtype=torch.int32 if database.num_rows < 2**31 else torch.int64)
-    similarity_NK = torch.empty(database.num_rows, k, dtype=torch.float32)
-    for block in database.blocks():
-        cosine, rows = _block_neighbors(database, search, block, k)
-        similarity_NK[slice(*block)] = cosine.cpu()
-        indices_NK[slice(*block)] = rows.cpu().to(indices_NK.dtype)
-    return indices_NK, similarity_NK
+    if not 1 <= k < len(database):
+        raise ValueError(f"k is {k}, expected 1 to {len(database) - 1} for {len(database)} rows.")
+    top = _faiss_top if resolved_engine(engine, database.device) == "faiss" else _torch_top
+    queries = queries.to(database.device)
+    num_candidates = min(len(database), k + NUM_SPARE)
+    proposed = _proposals(database, database.unit_rows(queries), num_candidates, top, ring, advance)
+    if len(queries) == 0:
+        return torch.empty(0, k, dtype=torch.int64), torch.empty(0, k)
+    return reranked(database, queries, proposed, k, complete=num_candidates < len(database), advance=advance)
+
+
+def cosine_neighbors(
+    embeddings: Embeddings,
+    k: int,
+    *,
+    device: torch.device | str,
+    rows: NDArray[np.int64] | None = None,
+    engine: Engine = "auto",
+    block_rows: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the exact k nearest neighbours of every row by cosine, the row itself left out.
+
+    Parameters
+    ----------
+    embeddings : Embeddings
+        Of shape (n_rows, n_dims), floating, not normalised; read block by block.
+    k : int
+        Number of neighbours, in ``[1, n_database - 1]``.
+    device : torch.device or str
+        Where to compute.
+    rows : ndarray of shape (n_database,), int64, optional
+        Rows that are compared, ascending; None: all.
+    engine : {"auto", "faiss", "torch"}, default "auto"
+        What proposes candidates; see `exact_neighbors`.
+    block_rows : int, optional
+        Rows of a block of the database, and queries at a time. None: see `Database` and `queries_at_once`.
+
+    Returns
+    -------
+    positions : Tensor of shape (n_database, k), int32, or int64 from 2**31 rows on
+        Places in `rows`, on the CPU; see `exact_neighbors`.
+    similarity : Tensor of shape (n_database, k), float32
+        Their cosines in [-1, 1] on the CPU, higher = more similar.
+
+    Raises
+    ------
+    ValueError
+        If `embeddings` is not 2-D or holds a NaN or an infinity, `rows` do not rise, `k` is out of range, or the
+        engine is unknown.
+    """
+    database = Database(embeddings, device=device, rows=rows, block_rows=block_rows)
+    step = block_rows or queries_at_once(database.num_dims, k)
+    positions_NK = torch.empty(len(database), max(0, k), dtype=torch.int32 if len(database) < 2**31 else torch.int64)
+    similarity_NK = torch.empty(positions_NK.shape)
+    for start in range(0, len(database), step):
+        run = slice(start, min(start + step, len(database)))
+        positions, similarity_NK[run] = exact_neighbors(database, torch.arange(run.start, run.stop), k, engine=engine)
+        positions_NK[run] = positions.to(positions_NK.dtype)
+    return positions_NK, similarity_NK

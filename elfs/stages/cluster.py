@@ -18,6 +18,8 @@ from elfs.stages.job import Job, Result
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features, standardization
+from elfs.train.limits import require_rows
+from elfs.train.ranks import ALONE, Ranks
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import json_bytes
 
@@ -111,19 +113,26 @@ def run(job: Job, config: ClusterConfig) -> Result:
     Returns
     -------
     Result
-        The chosen head, the number of clusters, how evenly they are used.
+        The chosen head, the number of clusters, how evenly they are used; on the first rank.
 
     Raises
     ------
     InputDataError
-        If there are more clusters than images.
+        If there are more clusters than images, or more ranks.
     """
-    pool = _pool(job, config)
-    clusters = _num_clusters(job, config, pool.rows)
-    if clusters > len(pool.rows):
-        raise InputDataError(f"--clusters {clusters} is more than the {len(pool.rows):,} images of the pool.")
+    ranks = job.runtime.ranks
+    rows = np.flatnonzero(SampleTable.from_tensors(job.workspace.arrays("samples")).eligible())
+    require_rows(len(rows), ranks)
+    clusters = int(ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None))
+    if clusters > len(rows):
+        raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
+    if config.method == "kmeans" and not ranks.is_first:
+        return Result("", {})  # one rank is enough for it
     train = _train if config.method == "temi" else _kmeans
+    pool = _pool(job, config, rows)
     tensors, report, headline = train(job, config, pool, clusters)
+    if not ranks.is_first:
+        return Result("", {})
     tensors |= {"mean": pool.mean.numpy(), "inverse_deviation": pool.inverse_deviation.numpy()}
     job.draft.save("heads", tensors)
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
@@ -138,9 +147,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     return Result(headline, summary | {"used_clusters": used, "assignment_entropy": entropy})
 
 
-def _pool(job: Job, config: ClusterConfig) -> _Pool:
-    table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    rows = np.flatnonzero(table.eligible())
+def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> _Pool:
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     mean, inverse = torch.zeros(embeddings.shape[1]), torch.ones(embeddings.shape[1])
     if config.standardize and config.method == "temi":
@@ -165,10 +172,15 @@ def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> i
 
 def _neighbor_positions(job: Job, pool: _Pool, clusters: int) -> NDArray[np.int32]:
     """Return the neighbours [M, K] as positions in the pool: no more than half a mean cluster has, so that they fit."""
-    indices = job.workspace.arrays("neighbors")["indices"][:, : max(1, len(pool.rows) // (2 * clusters))]
-    position = np.full(indices.shape[0], -1, dtype=np.int32)
+    indices = job.workspace.tensors("neighbors")["indices"]
+    position = np.full(len(indices), -1, dtype=np.int32)
     position[pool.rows] = np.arange(len(pool.rows), dtype=np.int32)
-    neighbors_MK: NDArray[np.int32] = position[indices[pool.rows]]
+    num_kept = min(indices.shape[1], max(1, len(pool.rows) // (2 * clusters)))
+    neighbors_MK = np.empty((len(pool.rows), num_kept), dtype=np.int32)
+    for start in range(0, len(pool.rows), _BLOCK_ROWS):
+        rows = pool.rows[start : start + _BLOCK_ROWS]
+        block = indices[rows] if isinstance(indices, np.ndarray) else indices.take(rows)
+        neighbors_MK[start : start + len(rows)] = position[block[:, :num_kept]]
     return neighbors_MK
 
 
@@ -186,8 +198,9 @@ def _train(
             settings,
             checkpoint=job.draft.directory / "checkpoint.safetensors",
             task=task,
+            ranks=job.runtime.ranks,
         )
-    counts_HC = _assignment_counts(training.teacher, pool.features)
+    counts_HC = _assignment_counts(training.teacher, pool.features, job.runtime.ranks)
     chosen = int(training.loss.argmin())
     report = {
         "method": "temi",
@@ -208,16 +221,20 @@ def _train(
 
 
 @torch.inference_mode()
-def _assignment_counts(heads: ClusterHeads, features: Features) -> Tensor:
-    """Return how many images each head puts into each cluster [H, C]."""
+def _assignment_counts(heads: ClusterHeads, features: Features, ranks: Ranks = ALONE) -> Tensor:
+    """Return how many images each head puts into each cluster [H, C]; each rank counts some blocks of them."""
     num_heads, num_clusters = heads.gain.shape
     widest = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
     offset_H1 = num_clusters * torch.arange(num_heads, device=features.device).unsqueeze(1)
     counts = torch.zeros(num_heads * num_clusters, dtype=torch.int64, device=features.device)
-    for positions_B in torch.arange(len(features)).split(min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // widest))):
-        labels_HB = heads(features.take(positions_B)).argmax(dim=2)
-        counts += torch.bincount((labels_HB + offset_H1).flatten(), minlength=len(counts))
-    return counts.view(num_heads, num_clusters).cpu()
+    blocks = torch.arange(len(features)).split(min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // widest)))
+    with ranks.working():
+        for positions_B in blocks[slice(*ranks.part(len(blocks)))]:
+            labels_HB = heads(features.take(positions_B)).argmax(dim=2)
+            counts += torch.bincount((labels_HB + offset_H1).flatten(), minlength=len(counts))
+            ranks.beat()
+    ranks.wait()
+    return ranks.sum_(counts).view(num_heads, num_clusters).cpu()
 
 
 def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from elfs.stages.job import Job, Result
 from elfs.train.classifier import Fit, record_dynamics
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
+from elfs.train.limits import require_rows
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
 from elfs.workspace.tensors import load_tensors, save_tensors
@@ -72,12 +73,12 @@ def run(job: Job, config: DynamicsConfig) -> Result:
     Returns
     -------
     Result
-        Network, epochs, agreement of the last epoch with the pseudo-labels.
+        Network, epochs, agreement of the last epoch with the pseudo-labels; on the first rank.
 
     Raises
     ------
     InputDataError
-        If the pseudo-labels name fewer than two clusters.
+        If the pseudo-labels name fewer than two clusters, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     labels_N = torch.from_numpy(np.array(job.workspace.arrays("pseudo_labels")["pseudo_labels"]))
@@ -85,6 +86,8 @@ def run(job: Job, config: DynamicsConfig) -> Result:
     labels = labels_N[torch.from_numpy(rows)]
     if len(labels.unique()) < 2:
         raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
+    ranks = job.runtime.ranks
+    require_rows(len(rows), ranks)
     image_side = job.workspace.manifest.artifacts["samples"].metadata["image_side"]
     recipe, num_epochs = recipe_for(config, len(rows), image_side)
     inputs = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
@@ -104,7 +107,11 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         derived_seed(config.seed, "dynamics"),
         device,
         inputs.num_threads,
+        ranks,
+        config.sync_batch_norm,
     )
+    if ranks.is_first and fit.caveat:
+        job.runtime.warn(fit.caveat)
     with job.runtime.progress.task("dynamics", num_epochs * fit.steps_per_epoch(), "steps") as task:
         agreement = record_dynamics(
             fit,
@@ -113,6 +120,8 @@ def run(job: Job, config: DynamicsConfig) -> Result:
             lambda epoch, traces: _store_epoch(job.draft.directory, epoch, traces),
             task,
         )
+    if not ranks.is_first:
+        return Result("", {})
     _publish(job, rows, len(table), num_epochs)
     job.draft.save("proxy", {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
     summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}

@@ -20,14 +20,13 @@ from elfs.stages.graph import STAGES, named_parts, needed_artifacts, record_name
 from elfs.stages.job import Job, Prepared, Result
 from elfs.stages.status import require
 from elfs.stages.step import Step
-from elfs.train.ranks import ALONE
 from elfs.train.runtime import Runtime
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME, Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "draft_key", "execute", "portable", "run_step", "writing"]
+__all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_step", "writing"]
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,8 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
     """Run a stage as the rank that writes the workspace; tell the others, if there are any, what there is to do."""
     module = importlib.import_module(step.stage.module)
     if not step.stage.parallel:
-        runtime = dataclasses.replace(runtime, ranks=ALONE)
-    source_root = source_root or _recorded_root(path, config)
+        runtime = dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
+    source_root = source_root or recorded_root(path, config)
     prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
     with writing(path, create=step.stage.name == "embed") as workspace:
         require(workspace, step.stage.name, step.needs)
@@ -203,8 +202,21 @@ def draft_key(config: StageConfig, inputs: dict[str, str]) -> str:
     return digest_json([as_json(portable(config)), inputs, elfs.__version__])
 
 
-def _recorded_root(path: Path, config: StageConfig) -> Path | None:
-    """Return the folder that was recorded; embed looks at it only if it embeds the same kind of source again."""
+def recorded_root(path: Path, config: StageConfig) -> Path | None:
+    """Return the folder that was recorded; embed looks at it only if it embeds the same kind of source again.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace, which need not exist.
+    config : StageConfig
+        Of the stage that is to run.
+
+    Returns
+    -------
+    Path or None
+        None if there is none, or it does not count.
+    """
     try:
         manifest = Workspace.open(path).manifest
     except MissingUpstreamError:
@@ -291,7 +303,7 @@ def _run(step: Step, job: Job, config: StageConfig) -> Result:
         if isinstance(error, StorageError | DeviceError):
             useless = is_empty and ranks.size > 1
         else:
-            useless = is_empty or step.draft_key is None
+            useless = is_empty or (step.draft_key is None and not job.draft.is_shared)
         if useless:
             job.draft.discard()
         raise

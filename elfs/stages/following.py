@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import StageConfig
-from elfs.errors import DeviceError
+from elfs.errors import DeviceError, RankLostError
 from elfs.stages.job import Job, Prepared
 from elfs.stages.step import Step
 from elfs.train.ranks import Ranks
@@ -111,34 +111,48 @@ def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> Non
     ------
     DeviceError
         If a rank does not see the workspace.
+    RankLostError
+        If the first rank has given up.
     """
     order = runtime.ranks.share()
     if order is None:  # everything is fresh
         return
     directory = path / order["draft"]
     _require_sight(runtime.ranks, path, seen=_sees(directory / _TOKEN_NAME, order["token"]))
-    module = importlib.import_module(step.stage.module)
+    try:
+        _run(step, path, config, runtime, order)
+    except Exception as error:
+        if _reads(directory / _TOKEN_NAME, order["token"]):
+            raise
+        raise RankLostError("rank 0 has given up, and so has this one.") from error
+    runtime.ranks.wait()
+
+
+def _run(step: Step, path: Path, config: StageConfig, runtime: Runtime, order: dict[str, Any]) -> None:
+    module, directory = importlib.import_module(step.stage.module), path / order["draft"]
     workspace = Workspace.open(path)
     root = None if order["source_root"] is None else Path(order["source_root"])
     prepared: Prepared = module.join(config, root, directory) if hasattr(module, "join") else Prepared()
     draft = Draft(workspace, step.record, directory)
     job = Job(workspace, draft, runtime, root, prepared, frozenset(order["inputs"]), step.force)
     (step.run or module.run)(job, config)
-    runtime.ranks.wait()
+
+
+def _reads(path: Path, token: str) -> bool:
+    try:
+        return path.read_text() == token
+    except OSError:
+        return False
 
 
 def _sees(path: Path, token: str) -> bool:
     """Return whether a file says what the first rank wrote, after some patience."""
     deadline = time.monotonic() + _PATIENCE_S
-    while True:
-        try:
-            if path.read_text() == token:
-                return True
-        except OSError:
-            pass
+    while not _reads(path, token):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.05)
+    return True
 
 
 def _require_sight(ranks: Ranks, path: Path, *, seen: bool) -> None:

@@ -1,8 +1,11 @@
 """Cluster heads to one pseudo-label a sample, with a confidence."""
 
+from dataclasses import dataclass, field
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.config import LabelConfig
@@ -10,17 +13,31 @@ from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.stages.job import Job, Result
+from elfs.stages.pieces import Pieces, Run, shares
 from elfs.train.features import Features
+from elfs.train.limits import require_rows
+from elfs.train.runtime import Task
 
 __all__ = ["kmeans_probabilities", "run"]
 
 _BLOCK_ROWS = 16_384
+_PIECE_BLOCKS = 64
+"""Blocks that are written to the draft together: the most that a killed run does again, for each rank."""
+
+_FILE_ROWS = 1 << 26
+"""Rows of one file of pseudo-labels at most."""
+
 _CONFIDENT = 0.9
 """A pseudo-label above this confidence counts as confident in the summary."""
+
+Labels = tuple[NDArray[np.int64], NDArray[np.float32]]
+"""Label and confidence of some samples."""
 
 
 def run(job: Job, config: LabelConfig) -> Result:
     """Write ``pseudo_labels``: of every sample that has an embedding, train and test.
+
+    The ranks share the samples, in blocks that do not depend on how many ranks there are, so neither do the labels.
 
     Parameters
     ----------
@@ -32,16 +49,17 @@ def run(job: Job, config: LabelConfig) -> Result:
     Returns
     -------
     Result
-        Number of clusters, share of confident samples, smallest and largest cluster.
+        Number of clusters, share of confident samples, smallest and largest cluster; on the first rank.
 
     Raises
     ------
     UsageError
         If a head is asked for that does not exist.
+    InputDataError
+        If there are more ranks than images.
     """
+    ranks = job.runtime.ranks
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    heads = job.workspace.arrays("heads")
-    mean, inverse_deviation = (torch.from_numpy(np.array(heads.pop(name))) for name in ("mean", "inverse_deviation"))
     report = job.workspace.json("clusters")
     head = report["chosen"] if config.head is None else config.head
     if head >= len(report["heads"]):
@@ -49,47 +67,100 @@ def run(job: Job, config: LabelConfig) -> Result:
             f"--head is {head}, expected at most {len(report['heads']) - 1}: cluster made that many heads."
         )
     rows = np.flatnonzero(table.usable())
-    features = Features(
-        job.workspace.tensors("embeddings")["embeddings"],
-        rows,
-        job.runtime.device(),
-        mean=mean,
-        inverse_deviation=inverse_deviation,
-    )
-    labels = np.full(len(table), -1, dtype=np.int64)
-    confidence = np.full(len(table), np.nan, dtype=np.float32)
-    labels[rows], confidence[rows] = _assign(job, heads, head, features, report.get("temperature", 1.0))
-    job.draft.save("pseudo_labels", {"pseudo_labels": labels, "confidence": confidence})
-    pool = table.eligible()
-    sizes = np.bincount(labels[pool], minlength=report["clusters"])
-    confident = float((confidence[pool] > _CONFIDENT).mean())
+    require_rows(len(rows), ranks)
+    pieces = Pieces(job.draft.directory / "pieces", f"labels-{_BLOCK_ROWS}")
+    missing = [(start, stop) for start, stop in ranks.share(pieces.missing(len(rows)) if ranks.is_first else None)]
+    mine = _dealt(missing, len(rows), ranks.size)[ranks.rank]
+    with job.runtime.progress.task("label", len(rows), "images") as task:
+        task.advance(len(rows) - sum(stop - start for start, stop in missing))
+        if mine:
+            _label(job, _Labeller.of(job, head, report.get("temperature", 1.0)), rows, mine, pieces, task)
+    ranks.wait()
+    if not ranks.is_first:
+        return Result("", {})
+    sizes, num_confident = _publish(job, table, rows, pieces, report["clusters"])
+    confident = num_confident / int(sizes.sum())
     summary = {"clusters": report["clusters"], "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
     return Result(f"{report['clusters']} clusters, {confident:.0%} confident", summary)
 
 
-@torch.inference_mode()
-def _assign(
-    job: Job, heads: dict[str, np.ndarray], head: int, features: Features, temperature: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return label and confidence of each position."""
-    device = job.runtime.device()
-    network = None if "centroids" in heads else ClusterHeads.from_tensors(heads).select_head(head).to(device)
-    centroids = torch.from_numpy(np.array(heads["centroids"])).to(device) if network is None else None
-    labels, confidence = [], []
-    with job.runtime.progress.task("label", len(features), "images") as task:
-        for positions_B in torch.arange(len(features)).split(_BLOCK_ROWS):
-            inputs_BD = features.take(positions_B)
-            if network is None:
-                assert centroids is not None
-                probabilities_BC = kmeans_probabilities(F.normalize(inputs_BD), centroids)
-            else:
-                probabilities_BC = (network(inputs_BD)[0].float() / temperature).softmax(dim=1)
-            best = probabilities_BC.max(dim=1)
-            labels.append(best.indices.cpu())
-            confidence.append(best.values.cpu())
-            task.advance(len(positions_B))
-    return torch.cat(labels).numpy(), torch.cat(confidence).numpy()
+def _dealt(missing: list[Run], num_positions: int, num_ranks: int) -> list[list[Run]]:
+    """Return which positions each rank labels: whole blocks, a piece of them at a time."""
+    blocks = [(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS)) for start, stop in missing]
+    return [
+        [(start * _BLOCK_ROWS, min(stop * _BLOCK_ROWS, num_positions)) for start, stop in runs]
+        for runs in shares(blocks, num_ranks, most=_PIECE_BLOCKS)
+    ]
+
+
+@dataclass(frozen=True)
+class _Labeller:
+    """A head of the network, or the centres of k-means, on a device."""
+
+    head: ClusterHeads | None
+    centroids: Tensor | None
+    temperature: float
+    standardization: dict[str, Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, job: Job, head: int, temperature: float) -> "_Labeller":
+        device, arrays = job.runtime.device(), job.workspace.arrays("heads")
+        tensors = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
+        if "centroids" in arrays:
+            return cls(None, torch.from_numpy(np.array(arrays["centroids"])).to(device), temperature, tensors)
+        return cls(ClusterHeads.from_tensors(arrays).select_head(head).to(device), None, temperature, tensors)
+
+    @torch.inference_mode()
+    def __call__(self, inputs_BD: Tensor) -> Labels:
+        if self.head is None:
+            assert self.centroids is not None
+            probabilities_BC = kmeans_probabilities(F.normalize(inputs_BD), self.centroids)
+        else:
+            probabilities_BC = (self.head(inputs_BD)[0].float() / self.temperature).softmax(dim=1)
+        best = probabilities_BC.max(dim=1)
+        return best.indices.cpu().numpy(), best.values.cpu().numpy()
+
+
+def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Run], pieces: Pieces, task: Task) -> None:
+    """Label runs of positions and keep each in the draft as soon as it is finished."""
+    embeddings = job.workspace.tensors("embeddings")["embeddings"]
+    features = Features(embeddings, rows, job.runtime.device(), in_memory=False, **labeller.standardization)
+    with job.runtime.ranks.working():
+        for start, stop in runs:
+            found: list[Labels] = []
+            for positions_B in torch.arange(start, stop).split(_BLOCK_ROWS):
+                found.append(labeller(features.take(positions_B)))
+                task.advance(len(positions_B))
+                job.runtime.ranks.beat()
+            labels, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
+            pieces.save((start, stop), {"pseudo_labels": labels, "confidence": confidence})
+
+
+def _publish(
+    job: Job, table: SampleTable, rows: NDArray[np.int64], pieces: Pieces, num_clusters: int
+) -> tuple[NDArray[np.int64], int]:
+    """Lay the labels out over all rows of the workspace; return the clusters' sizes and the number of confident ones.
+
+    Both count the samples that can be selected.
+    """
+    eligible = table.eligible()
+    sizes, num_confident = np.zeros(num_clusters, np.int64), 0
+    num_files = -(-len(table) // _FILE_ROWS)
+    for index in range(num_files):
+        start, stop = index * _FILE_ROWS, min((index + 1) * _FILE_ROWS, len(table))
+        labels, confidence = np.full(stop - start, -1, np.int64), np.full(stop - start, np.nan, np.float32)
+        first, last = np.searchsorted(rows, [start, stop])
+        if last > first:
+            found = pieces.read((int(first), int(last)))
+            own = rows[first:last] - start
+            labels[own], confidence[own] = found["pseudo_labels"], found["confidence"]
+        pool = eligible[start:stop]
+        sizes += np.bincount(labels[pool], minlength=num_clusters)
+        num_confident += int(np.count_nonzero(confidence[pool] > _CONFIDENT))
+        shard = (index, num_files) if num_files > 1 else None
+        job.draft.save("pseudo_labels", {"pseudo_labels": labels, "confidence": confidence}, shard=shard)
+    return sizes, num_confident
 
 
 def kmeans_probabilities(inputs: Tensor, centroids: Tensor) -> Tensor:

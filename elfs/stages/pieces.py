@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, sha256_file
+from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, remove_file, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
 __all__ = ["Piece", "Pieces", "Run", "shares"]
 
 Run = tuple[int, int]
 """First row and last row + 1."""
+
+_WORK = 1 << 20
+"""How much more a row weighs that makes work than one that makes none."""
 
 _NAME = re.compile(r"(\d{12})-(\d{12})\.json$")
 
@@ -38,6 +41,11 @@ class Piece:
     stop: int
     note: Path
 
+    @property
+    def path(self) -> Path:
+        """Where its tensors are."""
+        return self.note.with_suffix(".safetensors")
+
     def facts(self) -> dict[str, Any]:
         """Return what was noted of it, the digest of its tensors (``digest``) included."""
         found: dict[str, Any] = json.loads(self.note.read_bytes())
@@ -45,7 +53,7 @@ class Piece:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return its tensors, mapped into memory; their first axis has ``stop - start`` rows."""
-        return load_tensors(self.note.with_suffix(".safetensors"))
+        return load_tensors(self.path)
 
     def check(self) -> None:
         """Compare the tensors with their digest.
@@ -55,10 +63,11 @@ class Piece:
         CorruptArtifactError
             If they are not what was written.
         """
-        path = self.note.with_suffix(".safetensors")
         noted = parse_json(self.note.read_bytes(), str(self.note))
-        if not isinstance(noted, dict) or sha256_file(path) != noted.get("digest"):
-            raise CorruptArtifactError(f"{path} is not what its note says; remove both, and the same command again.")
+        if not isinstance(noted, dict) or sha256_file(self.path) != noted.get("digest"):
+            raise CorruptArtifactError(
+                f"{self.path} is not what its note says; remove both, and the same command again."
+            )
 
 
 class Pieces:
@@ -116,6 +125,27 @@ class Pieces:
                 end = piece.stop
         return kept
 
+    def drop_damaged(self) -> list[Path]:
+        """Remove the runs that are not what was written, so that they are made again.
+
+        Returns
+        -------
+        list of Path
+            The files of tensors that were removed.
+
+        Raises
+        ------
+        StorageError
+            If a file cannot be read or removed.
+        """
+        damaged = []
+        while found := [piece for piece in self.finished() if _is_damaged(piece)]:  # others may have been covered
+            for piece in found:
+                remove_file(piece.note)
+                remove_file(piece.path)
+            damaged += [piece.path for piece in found]
+        return damaged
+
     def missing(self, num_rows: int) -> list[Run]:
         """Return the runs of rows that are not there yet.
 
@@ -153,16 +183,44 @@ class Pieces:
         """
         pieces = self.finished()
         for start in range(0, num_rows, block_rows):
-            stop, end = min(start + block_rows, num_rows), start
-            parts = []
-            for piece in pieces:
-                if piece.stop > end and piece.start <= end < stop:
-                    tensors, upto = piece.tensors(), min(piece.stop, stop)
-                    rows = slice(end - piece.start, upto - piece.start)
-                    parts.append({name: tensor[rows] for name, tensor in tensors.items()})
-                    end = upto
-            assert end == stop, f"rows {end} to {stop} are missing"
-            yield (start, stop), {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            run = start, min(start + block_rows, num_rows)
+            yield run, _joined(pieces, run)
+
+    def read(self, run: Run) -> dict[str, np.ndarray]:
+        """Return some rows, once they are there.
+
+        Parameters
+        ----------
+        run : tuple of (int, int)
+            First row and last row + 1.
+
+        Returns
+        -------
+        dict of str to ndarray
+            The tensors of those rows, in memory.
+        """
+        return _joined(self.finished(), run)
+
+
+def _joined(pieces: Sequence[Piece], run: Run) -> dict[str, np.ndarray]:
+    end, stop = run
+    parts = []
+    for piece in pieces:
+        if piece.stop > end and piece.start <= end < stop:
+            tensors, upto = piece.tensors(), min(piece.stop, stop)
+            rows = slice(end - piece.start, upto - piece.start)
+            parts.append({name: tensor[rows] for name, tensor in tensors.items()})
+            end = upto
+    assert end == stop, f"rows {end} to {stop} are missing"
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _is_damaged(piece: Piece) -> bool:
+    try:
+        piece.check()
+    except CorruptArtifactError:
+        return True
+    return False
 
 
 def shares(
@@ -187,9 +245,11 @@ def shares(
         For each share, contiguous as far as the runs are; together they cover all runs once.
     """
     rows = np.concatenate([np.arange(*run) for run in runs]) if runs else np.empty(0, np.int64)
-    work = np.cumsum(np.ones(len(rows)) if weighs is None else weighs[rows] + 1e-6)
-    total = work[-1] if len(work) else 0.0
-    ends = np.searchsorted(work, total * np.arange(1, num_shares) / num_shares, side="right")
+    weights = np.where(True if weighs is None else weighs[rows], _WORK, 1) * np.ones(len(rows), np.int64)
+    work = np.cumsum(weights)
+    total = int(weights.sum())
+    # A row goes where its middle lies: whole numbers, so that equal rows make equal shares.
+    ends = np.searchsorted(2 * work - weights, [2 * total * share // num_shares for share in range(1, num_shares)])
     dealt = []
     for part in np.split(rows, ends):
         breaks = np.flatnonzero((np.diff(part) != 1) | (part[1:] % most == 0)) + 1

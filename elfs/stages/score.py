@@ -115,7 +115,5 @@ def _rows(array: np.ndarray | RowArray, rows: NDArray[np.int64]) -> Tensor:
 
 
 def _columns(trace: np.ndarray | RowArray, start: int, stop: int) -> np.ndarray:
-    """Copy the columns of some samples out of a trace [E, N], epoch by epoch where it is spread over files."""
-    if isinstance(trace, np.ndarray):
-        return np.array(trace[:, start:stop])
-    return np.concatenate([trace.read(epoch, epoch + 1)[:, start:stop] for epoch in range(len(trace))])
+    """Copy the columns of some samples out of a trace [E, N]."""
+    return trace.columns(start, stop) if isinstance(trace, RowArray) else np.array(trace[:, start:stop])

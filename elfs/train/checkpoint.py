@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from elfs.errors import StorageError
+from elfs.train.ranks import ALONE, Ranks
 from elfs.workspace.tensors import load_tensors, save_tensors
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
@@ -54,9 +56,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, ranks: Ranks = ALONE
 ) -> tuple[int, dict[str, Tensor]] | None:
-    """Put a saved state back.
+    """Put a saved state back: of all ranks the same one, however many there were when it was saved.
 
     Parameters
     ----------
@@ -66,14 +68,33 @@ def load_checkpoint(
         The same modules, freshly built; changed in place.
     optimizer : torch.optim.Optimizer
         The same optimiser, freshly built; changed in place.
+    ranks : Ranks
+        All of them call this, and go on once all have read the file.
 
     Returns
     -------
     tuple of (int, dict) or None
         Epochs done and the extra tensors; None if there is no such file.
+
+    Raises
+    ------
+    StorageError
+        If the ranks do not find the same file.
     """
-    if not path.exists():
-        return None
+    found = _loaded(path, modules, optimizer) if path.exists() else None
+    epochs = ranks.collect(0 if found is None else found[0])
+    for rank, done in enumerate(epochs):
+        if done != epochs[0]:
+            raise StorageError(
+                f"rank 0 finds {epochs[0]} finished epochs in {path}, rank {rank} finds {done}: "
+                "they have to see the same file system."
+            )
+    return found
+
+
+def _loaded(
+    path: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> tuple[int, dict[str, Tensor]]:
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in load_tensors(path).items()}
     for name, module in modules.items():
         prefix = f"module.{name}."

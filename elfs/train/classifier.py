@@ -1,6 +1,7 @@
 """Train a classifier: one loop for the proxy whose dynamics are recorded and for the network on the coreset.
 
-Shapes: B samples of a batch, C classes, N samples of the pool, E epochs.
+Where several ranks train one network, each computes a share of every batch, and the mean of their gradients is that of
+the whole batch. Shapes: B samples of the share of a batch, C classes, N samples of the pool, E epochs.
 """
 
 import itertools
@@ -14,11 +15,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elfs.data.batch_share import BatchShare
+from elfs.data.loaders import nearly_equal
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
+from elfs.models.networks import has_batch_norm, with_shared_batch_norm
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import trace_batch
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.ranks import ALONE, Ranks
 from elfs.train.recipes import Recipe
 from elfs.train.runtime import Task
 from elfs.train.seeding import generator
@@ -50,6 +55,10 @@ class Fit:
     num_threads : int
         Threads of a CPU. Small networks on small images are fastest on one: more spend their time waiting for each
         other, most of all on a machine with other work.
+    ranks : Ranks
+        What trains it together, all with the same fit but for `device`.
+    sync_batch_norm : bool
+        Whether batch statistics are taken over all ranks; on GPUs alone.
     """
 
     network: nn.Module
@@ -59,6 +68,8 @@ class Fit:
     seed: int
     device: torch.device
     num_threads: int = 1
+    ranks: Ranks = ALONE
+    sync_batch_norm: bool = True
 
     def optimizer(self) -> torch.optim.SGD:
         """Return SGD with Nesterov momentum 0.9 over all parameters."""
@@ -74,16 +85,24 @@ class Fit:
         """Return in how many steps the samples are seen once."""
         return math.ceil(len(self.inputs) / self.recipe.batch_size)
 
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the augmented batches of one epoch: every sample exactly once."""
+    def whole_batches(self, number: int) -> list[Tensor]:
+        """Return the positions of each whole batch of one epoch: every sample exactly once."""
         order = torch.randperm(len(self.inputs), generator=generator(self.seed, "order", number))
-        return self.inputs.batches(
-            order,
+        return list(nearly_equal(order, self.recipe.batch_size))
+
+    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield this rank's share of each augmented batch of one epoch, and how many samples the whole batch has."""
+        whole = self.whole_batches(number)
+        shares = self.inputs.batches(
+            torch.cat(whole),
             batch_size=self.recipe.batch_size,
             augment=True,
             generator=generator(self.seed, "augment", number),
             device=self.device,
+            share=BatchShare(self.ranks.rank, self.ranks.size),
         )
+        for batch, (positions_B, inputs) in zip(whole, shares, strict=True):
+            yield positions_B, inputs, len(batch)
 
     def rate(self, step: int, num_steps: int) -> float:
         """Return the learning rate of a step."""
@@ -93,6 +112,21 @@ class Fit:
             final=self.recipe.final_learning_rate,
             num_steps=num_steps,
             num_warmup_steps=0,
+        )
+
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether layers that normalise by the batch do so over all ranks."""
+        return self.ranks.size > 1 and self.sync_batch_norm and self.device.type == "cuda"
+
+    @property
+    def caveat(self) -> str | None:
+        """What people should know about the results, in a sentence or two; None where there is nothing."""
+        if self.ranks.size == 1 or self.shares_statistics or not has_batch_norm(self.network):
+            return None
+        return (
+            f"each of the {self.ranks.size} ranks takes the batch statistics of its own share, so the results differ "
+            "from those of one device. --sync-batch-norm prevents that on GPUs."
         )
 
 
@@ -125,29 +159,57 @@ def _repeatable(num_threads: int) -> Iterator[None]:
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
 
 
+class _Training:
+    """A fit under way: the network as it is called, the optimiser, the labels where they are needed, the loss so far.
+
+    Making one waits for the other ranks.
+    """
+
+    def __init__(self, fit: Fit, optimizer: torch.optim.Optimizer) -> None:
+        self.fit, self.optimizer = fit, optimizer
+        self.labels_N = fit.labels.to(fit.device)
+        fit.network.train()
+        fit.ranks.wait()
+        network = with_shared_batch_norm(fit.network) if fit.shares_statistics else fit.network
+        self.network = fit.ranks.data_parallel(network)
+        self.total_loss = torch.zeros((), device=fit.device)
+
+    def check_finite(self, rate: float, when: str) -> None:
+        """Stop, on all ranks alike, before a diverged network is written anywhere; rarely, since it waits for GPUs."""
+        ranks = self.fit.ranks
+        loss = float(ranks.sum_(self.total_loss.clone())) / ranks.size
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"training diverged in {when}: the loss is {loss} at learning rate {rate:g}. "
+                f"Try --learning-rate {rate / 10:g}."
+            )
+
+    def finish(self) -> None:
+        """Give all ranks the running statistics of the first; before each forward pass they had them anyway."""
+        for buffer in self.fit.network.buffers():
+            if buffer.is_floating_point():
+                self.fit.ranks.sum_(buffer if self.fit.ranks.is_first else buffer.zero_())
+
+
 def _train_step(
-    fit: Fit, optimizer: torch.optim.Optimizer, rate: float, inputs: Tensor, labels_B: Tensor
+    training: _Training, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the logits [B, C] of the training forward pass and the loss, after the step that they led to."""
+    """Return logits [B, C] and labels [B] of a share of a batch of `num_samples`, after the step that they led to."""
+    fit, optimizer = training.fit, training.optimizer
+    labels_B = training.labels_N[positions_B.to(fit.device)]
     for group in optimizer.param_groups:
         group["lr"] = rate
     with mixed_precision(fit.device):
-        logits_BC = fit.network(inputs)
-    logits_BC = logits_BC.float()
-    loss = F.cross_entropy(logits_BC, labels_B)
+        logits_BC = training.network(inputs)
+    logits_BC = logits_BC.float()[: len(labels_B)]  # without what stands in for an empty share
+    # The mean over the ranks, which their gradients undergo, is then the mean over the samples of the whole batch.
+    loss = F.cross_entropy(logits_BC, labels_B, reduction="sum") / (num_samples / fit.ranks.size)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return logits_BC.detach(), loss.detach()
-
-
-def _check_finite(total_loss: Tensor, rate: float, when: str) -> None:
-    """Stop before a diverged network is written anywhere; one look per epoch, so no step waits for the GPU."""
-    if not math.isfinite(float(total_loss)):
-        raise UsageError(
-            f"training diverged in {when}: the loss is {float(total_loss)} at learning rate {rate:g}. "
-            f"Try --learning-rate {rate / 10:g}."
-        )
+    training.total_loss += loss.detach()
+    fit.ranks.beat()
+    return logits_BC.detach(), labels_B
 
 
 def record_dynamics(
@@ -156,8 +218,8 @@ def record_dynamics(
     """Train a proxy and record how every sample is learned.
 
     The record is taken from the training forward pass (augmented, train mode), each sample exactly once per epoch.
-    After each epoch the traces are stored and the state is checkpointed; a run that finds a checkpoint goes on after it
-    and ends with the same numbers.
+    After each epoch the first rank stores the traces and writes a checkpoint; a run that finds a checkpoint goes on
+    after it and ends with the same numbers. Of the traces, the other ranks keep their own part of one epoch.
 
     Parameters
     ----------
@@ -169,14 +231,15 @@ def record_dynamics(
     checkpoint : Path
         File of the state.
     store : Callable
-        Takes the epoch number and its traces, each of shape (N,): float16, ``correct`` uint8.
+        Takes the epoch number and its traces, each of shape (N,): float16, ``correct`` uint8. Called on the first rank
+        alone.
     task : Task
         Advanced by one per step.
 
     Returns
     -------
     float
-        Share of the samples whose prediction was the pseudo-label in the last epoch, in ``[0, 1]``.
+        Share of the samples whose prediction was the pseudo-label in the last epoch, in ``[0, 1]``; on every rank.
 
     Raises
     ------
@@ -184,48 +247,59 @@ def record_dynamics(
         If the loss is no longer finite.
     """
     optimizer = fit.optimizer()
-    resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer)
+    resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer, fit.ranks)
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
     task.advance(first_epoch * fit.steps_per_epoch())
-    labels_N = fit.labels.to(fit.device)
-    fit.network.train()
-    with _repeatable(fit.num_threads):
+    training = _Training(fit, optimizer)
+    with _repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
-            traces = _recorded_epoch(fit, optimizer, labels_N, (epoch, num_epochs), task)
-            agreement = float(traces["correct"].double().mean())
-            store(epoch, {name: trace.cpu() for name, trace in traces.items()})
-            extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
-            save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
-    return agreement
+            traces = _gathered(fit, epoch, _recorded_epoch(training, epoch, num_epochs, task))
+            if fit.ranks.is_first:
+                agreement = float(traces["correct"].double().mean())
+                store(epoch, {name: trace.cpu() for name, trace in traces.items()})
+                extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
+                save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
+        training.finish()
+    return float(fit.ranks.share(agreement))
 
 
-def _recorded_epoch(
-    fit: Fit, optimizer: torch.optim.Optimizer, labels_N: Tensor, epoch: tuple[int, int], task: Task
-) -> dict[str, Tensor]:
-    """Train for one epoch (number, of how many) and return its traces [N]."""
-    number, num_epochs = epoch
+def _recorded_epoch(training: _Training, number: int, num_epochs: int, task: Task) -> dict[str, Tensor]:
+    """Train for one epoch and return the traces of this rank's samples in the order in which they came.
+
+    All ranks return equally many; what the shorter ones lack at the end stays 0.
+    """
+    fit = training.fit
     steps = fit.steps_per_epoch()
-    total_loss = torch.zeros((), device=fit.device)
+    length = sum(len(BatchShare(0, fit.ranks.size).cut(batch)) for batch in fit.whole_batches(number))
+    training.total_loss.zero_()
     traces: dict[str, Tensor] = {}
-    for index, (positions_B, inputs) in enumerate(fit.epoch(number)):
+    done = 0
+    for index, (positions_B, inputs, num_samples) in enumerate(fit.epoch(number)):
         rate = fit.rate(number * steps + index, num_epochs * steps)
-        positions_B = positions_B.to(fit.device)
-        logits_BC, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B])
-        total_loss += loss
-        _scatter(traces, trace_batch(logits_BC, labels_N[positions_B]), positions_B, len(fit.inputs))
+        found = trace_batch(*_train_step(training, rate, positions_B, inputs, num_samples))
+        for name, value_B in found.items():
+            dtype = torch.uint8 if value_B.dtype == torch.uint8 else torch.float16
+            if name not in traces:
+                traces[name] = torch.zeros(length, dtype=dtype, device=fit.device)
+            traces[name][done : done + len(positions_B)] = value_B.to(dtype)
+        done += len(positions_B)
         task.advance()
-    _check_finite(total_loss, rate, f"epoch {number + 1}")
+    training.check_finite(rate, f"epoch {number + 1}")
     return traces
 
 
-def _scatter(traces: dict[str, Tensor], batch: dict[str, Tensor], positions_B: Tensor, num_rows: int) -> None:
-    """Write a batch's traces to their rows, in the precision in which they are kept."""
-    for name, value_B in batch.items():
-        dtype = torch.uint8 if value_B.dtype == torch.uint8 else torch.float16
-        if name not in traces:
-            traces[name] = torch.zeros(num_rows, dtype=dtype, device=value_B.device)
-        traces[name][positions_B] = value_B.to(dtype)
+def _gathered(fit: Fit, number: int, own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the traces [N] of an epoch by position on the first rank, which knows the order; nothing on the others."""
+    shares = [BatchShare(rank, fit.ranks.size) for rank in range(fit.ranks.size)] if fit.ranks.is_first else []
+    whole = fit.whole_batches(number) if fit.ranks.is_first else []
+    places = [torch.cat([share.cut(batch) for batch in whole]).to(fit.device) for share in shares]
+    traces: dict[str, Tensor] = {}
+    for name, values in own.items():
+        for positions, part in zip(places, fit.ranks.gather(values), strict=True):
+            trace = traces.setdefault(name, torch.zeros(len(fit.inputs), dtype=part.dtype, device=fit.device))
+            trace[positions] = part[: len(positions)]
+    return traces
 
 
 def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
@@ -234,7 +308,8 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     Parameters
     ----------
     fit : Fit
-        Network, inputs, labels, recipe. The network is changed in place and left in evaluation mode.
+        Network, inputs, labels, recipe. The network is changed in place and left in evaluation mode, on all ranks
+        alike.
     num_iterations : int
         Steps.
     task : Task
@@ -245,19 +320,16 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     UsageError
         If the loss is no longer finite.
     """
-    optimizer = fit.optimizer()
-    labels_N = fit.labels.to(fit.device)
-    fit.network.train()
+    training = _Training(fit, fit.optimizer())
     epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())
-    total_loss = torch.zeros((), device=fit.device)
-    with _repeatable(fit.num_threads):
-        for step, (positions_B, inputs) in enumerate(itertools.islice(epochs, num_iterations)):
+    with _repeatable(fit.num_threads), fit.ranks.working():
+        for step, batch in enumerate(itertools.islice(epochs, num_iterations)):
             rate = fit.rate(step, num_iterations)
-            _, loss = _train_step(fit, optimizer, rate, inputs, labels_N[positions_B.to(fit.device)])
-            total_loss += loss
+            _train_step(training, rate, *batch)
             task.advance()
             if (step + 1) % _STEPS_PER_LOOK == 0 or step + 1 == num_iterations:
-                _check_finite(total_loss, rate, f"{step + 1:,} steps")
+                training.check_finite(rate, f"{step + 1:,} steps")
+        training.finish()
     fit.network.eval()
 
 

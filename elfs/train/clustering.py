@@ -1,6 +1,7 @@
 """Train many cluster heads side by side on frozen embeddings: TEMI and its relatives.
 
-Shapes: H heads, B pairs of a batch, C clusters, N images of the pool, K neighbours.
+Where several ranks train them, each computes a share of every batch; the prior and SCAN's mean assignment are those of
+the whole batch. Shapes: H heads, B pairs of (the share of) a batch, C clusters, N images of the pool, K neighbours.
 """
 
 import math
@@ -11,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from elfs.data.batch_share import BatchShare
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.schedules import warmup_cosine
@@ -28,6 +30,7 @@ from elfs.ops.temi import (
 )
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.features import Features
+from elfs.train.ranks import ALONE, Ranks
 from elfs.train.runtime import Task
 from elfs.train.seeding import generator
 
@@ -94,8 +97,9 @@ class HeadTraining:
 class _Training:
     """State of a training: student, teacher, prior, optimiser, and the loss of the last epoch."""
 
-    def __init__(self, features: Features, settings: HeadSettings) -> None:
-        self.features, self.settings = features, settings
+    def __init__(self, features: Features, settings: HeadSettings, ranks: Ranks) -> None:
+        self.features, self.settings, self.ranks = features, settings, ranks
+        self.share = BatchShare(ranks.rank, ranks.size)
         self.device = features.device
         self.student = ClusterHeads(
             settings.heads,
@@ -105,6 +109,7 @@ class _Training:
             settings.clusters,
             generator(settings.seed, "heads"),
         ).to(self.device)
+        self.parallel: nn.Module = self.student  # as it is called; `start` joins it with those of the other ranks
         self.teacher = deepcopy(self.student).requires_grad_(False)
         self.prior_HC = torch.full((settings.heads, settings.clusters), 1 / settings.clusters, device=self.device)
         self.loss_H = torch.full((settings.heads,), math.nan, device=self.device)
@@ -112,44 +117,60 @@ class _Training:
         self.num_batches = math.ceil(len(features) / settings.batch_size)
         self._frozen = {id(parameter) for parameter in self.student.last_layer_parameters()}
 
+    def start(self) -> None:
+        """Join the students of all ranks, so that their gradients are those of whole batches."""
+        self.parallel = self.ranks.data_parallel(self.student)
+
     def precision(self) -> AbstractContextManager[object]:
         """Return bfloat16 autocast on a GPU."""
         return torch.autocast("cuda", dtype=torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
-    def loss(self, student: Views, teacher: Views) -> Tensor:
-        """Return the loss of each head [H], updating the prior first."""
+    def loss(self, student: Views, teacher: Views, num_own: int, num_pairs: int) -> Tensor:
+        """Return the loss of each head [H] on this rank's pairs, updating the prior first.
+
+        The first `num_own` of them count, out of `num_pairs` of the whole batch.
+        """
         settings = self.settings
         if settings.loss == "scan":
-            return scan_loss(student, *probability_sum(student[0]))
-        self.prior_HC = updated_prior(self.prior_HC, *probability_sum(*teacher), momentum=settings.prior_momentum)
+            total_HC, _ = probability_sum(student[0][:, :num_own])
+            return scan_loss(student, self.ranks.sum_(total_HC), num_pairs)
+        total_HC, _ = probability_sum(*(view_HBC[:, :num_own] for view_HBC in teacher))
+        self.prior_HC = updated_prior(
+            self.prior_HC, self.ranks.sum_(total_HC), len(teacher) * num_pairs, momentum=settings.prior_momentum
+        )
         mode: WeightMode = settings.loss  # type: ignore[assignment]  # checked by the config
         return temi_loss(student, teacher, self.prior_HC, pair_weights(teacher, mode), beta=settings.beta)
 
-    def views(self, heads: ClusterHeads, inputs: Tensor) -> Views:
+    def views(self, heads: nn.Module, inputs: Tensor) -> Views:
         """Return the log-probabilities of both halves of the inputs."""
         with self.precision():
             logits_HBC = heads(inputs)
         first_HBC, second_HBC = log_probabilities(logits_HBC, self.settings.temperature).chunk(2, dim=1)
         return first_HBC, second_HBC
 
-    def step(self, inputs: Tensor, step: int, num_steps: int) -> Tensor:
-        """Take one step on the pairs (first half, second half) and return the loss of each head [H]."""
+    def step(self, inputs: Tensor, num_own: int, num_pairs: int, step: int) -> Tensor:
+        """Take one step on the pairs (first half, second half) and return what they add to the loss of each head [H].
+
+        The first `num_own` of them count, out of `num_pairs` of the whole batch.
+        """
         settings = self.settings
         rate = warmup_cosine(
             step,
             peak=settings.learning_rate,
             final=min(settings.min_learning_rate, settings.learning_rate),
-            num_steps=num_steps,
+            num_steps=settings.epochs * self.num_batches,
             num_warmup_steps=min(settings.warmup_epochs, settings.epochs // 2) * self.num_batches,
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        student = self.views(self.student, inputs)
+        student = self.views(self.parallel, inputs)
         with torch.no_grad():
             teacher = self.views(self.teacher, inputs)
-        loss_H = self.loss(student, teacher)
+        loss_H = self.loss(student, teacher, num_own, num_pairs)
+        weight = num_own / num_pairs
         self.optimizer.zero_grad(set_to_none=True)
-        loss_H.mean().backward()
+        # The mean over the ranks, which their gradients undergo, is then the mean over the pairs of the whole batch.
+        (loss_H.mean() * (weight * self.ranks.size)).backward()
         if step < self.num_batches:
             for parameter in self.student.parameters():
                 if id(parameter) in self._frozen:
@@ -158,7 +179,8 @@ class _Training:
         with torch.no_grad():
             for kept, new in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
                 kept.lerp_(new, 1 - settings.teacher_momentum)
-        return loss_H.detach()
+        self.ranks.beat()
+        return loss_H.detach() * weight
 
     def epoch(self, number: int, neighbors_of: Callable[[Tensor], Tensor], task: Task) -> None:
         """See every image once, each paired with one of its neighbours."""
@@ -167,13 +189,15 @@ class _Training:
         order = torch.randperm(len(self.features), generator=draws)
         total_H = torch.zeros_like(self.loss_H)
         for index, positions_B in enumerate(order.tensor_split(self.num_batches)):
-            neighbors_BK = neighbors_of(positions_B)
+            own_B = self.share.padded(positions_B)
+            neighbors_BK = neighbors_of(own_B)
             column_B = torch.randint(neighbors_BK.shape[1], (len(positions_B), 1), generator=draws)
-            partners_B = neighbors_BK.gather(1, column_B).squeeze(1)
-            inputs = self.features.take(torch.cat([positions_B, partners_B]))
-            total_H += self.step(inputs, number * self.num_batches + index, settings.epochs * self.num_batches)
+            partners_B = neighbors_BK.gather(1, self.share.padded(column_B)).squeeze(1)
+            inputs = self.features.take(torch.cat([own_B, partners_B]))
+            num_own = len(self.share.cut(positions_B))
+            total_H += self.step(inputs, num_own, len(positions_B), number * self.num_batches + index)
             task.advance()
-        self.loss_H = total_H / self.num_batches
+        self.loss_H = self.ranks.sum_(total_H) / self.num_batches
         if not torch.isfinite(self.loss_H).all():
             raise UsageError(
                 f"the cluster heads diverged in epoch {number + 1}: the loss is not finite. "
@@ -197,6 +221,7 @@ def train_heads(
     *,
     checkpoint: Path,
     task: Task,
+    ranks: Ranks = ALONE,
 ) -> HeadTraining:
     """Train the heads.
 
@@ -209,33 +234,38 @@ def train_heads(
     settings : HeadSettings
         Everything else.
     checkpoint : Path
-        File of the state; a run that finds it goes on from it and ends with the same numbers.
+        File of the state, which the first rank writes; a run that finds it goes on from it and ends with the same
+        numbers.
     task : Task
         Advanced by one per step, ``epochs * ceil(N / batch_size)`` in all.
+    ranks : Ranks
+        What trains them together; all give the same arguments, each with features on its own device.
 
     Returns
     -------
     HeadTraining
-        Teacher and loss.
+        Teacher and loss, the same on every rank.
 
     Raises
     ------
     UsageError
         If the loss is no longer finite.
     """
-    training = _Training(features, settings)
+    training = _Training(features, settings, ranks)
     modules = {"student": training.student, "teacher": training.teacher}
-    resumed = load_checkpoint(checkpoint, modules, training.optimizer)
+    resumed = load_checkpoint(checkpoint, modules, training.optimizer, ranks)
     first_epoch = 0
     if resumed is not None:
         first_epoch, extra = resumed
         training.prior_HC = extra["prior"].to(training.device)
         training.loss_H = extra["loss"].to(training.device)
         task.advance(first_epoch * training.num_batches)
+    training.start()
     interval = math.ceil(settings.epochs / _CHECKPOINTS)
-    for number in range(first_epoch, settings.epochs):
-        training.epoch(number, neighbors_of, task)
-        if (number + 1) % interval == 0:
-            extra = {"prior": training.prior_HC, "loss": training.loss_H}
-            save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)
+    with ranks.working():
+        for number in range(first_epoch, settings.epochs):
+            training.epoch(number, neighbors_of, task)
+            if (number + 1) % interval == 0 and ranks.is_first:
+                extra = {"prior": training.prior_HC, "loss": training.loss_H}
+                save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)
     return HeadTraining(training.teacher.eval(), training.loss_H.cpu())

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.data.batch_share import WHOLE, BatchShare
+
 __all__ = ["EmbeddingRows", "Features", "standardization"]
 
 _IN_MEMORY_BYTES = 4 << 30
@@ -124,7 +126,14 @@ class Features:
         return self._read(self._rows[positions.cpu().numpy()])
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the rows in the given order; embeddings know no augmentation.
 
@@ -140,11 +149,14 @@ class Features:
             Without effect.
         device : torch.device
             Where the batches are delivered.
+        share : BatchShare
+            Which part of every batch is wanted.
 
         Yields
         ------
         tuple of Tensor
-            Positions int64 [B] and embeddings float32 [B, D].
+            Positions int64 [B] and embeddings float32 [B, D]; where the share is empty, no position and one embedding
+            that does not count.
         """
-        for positions_B in order.tensor_split(max(1, -(-len(order) // batch_size))):
-            yield positions_B, self.take(positions_B).to(device)
+        for batch in order.tensor_split(max(1, -(-len(order) // batch_size))):
+            yield share.cut(batch), self.take(share.padded(batch)).to(device)

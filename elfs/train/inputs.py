@@ -81,9 +81,13 @@ class InputBuilder:
 
     @property
     def num_threads(self) -> int:
-        """CPU threads that a training step keeps busy: one for every 16,384 pixels of a batch."""
+        """CPU threads that a training step keeps busy: one for every 16,384 pixels of this rank's share of a batch.
+
+        The ranks of a host share its CPUs.
+        """
+        ranks = self.runtime.ranks
         pixels = self.recipe.batch_size * self.image_size**2 if self.uses_images else 0
-        return max(1, min(available_cpus(), pixels // _PIXELS_PER_THREAD))
+        return max(1, min(available_cpus() // ranks.local_size, pixels // (ranks.size * _PIXELS_PER_THREAD)))
 
     def build(self, rows: NDArray[np.int64], label: str) -> TrainingImages:
         """Return the network inputs of some rows.

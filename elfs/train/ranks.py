@@ -69,6 +69,18 @@ class Ranks:
         """How people are told of this process."""
         return f"rank {self.rank} of {self.size} on {platform.node()}"
 
+    def by_itself(self) -> "Ranks":
+        """Return this process as the only one, for what it does without the others.
+
+        Returns
+        -------
+        Ranks
+            Of size 1, on the same device and the same part of the host's CPUs, under the same watch.
+        """
+        alone = Ranks(liveness=self._liveness)
+        alone.local_rank, alone.local_size = self.local_rank, self.local_size
+        return alone
+
     def part(self, num_items: int) -> tuple[int, int]:
         """Return the items that are this rank's, where all ranks take nearly equal runs of them.
 
@@ -222,15 +234,13 @@ class Ranks:
                 work.wait()
         return received
 
-    def data_parallel(self, module: nn.Module, *, sync_batch_norm: bool = False) -> nn.Module:
+    def data_parallel(self, module: nn.Module) -> nn.Module:
         """Return a module whose gradients are the mean over the ranks after every backward pass.
 
         Parameters
         ----------
         module : nn.Module
             Trained in place; all ranks begin with the weights of the first.
-        sync_batch_norm : bool, default False
-            Whether batch statistics are those of all ranks; on GPUs alone.
 
         Returns
         -------
@@ -239,8 +249,6 @@ class Ranks:
         """
         if self.size == 1:
             return module
-        if sync_batch_norm:
-            module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
         with self.talking():
             return nn.parallel.DistributedDataParallel(module)
 

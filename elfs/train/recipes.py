@@ -127,6 +127,10 @@ def override(
 ) -> Recipe:
     """Return the recipe with what the user set by hand.
 
+    The learning rate follows the batch: where only `batch_size` is given, the recipe's peak rate is multiplied by
+    `batch_size` over the recipe's own [1]_. A batch is what all devices compute together, so their number changes
+    neither.
+
     Parameters
     ----------
     recipe : Recipe
@@ -136,15 +140,21 @@ def override(
     batch_size : int or None
         Samples per step.
     learning_rate, weight_decay : float or None
-        Of SGD.
+        Of SGD; the rate is the peak.
     image_size : int or None
         Largest side of the images in pixels.
 
     Returns
     -------
     Recipe
-        None keeps the recipe's own value.
+        None keeps the recipe's own value, but for the rate with another batch size.
+
+    References
+    ----------
+    .. [1] Goyal et al., Accurate, Large Minibatch SGD, 2017, https://arxiv.org/abs/1706.02677, section 2.1.
     """
+    if batch_size is not None and learning_rate is None:
+        learning_rate = recipe.learning_rate * (batch_size / recipe.batch_size)
     given: dict[str, Any] = {
         "network": network,
         "batch_size": batch_size,

@@ -6,9 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from elfs.errors import UsageError
-from elfs.workspace.files import TEMPORARY_NAME, make_directory, remove_file, storage_errors
+from elfs.workspace.files import make_directory, remove_file, storage_errors
 from elfs.workspace.lock import HOLDER_NAME, LOCK_NAME
 from elfs.workspace.manifest import MANIFEST_NAME, PARTIAL_NAME
+from elfs.workspace.temporary import TEMPORARY_NAME
 
 __all__ = ["prepare_directory", "remove_empty_directory"]
 

@@ -1,8 +1,6 @@
 """Where a stage writes before its results count: finished files outlive a kill, and one commit publishes them all."""
 
-import importlib.metadata
 import os
-import platform
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -12,31 +10,32 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
-from elfs import __version__
 from elfs.errors import MissingUpstreamError
+from elfs.workspace.description import describe_files, installed_versions
 from elfs.workspace.files import (
-    TEMPORARY_NAME,
     atomic_write,
     is_plain_path,
     make_directory,
     path_inside,
-    sha256_file,
+    remove_file,
     storage_errors,
     sync_directory,
 )
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import PARTIAL_NAME, Manifest
-from elfs.workspace.records import Artifact, ArtifactFile, Record, TensorInfo, artifact_digest
+from elfs.workspace.records import Artifact, Record
+from elfs.workspace.temporary import TEMPORARY_NAME
 from elfs.workspace.tensors import TENSOR_SUFFIX, load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from elfs.workspace.workspace import Workspace
 
-__all__ = ["Draft", "Provenance", "open_draft"]
+__all__ = ["REQUEST_NAME", "Draft", "Provenance", "open_draft"]
 
-_SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
+REQUEST_NAME = "request.json"
+"""A draft that holds this file is filled by several commands, one part each, and outlasts what others are refused."""
+
 _MAX_SHARDS = 99_999
-_PACKAGES = ("faiss-cpu", "faiss-gpu", "numpy", "timm", "torch", "torchvision")
 
 
 class Provenance(TypedDict):
@@ -76,14 +75,6 @@ class Provenance(TypedDict):
     run: dict[str, Any]
     source_root: NotRequired[str | None]
     versions: NotRequired[dict[str, str]]
-
-
-def _installed_versions() -> dict[str, str]:
-    versions = {"elfs": __version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
 
 
 def _tensor_file(artifact: str, shard: tuple[int, int] | None) -> str:
@@ -176,6 +167,43 @@ class Draft:
         with atomic_write(path) as file:
             file.write(data)
 
+    def link(self, artifact: str, path: Path, *, shard: tuple[int, int] | None = None) -> None:
+        """Take a finished file of tensors as an artifact's, or a shard of it, without a copy where possible.
+
+        Parameters
+        ----------
+        artifact : str
+            Name of the artifact.
+        path : Path
+            The file, on the same file system; nobody writes to it any more.
+        shard : tuple of (int, int), optional
+            Index of the shard, counted from 0, and the number of shards.
+
+        Raises
+        ------
+        ValueError
+            If the artifact's name is no plain path, or the shard's index is out of range.
+        StorageError
+            If the file cannot be written.
+        """
+        target = self._path(artifact, _tensor_file(artifact, shard))
+        make_directory(target.parent)
+        if target.exists() and target.samefile(path):
+            return
+        remove_file(target)
+        try:
+            os.link(path, target)
+        except OSError:  # a file system without hard links
+            with atomic_write(target) as file, storage_errors("read", path), path.open("rb") as content:
+                shutil.copyfileobj(content, file)
+        with storage_errors("write", target):
+            sync_directory(target.parent)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several commands fill it, one part each."""
+        return (self.directory / REQUEST_NAME).is_file()
+
     def has_shard(self, artifact: str, shard: tuple[int, int] | None = None) -> bool:
         """Return whether tensors were saved, by this run or an earlier one with the same key.
 
@@ -256,7 +284,9 @@ class Draft:
             saved = dict(self._saved()) if (self.directory / "artifacts").is_dir() else {}
             metadata = provenance["metadata"]
             self._check_names(record, saved, metadata)
-            artifacts = {name: _describe(record, name, files, metadata.get(name, {})) for name, files in saved.items()}
+            artifacts = {
+                name: describe_files(record, name, files, metadata.get(name, {})) for name, files in saved.items()
+            }
         before = self._workspace.manifest.without_record(record)
         after = self._with_record(artifacts, provenance)
         self._publish(before, after, {name: path for files in saved.values() for name, path in files})
@@ -282,7 +312,7 @@ class Draft:
             config=provenance["config"],
             inputs=provenance["inputs"],
             outputs=tuple(sorted(artifacts)),
-            versions=provenance["versions"] if "versions" in provenance else _installed_versions(),
+            versions=provenance["versions"] if "versions" in provenance else installed_versions(),
             seed=provenance["seed"],
             smoke=provenance["smoke"],
             summary=provenance["summary"],
@@ -321,37 +351,8 @@ class Draft:
                 parent.rmdir()
 
 
-def _describe(record: str, artifact: str, files: list[tuple[str, Path]], metadata: dict[str, Any]) -> Artifact:
-    """Return the manifest's entry for files that wait in a draft."""
-    shards = [_SHARD.search(name) for name, _ in files if name.endswith(TENSOR_SUFFIX)]
-    numbers = [(int(match[1]), int(match[2])) for match in shards if match]
-    if (numbers or len(shards) > 1) and numbers != [(index + 1, len(shards)) for index in range(len(shards))]:
-        raise ValueError(f"artifact '{artifact}' has shards {numbers}, expected all of one numbering.")
-    entries = tuple(ArtifactFile(name, path.stat().st_size, sha256_file(path)) for name, path in files)
-    parts = [load_tensors(path) for name, path in files if name.endswith(TENSOR_SUFFIX)]
-    return Artifact(record, entries, _whole_tensors(artifact, parts), metadata, artifact_digest(entries))
-
-
-def _whole_tensors(artifact: str, parts: list[dict[str, np.ndarray]]) -> dict[str, TensorInfo]:
-    """Return dtype and shape of each tensor over all shards."""
-    if not parts:
-        return {}
-    tensors = {}
-    for name, first in parts[0].items():
-        shape = first.shape
-        if len(parts) > 1:
-            if any(set(part) != set(parts[0]) or part[name].ndim == 0 for part in parts):
-                raise ValueError(f"the shards of '{artifact}' hold different tensors.")
-            kinds = {(part[name].dtype.name, part[name].shape[1:]) for part in parts}
-            if len(kinds) > 1:
-                raise ValueError(f"the shards of '{artifact}' differ in '{name}': {sorted(kinds)}.")
-            shape = (sum(len(part[name]) for part in parts), *first.shape[1:])
-        tensors[name] = TensorInfo(first.dtype.name, tuple(shape))
-    return tensors
-
-
-def open_draft(workspace: "Workspace", record: str, key: str) -> Draft:
-    """Return the draft of a record with a key, and remove those with other keys.
+def open_draft(workspace: "Workspace", record: str, key: str, *, tidy: bool = True) -> Draft:
+    """Return the draft of a record with a key, and remove those with other keys, unless several commands fill them.
 
     Parameters
     ----------
@@ -361,6 +362,8 @@ def open_draft(workspace: "Workspace", record: str, key: str) -> Draft:
         Name of the record that will be made.
     key : str
         Digest of everything that decides the result.
+    tidy : bool, default True
+        Whether to remove others; who does not hold the writer's lock must not.
 
     Returns
     -------
@@ -380,8 +383,9 @@ def open_draft(workspace: "Workspace", record: str, key: str) -> Draft:
     home = path_inside(workspace.path, f"{PARTIAL_NAME}/{record.replace('/', '-')}")
     directory = home / short
     make_directory(directory)
-    with storage_errors("remove old drafts in", home):
-        for other in home.iterdir():
-            if other != directory:
-                shutil.rmtree(other, ignore_errors=True)
+    if tidy:
+        with storage_errors("remove old drafts in", home):
+            for other in home.iterdir():
+                if other != directory and not (other / REQUEST_NAME).is_file():
+                    shutil.rmtree(other, ignore_errors=True)
     return Draft(workspace, record, directory)

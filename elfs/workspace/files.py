@@ -4,9 +4,7 @@ import errno
 import hashlib
 import json
 import os
-import re
 import reprlib
-import secrets
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -15,10 +13,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from elfs.errors import CorruptArtifactError, ElfsError, StorageError
+from elfs.workspace.temporary import host_mark, is_abandoned, temporary_name
 
 __all__ = [
     "MAX_JSON_BYTES",
-    "TEMPORARY_NAME",
     "atomic_write",
     "digest_json",
     "is_plain_path",
@@ -31,13 +29,11 @@ __all__ = [
     "sha256_file",
     "storage_errors",
     "sync_directory",
+    "write_once",
 ]
 
 MAX_JSON_BYTES = 256 * 1024 * 1024
 """No JSON document of a workspace may be larger than this (bytes)."""
-
-TEMPORARY_NAME = re.compile(r"\.tmp-(\d{1,9})-[0-9a-f]{8}$")
-"""Matches the end of a temporary file's name; group 1 is the id of the process that writes it."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}
@@ -116,7 +112,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Yields
     ------
     BinaryIO
-        A temporary file ``<name>.tmp-<pid>-<hex>`` in the same directory. If the body raises, it is removed and
+        A temporary file ``<name>.tmp-<pid>-<host><hex>`` in the same directory. If the body raises, it is removed and
         `path` is as it was before.
 
     Raises
@@ -124,7 +120,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     StorageError
         If the disk is full, or the directory may not be written.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = path.with_name(temporary_name(path.name))
     with storage_errors("write", path):
         try:
             with open(temporary, "xb") as file:
@@ -137,6 +133,44 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
+
+
+def write_once(path: Path, data: bytes) -> bytes:
+    """Write a file unless it is there; of several processes that try, on any hosts, one succeeds.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file shall be; its directory exists.
+    data : bytes
+        What it shall contain.
+
+    Returns
+    -------
+    bytes
+        What it contains: `data`, or what somebody else has written.
+
+    Raises
+    ------
+    StorageError
+        If it can be neither written nor read.
+    """
+    mine = path.with_name(f"{path.name}.{host_mark()}-{os.getpid()}")
+    with atomic_write(mine) as file:
+        file.write(data)
+    with storage_errors("write", path):
+        try:
+            try:
+                os.link(mine, path)  # refuses a name that is there, unlike a rename
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links: two that come at the same moment replace each other there
+                if not path.exists():
+                    os.replace(mine, path)
+            sync_directory(path.parent)
+        finally:
+            mine.unlink(missing_ok=True)
+        return path.read_bytes()
 
 
 def make_directory(path: Path) -> None:
@@ -176,21 +210,10 @@ def remove_file(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; where that cannot be asked, assume so."""
-    if os.name == "nt":  # there, signal 0 is not harmless
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def remove_leftovers(root: Path) -> None:
     """Remove the temporary files that dead processes left below a directory.
+
+    Whether a process lives can be asked on its own host alone: files of other hosts go when they are a day old.
 
     Parameters
     ----------
@@ -205,8 +228,7 @@ def remove_leftovers(root: Path) -> None:
     with storage_errors("search", root):
         leftovers = sorted(root.rglob("*.tmp-*"))
     for path in leftovers:
-        match = TEMPORARY_NAME.search(path.name)
-        if match and path.is_file() and not _is_alive(int(match[1])):
+        if is_abandoned(path):
             remove_file(path)
 
 

@@ -251,6 +251,30 @@ class RowArray:
         ]
         return np.concatenate(parts)
 
+    def columns(self, start: int, stop: int) -> np.ndarray:
+        """Return a run of columns of all rows, in memory.
+
+        Parameters
+        ----------
+        start : int
+            First column, in ``[0, stop]``.
+        stop : int
+            One past the last column, at most ``shape[1]``.
+
+        Returns
+        -------
+        ndarray of shape (len(self), stop - start, ...)
+            A copy of those columns; nothing else is read.
+
+        Raises
+        ------
+        IndexError
+            If the bounds are out of range, or there are no columns.
+        """
+        if len(self.shape) < 2 or not 0 <= start <= stop <= self.shape[1]:
+            raise IndexError(f"columns {start} to {stop} are outside those of shape {self.shape}.")
+        return np.concatenate([shard[:, start:stop] for shard in self._shards])
+
     def take(self, rows: ArrayLike) -> np.ndarray:
         """Return some rows, in memory, in the order asked for.
 

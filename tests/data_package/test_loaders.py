@@ -106,3 +106,10 @@ def test_load_images_refuses_what_can_no_longer_be_read() -> None:
 @pytest.mark.parametrize(("count", "length", "sizes"), [(0, 4, []), (9, 4, [3, 3, 3]), (5, 4, [3, 2]), (4, 4, [4])])
 def test_pieces_are_nearly_equal(count: int, length: int, sizes: list[int]) -> None:
     assert [len(piece) for piece in nearly_equal(torch.arange(count), length)] == sizes
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_lengths_of_the_batches_can_be_given(num_workers: int) -> None:
+    rows = torch.tensor([4, 2, 0, 3, 1, 5])
+    batches = decode_batches(FaultyReader(frozenset()), rows, to_tensor, batch_size=[1, 3, 2], num_workers=num_workers)
+    assert [batch.rows.tolist() for batch in batches] == [[4], [2, 0, 3], [1, 5]]

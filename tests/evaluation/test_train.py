@@ -117,7 +117,9 @@ def test_rank_order_does_not_matter(used: Path) -> None:
     rows = np.array(Workspace.open(used).arrays("selections/aum-0.2")["indices"])
     workspace = Workspace.open(used)
     table = SampleTable.from_tensors(workspace.arrays("samples"))
-    builder = InputBuilder(workspace, table, dataclasses.replace(RECIPES["small"], batch_size=16), CPU, None)
+    builder = InputBuilder(
+        workspace, table, dataclasses.replace(RECIPES["small"], batch_size=16, learning_rate=0.025), CPU, None
+    )
     trainer = Trainer(builder, true_labels(workspace, table, None), 5, np.sort(rows))
     shuffled = np.random.default_rng(0).permutation(rows)
     assert trainer.digest(rows, 0) == trainer.digest(shuffled, 0)

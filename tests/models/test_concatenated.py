@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from elfs.models.concatenated import ConcatenatedEncoder
-from elfs.models.encoders import Encoder, PixelEncoder, build_encoder
+from elfs.models.encoders import Encoder, build_encoder
+from elfs.models.pixels import PixelEncoder
 
 
 def pictures(count: int, side: int) -> list[Image.Image]:
@@ -73,3 +74,14 @@ def test_all_parts_move(monkeypatch: pytest.MonkeyPatch) -> None:
     joint = ConcatenatedEncoder(parts)
     assert joint.to(torch.device("cuda")) is joint
     assert moved == [(part, torch.device("cuda")) for part in parts]
+
+
+def test_parts_hand_on_what_they_have_learned() -> None:
+    first, second = (build_encoder("pixels+patches", weights=None, image_size=16, channels=3) for _ in range(2))
+    images = torch.rand(40, 3 * 16 * 16, generator=torch.Generator().manual_seed(0))
+    first.fit(images, torch.Generator().manual_seed(0))
+    assert {name.partition(".")[0] for name in first.learned()} == {"1"}
+    second.restore(first.learned())
+    assert second.fingerprint == first.fingerprint
+    both = torch.cat([images, images], dim=1)
+    assert torch.equal(second.encode(both), first.encode(both))

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from elfs.errors import InputDataError, UsageError
-from elfs.models.encoders import NetworkEncoder, PixelEncoder, build_encoder, weights_available
+from elfs.models.encoders import NetworkEncoder, build_encoder, weights_available
+from elfs.models.pixels import PixelEncoder
 from elfs.models.published import PUBLISHED
 
 VIT, RESNET = "vit_tiny_patch16_224", "resnet10t"

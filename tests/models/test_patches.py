@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from elfs.errors import CorruptArtifactError
 from elfs.models import patches
 from elfs.models.encoders import build_encoder
 from elfs.models.patches import PatchEncoder, SquareTransform
@@ -51,6 +52,17 @@ def test_shape_and_determinism(channels: int) -> None:
     assert 1 <= encoder.dim <= patches.MAX_DIM
     assert torch.equal(fitted(images).encode(images), embeddings)
     assert not torch.equal(fitted(images, seed=1).encode(images)[:, 0], embeddings[:, 0])
+
+
+def test_what_was_learned_can_be_handed_on() -> None:
+    images, _ = striped_images(30)
+    first, second = fitted(images), PatchEncoder(16, images.shape[1])
+    assert second.learned() == {}
+    second.restore(first.learned())
+    assert (second.dim, second.fingerprint) == (first.dim, first.fingerprint)
+    assert torch.equal(second.encode(images), first.encode(images))
+    with pytest.raises(CorruptArtifactError, match=r"^a patches encoder learns filters, .*, but there is nothing\.$"):
+        second.restore({})
 
 
 def test_batches_do_not_matter() -> None:

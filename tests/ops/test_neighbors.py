@@ -1,6 +1,10 @@
 import importlib.util
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Queue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +13,11 @@ from torch import Tensor
 
 from elfs.ops import neighbors
 from elfs.ops._engine import Engine
-from elfs.ops.neighbors import cosine_neighbors
+from elfs.ops.database import Database
+from elfs.ops.neighbors import cosine_neighbors, exact_neighbors, queries_at_once, reranked
+from elfs.train.ranks import Ranks
+from elfs.workspace.tensors import RowArray
+from tests.ranks import in_ranks
 
 HAS_FAISS = importlib.util.find_spec("faiss") is not None
 ENGINES = [pytest.param("faiss", marks=pytest.mark.skipif(not HAS_FAISS, reason="FAISS is not installed")), "torch"]
@@ -122,20 +130,16 @@ def test_permuted_rows_have_the_permuted_neighbours(engine: Engine) -> None:
 def test_coarse_proposals_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that multiplies in reduced precision proposes badly; the rows in doubt are done again."""
     rows = random_rows(300, 6)
-    search = neighbors._torch_search
-
-    def coarse(database: neighbors._Database) -> neighbors._Search:
-        return lambda query, num: search(database)((2 * query).round() / 2, num)
-
-    monkeypatch.setattr(neighbors, "_torch_search", coarse)
+    top = neighbors._torch_top
+    monkeypatch.setattr(neighbors, "_torch_top", lambda query, block, num: top((2 * query).round() / 2, block, num))
     assert_equals_oracle(rows, 9, "torch", block_rows=128)
 
 
 def test_without_faiss_auto_takes_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(database: neighbors._Database) -> neighbors._Search:
+    def refuse(query: Tensor, block: Tensor, num: int) -> tuple[Tensor, Tensor]:
         raise AssertionError("FAISS was used")
 
-    monkeypatch.setattr(neighbors, "_faiss_search", refuse)
+    monkeypatch.setattr(neighbors, "_faiss_top", refuse)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert_equals_oracle(random_rows(50, 6), 4, "auto")
 
@@ -178,3 +182,148 @@ def test_embeddings_of_the_wrong_rank() -> None:
 def test_unknown_engine() -> None:
     with pytest.raises(ValueError, match="engine is 'annoy', expected 'auto', 'faiss' or 'torch'"):
         cosine_neighbors(random_rows(5, 3), 1, device="cpu", engine="annoy")  # type: ignore[arg-type]
+
+
+def test_unknown_engine_of_a_database() -> None:
+    with pytest.raises(ValueError, match="engine is 'annoy', expected"):
+        exact_neighbors(
+            Database(random_rows(5, 3), device="cpu"),
+            torch.arange(5),
+            1,
+            engine="annoy",  # type: ignore[arg-type]
+        )
+
+
+@each_engine
+@pytest.mark.parametrize("kind", ["tensor", "array", "files"])
+def test_rows_that_form_the_database(engine: Engine, kind: str) -> None:
+    """Neighbours are places among the rows that count, wherever the rows are."""
+    everything = random_rows(200, 10).half()
+    rows = np.flatnonzero(np.random.default_rng(0).random(200) < 0.6)
+    shards = RowArray([part.numpy() for part in everything.split(70)])
+    embeddings: Any = {"tensor": everything, "array": everything.numpy(), "files": shards}[kind]
+    indices, similarity = cosine_neighbors(embeddings, 8, device="cpu", rows=rows, engine=engine, block_rows=50)
+    expected_indices, expected_similarity = oracle(everything[rows], 8)
+    assert torch.equal(indices, expected_indices)
+    assert torch.equal(similarity, expected_similarity)
+
+
+@each_engine
+def test_some_queries_in_any_order(engine: Engine) -> None:
+    rows = random_rows(150, 8)
+    database, queries = Database(rows, device="cpu", block_rows=40), torch.tensor([149, 3, 3, 77])
+    positions, similarity = exact_neighbors(database, queries, 6, engine=engine)
+    expected_positions, expected_similarity = oracle(rows, 6)
+    assert torch.equal(positions, expected_positions[queries].long())
+    assert torch.equal(similarity, expected_similarity[queries])
+    positions, similarity = exact_neighbors(database, torch.arange(0), 6, engine=engine)
+    assert (positions.shape, positions.dtype, similarity.shape) == ((0, 6), torch.int64, (0, 6))
+
+
+def test_groups_of_columns_hold_the_largest() -> None:
+    """With many columns torch looks at maxima of groups first, and at the columns that fill no group."""
+    cosine = random_rows(40, 5003, seed=1)
+    cosine[0, 5000], cosine[1, 17], cosine[1, 18] = 100.0, 90.0, 80.0
+    values, columns = neighbors._top_columns(cosine, 30)
+    expected = cosine.topk(30, dim=1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(columns, expected.indices)
+
+
+def test_products_of_torch_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_PRODUCT_ELEMENTS", 500)
+    monkeypatch.setattr(neighbors, "_GATHERED_ELEMENTS", 3000)
+    assert_equals_oracle(random_rows(300, 24), 20, "torch", block_rows=100)
+
+
+@each_engine
+def test_exact_copies_are_compared_in_blocks(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_EXHAUSTIVE_ROWS", 7)
+    monkeypatch.setattr(neighbors, "_EXHAUSTIVE_COLUMNS", 13)
+    assert_equals_oracle(random_rows(4, 6).repeat(40, 1), 5, engine)
+
+
+def test_cosine_is_symmetric() -> None:
+    """Bit for bit, so that two copies see each other alike."""
+    indices, similarity = cosine_neighbors(random_rows(60, 33), 59, device="cpu")
+    table = torch.eye(60).scatter(1, indices.long(), similarity)
+    assert torch.equal(table, table.T)
+
+
+def test_shares_of_the_work_add_up() -> None:
+    shares: list[float] = []
+    exact_neighbors(
+        Database(random_rows(90, 4), device="cpu", block_rows=32), torch.arange(9), 2, advance=shares.append
+    )
+    assert len(shares) > 3
+    assert sum(shares) == pytest.approx(1)
+
+
+def test_too_few_candidates_are_made_up_for() -> None:
+    """-1 stands for a candidate that an engine did not find; the query itself is none."""
+    rows = random_rows(50, 6)
+    proposed = torch.zeros(3, 4), torch.tensor([[0, 7, -1, -1], [3, 8, 9, -1], [2, 1, -1, -1]])
+    positions, similarity = reranked(Database(rows, device="cpu"), torch.tensor([0, 1, 2]), proposed, 2)
+    expected_positions, expected_similarity = oracle(rows, 2)
+    assert torch.equal(positions[[0, 2]], expected_positions[[0, 2]].long())
+    assert torch.equal(similarity[[0, 2]], expected_similarity[[0, 2]])
+    unit = torch.nn.functional.normalize(rows.double())
+    assert positions[1].tolist() == sorted((3, 8, 9), key=lambda row: -float(unit[1] @ unit[row]))[:2]
+
+
+def test_queries_at_once_take_half_a_gib_at_most() -> None:
+    assert queries_at_once(128, 50) == 65_536
+    for dim, k in [(128, 50), (1024, 50), (64, 2000), (2**28, 1)]:
+        num = queries_at_once(dim, k)
+        assert num == 1 or num * (4 * dim + 48 * (k + 17)) <= 2**29
+
+
+class ThreadRing:
+    """A ring of threads in this process."""
+
+    def __init__(self, rank: int, size: int, links: "list[Queue[Tensor]]") -> None:
+        self.rank, self.size, self._links = rank, size, links
+
+    def rotate(self, tensor: Tensor) -> Tensor:
+        self._links[self.rank].put(tensor.clone())
+        return self._links[self.rank - 1].get(timeout=60)
+
+
+def in_ring(size: int, function: "Callable[[ThreadRing], Any]") -> list[Any]:
+    """Return what a function returns on each of several threads that form a ring."""
+    links: list[Queue[Tensor]] = [Queue() for _ in range(size)]
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(lambda rank: function(ThreadRing(rank, size, links)), range(size)))
+
+
+@each_engine
+@pytest.mark.parametrize("size", [2, 3, 5])
+@pytest.mark.parametrize(("num_rows", "block_rows"), [(3, None), (140, None), (140, 20), (141, 47)])
+def test_a_ring_finds_what_one_process_finds(engine: Engine, size: int, num_rows: int, block_rows: int | None) -> None:
+    """Each reads a part of the blocks; some have no queries; copies are compared with all rows."""
+    rows = random_rows(num_rows, 9)
+    rows[num_rows // 2 :] = rows[: num_rows - num_rows // 2].clone()
+    rows[100:] = 2 * rows[0]
+    bounds = [0, *sorted(np.random.default_rng(size).integers(0, num_rows, size - 2).tolist()), num_rows, num_rows]
+
+    def search(ring: ThreadRing) -> tuple[Tensor, Tensor]:
+        database = Database(rows, device="cpu", ring=ring, block_rows=block_rows)
+        queries = torch.arange(bounds[ring.rank], bounds[ring.rank + 1])
+        return exact_neighbors(database, queries, 2, ring=ring, engine=engine)
+
+    found = in_ring(size, search)
+    expected_indices, expected_similarity = oracle(rows, 2)
+    assert torch.equal(torch.cat([positions for positions, _ in found]), expected_indices.long())
+    assert torch.equal(torch.cat([similarity for _, similarity in found]), expected_similarity)
+
+
+def search_in_rank(ranks: Ranks) -> tuple[Tensor, Tensor]:
+    database = Database(random_rows(500, 24), device="cpu", ring=ranks, block_rows=60)
+    return exact_neighbors(database, torch.arange(*ranks.part(500)), 10, ring=ranks)
+
+
+def test_ranks_find_what_one_process_finds() -> None:
+    found = in_ranks(3, search_in_rank)
+    expected = cosine_neighbors(random_rows(500, 24), 10, device="cpu")
+    assert torch.equal(torch.cat([positions for positions, _ in found]).int(), expected[0])
+    assert torch.equal(torch.cat([similarity for _, similarity in found]), expected[1])

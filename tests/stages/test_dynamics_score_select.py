@@ -80,7 +80,8 @@ def test_traces_belong_to_their_samples(tmp_path: Path) -> None:
 
 def test_one_cluster_has_no_difficulty(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits.copy(workspace)
-    monkeypatch.setattr(label, "_assign", lambda *_: (np.ones(200, np.int64), np.ones(200, np.float32)))
+    ones = np.ones(200, np.int64), np.ones(200, np.float32)
+    monkeypatch.setattr(label._Labeller, "__call__", lambda self, inputs: ones)
     run_stage("label", workspace, force=True)
     before = bytes_of(workspace)
     with pytest.raises(InputDataError, match=r"^all images have the same pseudo-label: there is nothing to learn"):

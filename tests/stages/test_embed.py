@@ -13,8 +13,10 @@ from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
-from elfs.stages import embed
-from elfs.stages.embed import PRETRAINED, prepare
+from elfs.stages import embedding_rows, pool_encoder
+from elfs.stages.embed import prepare
+from elfs.stages.embedding_rows import check_broken
+from elfs.stages.pool_encoder import PRETRAINED, choose_encoder
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
 from tests.pipeline import Interruption, make_embeddings, make_pictures, run_stage
@@ -33,11 +35,11 @@ class TestEncoder:
                 raise InputDataError("no weights here.")
             return build_encoder(name, **options)
 
-        monkeypatch.setattr(embed, "build_encoder", build)
+        monkeypatch.setattr(pool_encoder, "build_encoder", build)
         return names
 
     def choose(self, said: list[str], side: int, **settings: Any) -> str:
-        return embed._encoder(EmbedConfig(**settings), side, 3, said.append).name
+        return choose_encoder(EmbedConfig(**settings), side, 3, said.append).name
 
     def test_tiny_images_need_no_weights(self, asked: list[str]) -> None:
         said: list[str] = []
@@ -120,7 +122,7 @@ def test_row_44_deleted_and_changed_images_are_noticed(tmp_path: Path, workspace
 
 
 def test_rows_30_and_35_are_counted_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embed, "SHARD_ROWS", 16)
+    monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 16)
     pictures = make_pictures(tmp_path / "pictures")
     options: dict[str, Any] = {"source": "folder", "root": pictures}
     assert not {"several_frames", "odd_shape"} & run_stage("embed", tmp_path / "first", **options).summary.keys()
@@ -187,9 +189,9 @@ def test_own_embeddings_that_are_missing_or_not_finite_leave_their_images_out(tm
 
 def test_image_that_is_missing_twice_over_counts_once() -> None:
     table = SampleTable.from_ids(["a", "b"], 0, 1).with_outcomes([Outcome.OK, Outcome.MISSING], {1: "gone"})
-    embed._check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.5)
+    check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.5)
     with pytest.raises(InputDataError, match=r"^1 of 2 images cannot be used, --max-broken allows 40%\."):
-        embed._check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.4)
+        check_broken(table, {1: (Outcome.MISSING, "no embedding was given for it")}, 0.4)
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import DeviceError
-from elfs.models.encoders import PixelEncoder
-from elfs.stages import embed, known_rows
+from elfs.models.pixels import PixelEncoder
+from elfs.stages import embedding_rows, known_rows
 from elfs.train.encoding import encode_rows
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
@@ -43,7 +43,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         rows.extend(wanted.tolist())
         return encode_rows(reader, wanted, *others, **options)
 
-    monkeypatch.setattr(embed, "encode_rows", watched)
+    monkeypatch.setattr(embedding_rows, "encode_rows", watched)
     return rows
 
 
@@ -78,7 +78,7 @@ def test_only_new_and_changed_images_are_embedded(
     shard_rows: int,
     num_workers: int,
 ) -> None:
-    monkeypatch.setattr(embed, "SHARD_ROWS", shard_rows)
+    monkeypatch.setattr(embedding_rows, "SHARD_ROWS", shard_rows)
     runtime = Runtime(devices="cpu", num_workers=num_workers)
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4, "runtime": runtime}
     run_stage("embed", workspace, **options)
@@ -235,7 +235,7 @@ def test_a_workspace_of_own_embeddings_is_no_help(
 def test_row_54_what_was_embedded_before_memory_ran_out_is_kept(
     pictures: Path, tmp_path: Path, workspace: Path, looked_at: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed, "SHARD_ROWS", 20)
+    monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 20)
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4}
 
     passes = iter(range(8))
@@ -259,11 +259,11 @@ def test_row_54_what_was_embedded_before_memory_ran_out_is_kept(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from elfs.models.encoders import PixelEncoder
-from elfs.stages import embed
+from elfs.models.pixels import PixelEncoder
+from elfs.stages import embedding_rows
 from tests.pipeline import run_stage
 
-embed.SHARD_ROWS, encode, passes = 10, PixelEncoder.encode, []
+embedding_rows.SHARD_ROWS, encode, passes = 10, PixelEncoder.encode, []
 
 def counted(self, batch):
     passes.append(len(batch))
@@ -291,7 +291,7 @@ def test_rows_1_to_6_a_killed_run_loses_at_most_one_shard(
     command = [sys.executable, "-c", KILLED, str(workspace), str(pictures), str(passes)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    monkeypatch.setattr(embed, "SHARD_ROWS", 10)
+    monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 10)
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 5}
     run_stage("embed", workspace, **options)
     assert looked_at == list(range(kept, NUM_PICTURES + 2))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from elfs.models.encoders import build_encoder
-from elfs.stages import dynamics, embed
+from elfs.stages import dynamics, embedding_rows, pool_encoder
 from elfs.train.encoding import encode_rows
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
@@ -27,7 +27,7 @@ class TestEmbed:
 
     @pytest.fixture(autouse=True)
     def _small_shards(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(embed, "SHARD_ROWS", 9)
+        monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 9)
 
     @pytest.fixture
     def pictures(self, tmp_path: Path) -> Path:
@@ -42,7 +42,7 @@ class TestEmbed:
         run_stage("embed", tmp_path / "straight", **options)
         stopped("embed", workspace, "embed", after, **options)
         assert Workspace.open(workspace).manifest.records == {}
-        finished = sum(name.startswith("embeddings-") for name in files_in_draft(workspace, "embed"))
+        finished = sum(name.endswith(".json") for name in files_in_draft(workspace, "embed")) - 1  # that of the encoder
         assert finished == (after - 1) // 4 * 4 // 9
         done = Interruption("embed", 10**9)
         run_stage("embed", workspace, runtime=Runtime(devices="cpu", progress=done), **options)
@@ -61,7 +61,7 @@ class TestEmbed:
             looked_at.extend(rows.tolist())
             return encode_rows(reader, rows, *others, **options)
 
-        monkeypatch.setattr(embed, "encode_rows", watched)
+        monkeypatch.setattr(embedding_rows, "encode_rows", watched)
         run_stage("embed", workspace, **options)
         assert looked_at == list(range(18, 60))
 
@@ -79,7 +79,7 @@ class TestEmbed:
         options: dict[str, Any] = {"source": "folder", "root": pictures, "encoder": None, "batch_size": 4}
         for name, folder, after in (("pixels", workspace, 30), ("patches", workspace, 40), ("pixels", workspace, 0)):
             encoder = build_encoder(name, weights=None, image_size=8, channels=3)
-            monkeypatch.setattr(embed, "_encoder", lambda *others, encoder=encoder: encoder)
+            monkeypatch.setattr(pool_encoder, "choose_encoder", lambda *others, encoder=encoder: encoder)
             if after:
                 stopped("embed", folder, "embed", after, **options)
         run_stage("embed", workspace, **options)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elfs.data.batch_share import WHOLE, BatchShare
 from elfs.errors import UsageError
 from elfs.train.classifier import Fit, predict, record_dynamics, train_iterations
 from elfs.train.features import Features
@@ -32,10 +33,17 @@ class Recording(Features):
         self.seen: list[tuple[list[int], bool]] = []
 
     def batches(
-        self, order: Tensor, *, batch_size: int, augment: bool, generator: torch.Generator, device: torch.device
+        self,
+        order: Tensor,
+        *,
+        batch_size: int,
+        augment: bool,
+        generator: torch.Generator,
+        device: torch.device,
+        share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for positions, batch in super().batches(
-            order, batch_size=batch_size, augment=augment, generator=generator, device=device
+            order, batch_size=batch_size, augment=augment, generator=generator, device=device, share=share
         ):
             self.seen.append((positions.tolist(), augment))
             yield positions, batch

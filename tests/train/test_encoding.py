@@ -13,7 +13,7 @@ from torch import Tensor
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
 from elfs.errors import DeviceError, InputDataError
-from elfs.models.encoders import PixelEncoder
+from elfs.models.pixels import PixelEncoder
 from elfs.train.encoding import (
     BatchEncoder,
     Encoding,

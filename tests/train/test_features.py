@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from elfs.data.batch_share import BatchShare
 from elfs.train import features as module
 from elfs.train.features import Features, standardization
 from elfs.workspace.tensors import RowArray
@@ -73,3 +74,21 @@ def test_batches_cover_the_order_once(embeddings: NDArray[np.float32], batch_siz
     assert [len(positions) for positions, _ in found] == sizes
     assert torch.equal(torch.cat([positions for positions, _ in found]), order)
     assert torch.equal(torch.cat([batch for _, batch in found]), features.take(order))
+
+
+def test_shares_of_batches_make_up_the_batches(embeddings: NDArray[np.float32]) -> None:
+    features = Features(embeddings, ROWS, CPU)
+    order = torch.tensor([6, 5, 4, 3, 2, 1, 0])
+    parts = []
+    for rank in range(3):
+        found = features.batches(
+            order, batch_size=5, augment=True, generator=torch.Generator(), device=CPU, share=BatchShare(rank, 3)
+        )
+        parts.append([(positions.tolist(), batch) for positions, batch in found])
+    assert [[positions for positions, _ in part] for part in parts] == [[[6, 5], [2]], [[4], [1]], [[3], [0]]]
+    for part in parts:
+        assert all(torch.equal(batch, features.take(torch.tensor(positions))) for positions, batch in part)
+    (positions, batch), _ = features.batches(
+        order[:4], batch_size=2, augment=True, generator=torch.Generator(), device=CPU, share=BatchShare(2, 3)
+    )
+    assert (len(positions), batch.shape) == (0, (1, 4))

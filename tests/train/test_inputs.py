@@ -14,6 +14,8 @@ from elfs.data.training_images import CachedImages, StreamedImages, TrainingImag
 from elfs.errors import InputDataError
 from elfs.train.features import Features
 from elfs.train.inputs import InputBuilder
+from elfs.train.place import Place
+from elfs.train.ranks import Ranks
 from elfs.train.recipes import RECIPES, Recipe
 from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
@@ -136,6 +138,26 @@ def test_threads_grow_with_the_pixels_of_a_batch(
 ) -> None:
     monkeypatch.setattr("elfs.train.inputs.available_cpus", lambda: cpus)
     assert builder(digits, dataclasses.replace(SMALL, batch_size=batch_size)).num_threads == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "local_size", "cpus", "expected"),
+    [
+        (2, 2, 8, 4),  # eight threads' worth of pixels, cut in two
+        (4, 2, 8, 2),
+        (2, 2, 4, 2),  # the ranks of this host share its CPUs
+        (1, 4, 8, 2),
+        (2, 2, 1, 1),
+    ],
+)
+def test_threads_are_shared_among_the_ranks(
+    digits: Finished, monkeypatch: pytest.MonkeyPatch, size: int, local_size: int, cpus: int, expected: int
+) -> None:
+    monkeypatch.setattr("elfs.train.inputs.available_cpus", lambda: cpus)
+    made = builder(digits, dataclasses.replace(SMALL, batch_size=8 * 256))
+    made.runtime = Runtime(devices="cpu", ranks=Ranks(Place(0, size, 0, local_size, "", 0)))
+    assert made.image_size**2 * 256 == 16_384
+    assert made.num_threads == expected
 
 
 def test_network_on_images_needs_images(embeddings: Finished) -> None:

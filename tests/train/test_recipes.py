@@ -50,3 +50,30 @@ def test_override_keeps_what_is_not_given() -> None:
     assert override(recipe, **none) == recipe
     given = {"network": "mlp", "batch_size": 2, "learning_rate": 0.0, "weight_decay": 0.0, "image_size": 4}
     assert override(recipe, **(none | given)) == dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "batch_size", "learning_rate", "expected"),
+    [
+        ("cifar", 1024, None, 0.4),  # by hand: 0.1 x 1024 / 256
+        ("cifar", 64, None, 0.025),
+        ("cifar", 256, None, 0.1),
+        ("small", 64, None, 0.1),
+        ("small", 16, None, 0.025),
+        ("small", 16, 0.3, 0.3),
+        ("small", None, 0.3, 0.3),
+    ],
+)
+def test_rate_follows_the_batch(
+    name: str, batch_size: int | None, learning_rate: float | None, expected: float
+) -> None:
+    """Goyal et al., 2017: when the batch is multiplied by k, multiply the learning rate by k."""
+    recipe = override(
+        RECIPES[name],
+        network=None,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=None,
+        image_size=None,
+    )
+    assert (recipe.learning_rate, recipe.final_learning_rate) == (expected, 1e-4)

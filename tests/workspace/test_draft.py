@@ -7,6 +7,7 @@ import pytest
 
 import elfs
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, StorageError
+from elfs.workspace.draft import REQUEST_NAME, open_draft
 from elfs.workspace.manifest import TensorInfo
 from elfs.workspace.tensors import save_tensors
 from elfs.workspace.workspace import Workspace
@@ -280,3 +281,41 @@ def test_discard_leaves_nothing(builder: Any) -> None:
 def test_versions_can_be_given(builder: Any) -> None:
     builder.commit("embed", "embeddings", {"x": np.zeros(1)}, versions={"elfs": "9"})
     assert builder.workspace.manifest.records["embed"].versions == {"elfs": "9"}
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_finished_file_becomes_a_shard_without_a_copy(
+    builder: Any, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    draft = builder.workspace.draft("embed", KEY)
+    paths = [draft.directory / f"{number}.safetensors" for number in range(2)]
+    for number, path in enumerate(paths):
+        save_tensors(path, {"x": np.full(3, number)})
+        draft.save("embeddings", {"x": np.full(3, 7)}, shard=(number, 2))  # of an interrupted run: replaced
+        draft.link("embeddings", path, shard=(number, 2))
+        draft.link("embeddings", path, shard=(number, 2))
+    assert {path.stat().st_nlink for path in paths} == ({2} if links else {1})
+    draft.commit("embed", **builder.provenance("embed"))
+    found = Workspace.open(builder.workspace.path)
+    np.testing.assert_array_equal(found.arrays("embeddings")["x"], [0, 0, 0, 1, 1, 1])
+    assert not found.verify()
+    with pytest.raises(StorageError, match=r"cannot (read|write) .*gone"):
+        builder.workspace.draft("embed", KEY).link("embeddings", draft.directory / "gone")
+
+
+def test_draft_that_several_commands_fill_is_not_removed_for_another(builder: Any) -> None:
+    workspace: Workspace = builder.workspace
+    shared, plain = workspace.draft("embed", KEY), "sha256:" + "f" * 64
+    assert not shared.is_shared
+    (shared.directory / REQUEST_NAME).write_text("{}")
+    assert shared.is_shared
+    first = workspace.draft("embed", plain)
+    open_draft(workspace, "embed", "sha256:" + "e" * 64, tidy=False)
+    assert first.directory.is_dir()
+    workspace.draft("embed", "sha256:" + "d" * 64)
+    assert (shared.directory.is_dir(), first.directory.is_dir()) == (True, False)

@@ -1,12 +1,14 @@
 import errno
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace import files
+from elfs.workspace import files, temporary
+from elfs.workspace.temporary import TEMPORARY_NAME
 
 
 def names(path: Path) -> list[str]:
@@ -19,7 +21,7 @@ def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     with files.atomic_write(path) as file:
         file.write(b"new")
         assert path.read_bytes() == b"old"
-        assert any(files.TEMPORARY_NAME.search(name) for name in names(tmp_path))
+        assert any(TEMPORARY_NAME.search(name) for name in names(tmp_path))
     assert path.read_bytes() == b"new"
     assert names(tmp_path) == ["x.bin"]
 
@@ -123,6 +125,54 @@ def test_remove_leftovers_spares_living_processes_and_other_names(tmp_path: Path
     files.remove_leftovers(tmp_path)
     assert names(tmp_path) == sorted([*kept, "deep"])
     assert names(tmp_path / "deep") == []
+
+
+def test_remove_leftovers_cannot_ask_about_processes_of_other_hosts(tmp_path: Path) -> None:
+    """Shards on several hosts write to one folder: a process that does not run here may run there."""
+    dead, here = 999_999_999, temporary.host_mark()
+    other = "0" * 8 if here != "0" * 8 else "1" * 8
+    for name in (f"a.tmp-{dead}-{other}0123abcd", f"b.tmp-{dead}-{other}0123abcd", f"c.tmp-{dead}-{here}0123abcd"):
+        (tmp_path / name).write_bytes(b"")
+    day_old = time.time() - 25 * 60 * 60
+    os.utime(tmp_path / f"b.tmp-{dead}-{other}0123abcd", (day_old, day_old))
+    files.remove_leftovers(tmp_path)
+    assert names(tmp_path) == [f"a.tmp-{dead}-{other}0123abcd"]
+
+
+def test_temporary_names_say_who_writes(tmp_path: Path) -> None:
+    name = temporary.temporary_name("x.bin")
+    match = TEMPORARY_NAME.search(name)
+    assert match is not None
+    assert match.groups() == (str(os.getpid()), temporary.host_mark())
+    assert name.startswith("x.bin.tmp-")
+    assert temporary.temporary_name("x.bin") != name
+    (tmp_path / name).write_bytes(b"")
+    assert not temporary.is_abandoned(tmp_path / name)
+    assert not temporary.is_abandoned(tmp_path / f"gone.tmp-999999999-{temporary.host_mark()}0123abcd")
+
+
+def test_hosts_and_containers_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    marks = set()
+    for node, namespace in (("a", "pid:[1]"), ("b", "pid:[1]"), ("a", "pid:[2]")):
+        monkeypatch.setattr("platform.node", lambda node=node: node)
+        monkeypatch.setattr("os.readlink", lambda _, namespace=namespace: namespace)
+        marks.add(temporary.host_mark.__wrapped__())
+    monkeypatch.setattr("os.readlink", lambda _: os.stat("/nowhere"))
+    marks.add(temporary.host_mark.__wrapped__())
+    assert len(marks) == 4
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_write_once_keeps_what_came_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "x"
+    assert files.write_once(path, b"first") == b"first"
+    assert files.write_once(path, b"second") == b"first"
+    assert (names(tmp_path), path.read_bytes()) == (["x"], b"first")
 
 
 def test_digests_are_the_published_ones(tmp_path: Path) -> None:

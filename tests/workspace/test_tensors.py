@@ -247,3 +247,15 @@ def test_row_array_refuses_shards_that_do_not_fit() -> None:
             RowArray([first, other])
     with pytest.raises(ValueError, match="shards differ"):
         RowArray([np.array(1.0)])
+
+
+def test_row_array_columns() -> None:
+    whole = np.arange(24).reshape(6, 4)
+    array = RowArray([whole[:1], whole[1:1], whole[1:5], whole[5:]])
+    for start, stop in ((0, 4), (1, 3), (2, 2), (3, 4)):
+        np.testing.assert_array_equal(array.columns(start, stop), whole[:, start:stop])
+    for start, stop in ((-1, 2), (3, 2), (0, 5)):
+        with pytest.raises(IndexError, match=rf"^columns {start} to {stop} are outside those of shape \(6, 4\)\.$"):
+            array.columns(start, stop)
+    with pytest.raises(IndexError, match=r"^columns 0 to 0 are outside those of shape \(3,\)\.$"):
+        RowArray([np.arange(3)]).columns(0, 0)

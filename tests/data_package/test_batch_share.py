@@ -1,0 +1,34 @@
+"""How batches are cut among processes."""
+
+import pytest
+import torch
+
+from elfs.data.batch_share import WHOLE, BatchShare
+
+
+@pytest.mark.parametrize(
+    ("count", "size", "lengths"),
+    [(10, 1, [10]), (10, 2, [5, 5]), (10, 3, [4, 3, 3]), (11, 3, [4, 4, 3]), (2, 3, [1, 1, 0]), (0, 2, [0, 0])],
+)
+def test_shares_are_nearly_equal_runs(count: int, size: int, lengths: list[int]) -> None:
+    batch = torch.arange(count)
+    shares = [BatchShare(rank, size).cut(batch) for rank in range(size)]
+    assert [len(share) for share in shares] == lengths
+    assert torch.equal(torch.cat(shares), batch)
+
+
+def test_first_share_is_the_longest() -> None:
+    for count in range(1, 20):
+        lengths = [len(BatchShare(rank, 4).cut(torch.arange(count))) for rank in range(4)]
+        assert lengths[0] == max(lengths) <= min(lengths) + 1
+
+
+def test_empty_share_is_stood_in_for() -> None:
+    batch = torch.tensor([[7, 1], [8, 2]])
+    assert [BatchShare(rank, 3).padded(batch).tolist() for rank in range(3)] == [[[7, 1]], [[8, 2]], [[7, 1]]]
+
+
+def test_whole_is_everything() -> None:
+    batch = torch.arange(5)
+    assert torch.equal(WHOLE.cut(batch), batch)
+    assert torch.equal(WHOLE.padded(batch), batch)
