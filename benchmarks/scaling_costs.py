@@ -166,13 +166,16 @@ MEMORY = {
         lambda s, ranks: ranks * (39 + s.id_bytes) + 51 + s.id_bytes,
     ),
     "neighbours, exact": Memory(
-        "every rank", "17: rows; the lengths too on a CPU", "8: lengths", lambda s, ranks: ranks * 17
+        "every rank",
+        "49: rows, the work dealt out, of which 17 stay; the lengths too on a CPU",
+        "8: lengths",
+        lambda s, ranks: ranks * 49,
     ),
     "neighbours, IVF": Memory(
         "first rank; the others map its file",
         "2 D + 8, and 17 on every rank",
         "0",
-        lambda s, ranks: 2 * s.dims + 8 + ranks * 25,
+        lambda s, ranks: 2 * s.dims + 8 + ranks * 17,
     ),
     "cluster": Memory(
         "every rank",
@@ -184,7 +187,7 @@ MEMORY = {
     "dynamics": Memory(
         "every rank",
         "32: rows, labels, order of an epoch",
-        "9 / R: traces of an epoch; 18 on the first",
+        "8 + 9 / R: labels, traces of an epoch; 27 + 9 / R on the first",
         lambda s, ranks: ranks * 32,
     ),
     "dynamics, images of at most 64 pixels": Memory(

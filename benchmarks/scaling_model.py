@@ -199,9 +199,28 @@ def _embed(setting: Setting, units: Units, hardware: Hardware, num_samples: floa
     )
 
 
+def _row_reads_s(
+    setting: Setting, units: Units, hardware: Hardware, num_rows: float, num_samples: float, ranks: int
+) -> float:
+    """Return the seconds to read embeddings row by row."""
+    if num_samples * setting.dims * 2 > hardware.memory / 2:
+        return num_rows / (hardware.random_reads * hardware.hosts(ranks))
+    return num_rows / (units.take_rate * ranks)
+
+
+def _batch_reads_s(
+    setting: Setting, units: Units, hardware: Hardware, num_rows: float, num_samples: float, ranks: int
+) -> float:
+    """Return the seconds to read batches of embeddings, where they are too many to be kept on a GPU."""
+    if num_samples * setting.dims * 4 <= IN_MEMORY_BYTES:
+        return 0.0
+    return _row_reads_s(setting, units, hardware, num_rows, num_samples, ranks)
+
+
 def _neighbors(setting: Setting, units: Units, hardware: Hardware, num_samples: float, ranks: int) -> Estimate:
     passes = neighbor_passes(setting, num_samples, ranks)
     moved = passes * num_samples * 4 * setting.dims * (ranks - 1) / ranks
+    candidates = setting.neighbors + SPARE  # whose rows are read again for their exact cosines
     return Estimate(
         {
             "GPU": num_samples * neighbor_flops(setting, num_samples) / hardware.search_flops / ranks,
@@ -210,6 +229,7 @@ def _neighbors(setting: Setting, units: Units, hardware: Hardware, num_samples: 
         {
             "hashing": num_samples * 2 * setting.dims / units.hash_rate / ranks,
             "network": moved / hardware.link_rate(ranks),
+            "row reads": _row_reads_s(setting, units, hardware, num_samples * candidates, num_samples, ranks),
             "first rank": _publish_s(units, num_samples * 8 * setting.neighbors),
         },
     )
@@ -240,17 +260,6 @@ def _trained(
     return {"GPU" if compute_s / ranks >= floor_s else "small steps": steps * step, "network": steps * exposed}
 
 
-def _row_reads_s(
-    setting: Setting, units: Units, hardware: Hardware, num_rows: float, num_samples: float, ranks: int
-) -> float:
-    """Return the seconds to read embeddings row by row, where they are too many to be kept on a GPU."""
-    if num_samples * setting.dims * 4 <= IN_MEMORY_BYTES:
-        return 0.0
-    if num_samples * setting.dims * 2 > hardware.memory / 2:
-        return num_rows / (hardware.random_reads * hardware.hosts(ranks))
-    return num_rows / (units.take_rate * ranks)
-
-
 def _cluster(setting: Setting, units: Units, hardware: Hardware, num_samples: float, ranks: int) -> Estimate:
     steps = setting.cluster_epochs * num_samples / setting.cluster_batch
     flops = (
@@ -260,7 +269,7 @@ def _cluster(setting: Setting, units: Units, hardware: Hardware, num_samples: fl
     step = _trained(steps, flops / hardware.heads_flops, hardware.small_floor_s, gradient, hardware, ranks)
     network = step.pop("network")
     rows = 2 * setting.cluster_epochs * num_samples
-    step["row reads"] = _row_reads_s(setting, units, hardware, rows, num_samples, ranks)
+    step["row reads"] = _batch_reads_s(setting, units, hardware, rows, num_samples, ranks)
     return Estimate(step, {"network": network, "start": units.start_s})
 
 
@@ -298,7 +307,7 @@ def _dynamics_mlp(setting: Setting, units: Units, hardware: Hardware, num_sample
     gradient = 4.0 * setting.mlp_values
     step = _trained(seen / setting.batch, compute, hardware.small_floor_s, gradient, hardware, ranks)
     network = step.pop("network")
-    step["row reads"] = _row_reads_s(setting, units, hardware, seen, num_samples, ranks)
+    step["row reads"] = _batch_reads_s(setting, units, hardware, seen, num_samples, ranks)
     first = _publish_s(units, num_samples * 9 * setting.epochs) + num_samples * 9 * setting.epochs / units.write_rate
     return Estimate(step, {"network": network, "first rank": first, "start": units.start_s})
 

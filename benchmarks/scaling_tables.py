@@ -89,7 +89,7 @@ def operations_table() -> str:
         ["embed", "decode once, one forward pass of the encoder", short(s.encoder_flops / 1e9), "0; the image is read"],
         [
             "neighbours, exact",
-            "2 D N, and 2 D (K + 17) again in float64",
+            "2 D N, and 2 D (K + 17) again in float64, for which K + 17 rows are read one by one",
             f"{short(neighbor_flops(s, 1e6) / 1e9)} x N / 1 M",
             "4 D N (R - 1) / R for each of N / (65,536 R) passes, to the next rank of a ring",
         ],

@@ -97,8 +97,8 @@ _elfs() {
                         '--dynamics-learning-rate=[Peak rate of SGD]:value: ' \
                         '--dynamics-weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch norm by the whole batch, over all devices]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch norm by the whole batch, over all devices]' \
                         '--window=[Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
@@ -225,8 +225,8 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch norm by the whole batch, over all devices]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch norm by the whole batch, over all devices]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
@@ -346,8 +346,8 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch norm by the whole batch, over all devices]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch norm by the whole batch, over all devices]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
@@ -381,8 +381,8 @@ _elfs() {
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
                         '--image-size=[Side of the images in pixels]:value: ' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch statistics over all devices; GPUs only]' \
-                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch statistics over all devices; GPUs only]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--sync-batch-norm[Batch norm by the whole batch, over all devices]' \
+                        '(--sync-batch-norm --no-sync-batch-norm)--no-sync-batch-norm[Batch norm by the whole batch, over all devices]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \

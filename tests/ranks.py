@@ -13,6 +13,8 @@ from elfs.train.meeting import join
 from elfs.train.place import Place
 
 TIMEOUT_S = 60.0
+PRELOADED = ["elfs.evaluation.compare", "elfs.train.meeting", "faiss", "pytest", "timm", "torchvision"]
+"""Imported once for all processes; that none of them computes, and so starts threads, lets them be copied."""
 
 
 def free_port() -> int:
@@ -40,7 +42,9 @@ def in_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[A
     The function is of a module that can be imported; arguments and results can be pickled.
     """
     port = free_port()
-    with ProcessPoolExecutor(size, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("forkserver")  # every process begins with the modules that its server knows
+    context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(size, mp_context=context) as pool:
         places = [Place(rank, size, rank, size, "127.0.0.1", port) for rank in range(size)]
         futures = [pool.submit(_rank, place, function, arguments) for place in places]
         return [future.result(timeout=4 * TIMEOUT_S) for future in futures]

@@ -13,6 +13,7 @@ TREE = {
     "WorkspaceLockedError": (6, RuntimeError),
     "StorageError": (7, OSError),
     "DeviceError": (8, RuntimeError),
+    "RankLostError": (8, RuntimeError),
 }
 
 

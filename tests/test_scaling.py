@@ -215,6 +215,14 @@ def test_row_reads_appear_above_four_gibibytes_and_hit_the_storage_beyond_memory
     assert seconds(1e9) == pytest.approx(60 * 1e9 / (10 * 2))
 
 
+def test_exact_search_reads_the_rows_of_its_candidates() -> None:
+    """50 + 17 for each image, at 100 rows a second and rank: 16 ranks are two hosts."""
+    units = dataclasses.replace(UNITS, take_rate=100.0)
+    hardware = dataclasses.replace(FREE, random_reads=10.0, memory=1e12)
+    found = [STAGES["neighbours, exact"](Setting(), units, hardware, count, 16).following for count in (1e6, 1e9)]
+    assert [part["row reads"] for part in found] == pytest.approx([67 * 1e6 / (100 * 16), 67 * 1e9 / (10 * 2)])
+
+
 def test_memory_grows_with_the_ranks_of_a_host_where_each_holds_its_own() -> None:
     for stage, item in MEMORY.items():
         one, eight = item.host_bytes(Setting(), 1), item.host_bytes(Setting(), 8)

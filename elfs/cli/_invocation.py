@@ -180,11 +180,13 @@ class Invocation:
             raise UsageError("--rank-timeout is 0, expected a whole number of at least 1.")
         if parallel and own_place() is None and len(choice.names()) > 1:
             raise SystemExit(start_ranks(len(choice.names()), self.output))
+        from elfs.train.ranks import ALONE
         from elfs.train.runtime import Runtime
 
+        is_plan = self.shared.get("dry_run", False)  # of the first rank alone: there is nobody to meet
         return Runtime(
             devices=self.devices,
-            ranks=join_ranks(self.devices, timeout_s or DEFAULT_TIMEOUT_S),
+            ranks=ALONE if is_plan else join_ranks(self.devices, timeout_s or DEFAULT_TIMEOUT_S),
             num_workers=num_workers,
             progress=self.output.progress(),
             warn=self.output.warn,

@@ -24,8 +24,6 @@ __all__ = ["ARGUMENTS", "Joined", "fail_as_rank", "join_ranks", "own_place", "st
 ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("ARGUMENTS")
 """The command line that is being run: what follows ``elfs``."""
 
-_STOPPED_NOTE = "stopped: what is finished is kept, the same command continues from there."
-
 
 class Joined:
     """The ranks that this process has joined, so that it can leave them at the end."""
@@ -103,8 +101,6 @@ def start_ranks(num_processes: int, output: Output) -> int:
 
     code, failure = launch(ARGUMENTS.get(), num_processes)
     if failure is None:
-        if code:
-            output.note(_STOPPED_NOTE)
         return code
     trace, told = _told(failure, num_processes)
     if trace:
@@ -172,4 +168,5 @@ def _leave_word(failure: Failure, place: Place, trace: str | None, *, lost: bool
     if trace:
         sys.stderr.write(trace)
     who = f"rank {place.rank} of {place.size} ({platform.node()}): "
-    Output().failure(Failure(who + failure.message, failure.hint, failure.exit_code))
+    as_json = place.rank == 0 and "--json" in ARGUMENTS.get(())  # one document, as of a command in one process
+    Output(as_json=as_json).failure(Failure(who + failure.message, failure.hint, failure.exit_code))

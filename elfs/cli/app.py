@@ -76,7 +76,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         place = own_place()
         code = app(list(arguments), prog_name="elfs", standalone_mode=False) or 0
-        Joined.leave()
+        if code == 0:  # who was interrupted waits for nobody
+            Joined.leave()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
@@ -104,6 +105,8 @@ def main() -> NoReturn:
         signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that wait must sleep. Spinning ones slow each other down on a machine with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Nor shall its stack traces hide what elfs says of a rank that is gone.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

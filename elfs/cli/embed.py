@@ -21,9 +21,7 @@ __all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = (
     "elfs embed digits",
-    "elfs embed ./photos --encoder vit_base_patch16_224.dino --devices 0",
-    "elfs embed ./photos --shard 3/8",
-    "elfs embed --merge",
+    "elfs embed ./photos --encoder vit_base_patch16_224.dino --devices 0,1",
     "elfs embed --list-encoders 'dino*'",
 )
 
@@ -84,12 +82,17 @@ def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path |
     if own_place() is not None:
         raise UsageError(
             "--shard is for processes that know nothing of each other, and torchrun or srun has started several that "
-            "share the work anyway: leave --shard out."
+            "share the work anyway: leave --shard out. In a worker of Ray or Spark that they have started, unset "
+            "WORLD_SIZE and SLURM_STEP_NUM_TASKS."
         )
     from elfs.stages.embed_shards import make_shard
 
     assert isinstance(config, EmbedConfig)
     started, runtime = time.perf_counter(), invocation.runtime()
+    if len(runtime.choice.names()) > 1:
+        invocation.output.warn(
+            f"--shard is made by one process, on {runtime.device()}, the first of --devices {invocation.devices}."
+        )
     report = make_shard(
         invocation.workspace,
         config,

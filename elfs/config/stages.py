@@ -116,7 +116,7 @@ class DynamicsConfig(StageConfig):
     )
     weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
-    sync_batch_norm: bool = option(True, "Batch statistics over all devices; GPUs only.")
+    sync_batch_norm: bool = option(True, "Batch norm by the whole batch, over all devices.")
     seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
 

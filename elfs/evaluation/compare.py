@@ -100,7 +100,8 @@ def compare(
 
     Each finished training is recorded at once. A killed comparison goes on after it, and a later one trains only what
     no comparison in this workspace has trained before. Several ranks deal the trainings out; each network is trained by
-    one of them alone, so that the results are those of one device.
+    one of them alone, so that the results are those of one device, but for rounding where ranks on one CPU leave each
+    other fewer threads.
 
     Parameters
     ----------

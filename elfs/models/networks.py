@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from elfs.catalog import NETWORKS, suggestion
 from elfs.errors import UsageError
 
-__all__ = ["Network", "build_network", "has_batch_norm", "with_shared_batch_norm"]
+__all__ = ["Network", "build_network", "has_batch_norm"]
 
 MLP_HIDDEN = 256
 """Width of the hidden layer of ``mlp``."""
@@ -198,22 +198,3 @@ def has_batch_norm(network: nn.Module) -> bool:
         True if what it makes of a sample in training depends on the other samples of the batch.
     """
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
-
-
-def with_shared_batch_norm(network: nn.Module) -> nn.Module:
-    """Let a network normalise by the statistics of the batches of all processes together.
-
-    Parameters
-    ----------
-    network : nn.Module
-        On a GPU. Its layers are exchanged; parameters and buffers stay the same objects under the same names.
-
-    Returns
-    -------
-    nn.Module
-        The same object, or the new layer if it was a single one.
-    """
-    from timm.layers import convert_sync_batchnorm  # torch's own would drop the activation of timm's fused layers
-
-    shared: nn.Module = convert_sync_batchnorm(network)
-    return shared

@@ -219,7 +219,8 @@ class Database:
     def _unit(self, raw_BD: Tensor, scale_B: Tensor) -> Tensor:
         unit_BD = torch.empty(raw_BD.shape, dtype=torch.float32, device=self.device)
         for rows in self._pieces(len(raw_BD)):
-            unit_BD[rows] = raw_BD[rows].double().mul_(scale_B[rows].unsqueeze(1)).float()
+            # Not in place: float64 rows may be a view of the caller's.
+            unit_BD[rows] = (raw_BD[rows].double() * scale_B[rows].unsqueeze(1)).float()
         return unit_BD
 
     def _norms(self, start: int, stop: int) -> Tensor:

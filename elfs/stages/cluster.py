@@ -151,7 +151,9 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> _Pool:
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     mean, inverse = torch.zeros(embeddings.shape[1]), torch.ones(embeddings.shape[1])
     if config.standardize and config.method == "temi":
-        mean, inverse = standardization(embeddings, rows)
+        ranks = job.runtime.ranks  # the first reads all rows once; as JSON the numbers stay what they are
+        found = [values.tolist() for values in standardization(embeddings, rows)] if ranks.is_first else None
+        mean, inverse = (torch.tensor(values) for values in ranks.share(found))
     features = Features(embeddings, rows, job.runtime.device(), mean=mean, inverse_deviation=inverse)
     return _Pool(rows, features, mean, inverse)
 

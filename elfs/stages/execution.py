@@ -290,18 +290,20 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
 def _run(step: Step, job: Job, config: StageConfig) -> Result:
     """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
     module, ranks = importlib.import_module(step.stage.module), job.runtime.ranks
+    has_begun = any(job.draft.directory.iterdir())
     try:
         if ranks.size > 1:
             if hasattr(module, "share"):
                 module.share(job.prepared, job.draft.directory)
             invite(job)
+        has_begun = True
         result: Result = (step.run or module.run)(job, config)
         ranks.wait()  # until the others have written what is theirs
     except ElfsError as error:
         withdraw(job)
         is_empty = not any(job.draft.directory.iterdir())
         if isinstance(error, StorageError | DeviceError):
-            useless = is_empty and ranks.size > 1
+            useless = not has_begun or (is_empty and ranks.size > 1)
         else:
             useless = is_empty or (step.draft_key is None and not job.draft.is_shared)
         if useless:

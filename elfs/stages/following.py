@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import StageConfig
-from elfs.errors import DeviceError, RankLostError
+from elfs.errors import CorruptArtifactError, DeviceError, RankLostError
 from elfs.stages.job import Job, Prepared
 from elfs.stages.step import Step
 from elfs.train.ranks import Ranks
@@ -121,7 +121,7 @@ def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> Non
     _require_sight(runtime.ranks, path, seen=_sees(directory / _TOKEN_NAME, order["token"]))
     try:
         _run(step, path, config, runtime, order)
-    except Exception as error:
+    except (CorruptArtifactError, OSError) as error:  # of what this rank reads the first one may have withdrawn
         if _reads(directory / _TOKEN_NAME, order["token"]):
             raise
         raise RankLostError("rank 0 has given up, and so has this one.") from error

@@ -128,6 +128,7 @@ def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> Know
         None if there is nothing to take over.
     """
     ranks, position, name = job.runtime.ranks, None, None
+    entries: dict[str, Artifact] = {}
     if ranks.is_first:
         entries = _comparable(job, key)
         mark = digest_json([key, *(entry.digest for entry in entries.values())]).removeprefix("sha256:")[:16]
@@ -144,8 +145,12 @@ def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> Know
         return None
     if position is None:
         position = load_tensors(job.draft.directory / name)["position"]
+    if _are_replaced(job, key, entries):
+        return None
     tensors = job.workspace.tensors("embeddings")["embeddings"]
     samples = job.workspace.arrays("samples")
+    if _are_replaced(job, key, entries):
+        return None
     embeddings = tensors if isinstance(tensors, RowArray) else RowArray([tensors])
     return KnownRows(position, embeddings, SampleTable.from_tensors(samples), samples["remarks"])
 
@@ -159,6 +164,14 @@ def _comparable(job: Job, key: str) -> dict[str, Artifact]:
     if job.force or len(entries) < 2 or entries["embeddings"].metadata.get("key") != key:
         return {}
     return entries if manifest.source_root == root else {}
+
+
+def _are_replaced(job: Job, key: str, entries: dict[str, Artifact]) -> bool:
+    """Return whether others have published meanwhile, which who makes a shard must expect: it holds no lock."""
+    if not job.draft.is_shared or job.runtime.ranks.size > 1:
+        return False
+    job.workspace.reload()
+    return _comparable(job, key) != entries
 
 
 def _are_sound(job: Job, entries: dict[str, Artifact]) -> bool:

@@ -69,7 +69,8 @@ def run(job: Job, config: LabelConfig) -> Result:
     rows = np.flatnonzero(table.usable())
     require_rows(len(rows), ranks)
     pieces = Pieces(job.draft.directory / "pieces", f"labels-{_BLOCK_ROWS}")
-    missing = [(start, stop) for start, stop in ranks.share(pieces.missing(len(rows)) if ranks.is_first else None)]
+    found = _missing(job, pieces, len(rows)) if ranks.is_first else None
+    missing = [(start, stop) for start, stop in ranks.share(found)]
     mine = _dealt(missing, len(rows), ranks.size)[ranks.rank]
     with job.runtime.progress.task("label", len(rows), "images") as task:
         task.advance(len(rows) - sum(stop - start for start, stop in missing))
@@ -83,6 +84,12 @@ def run(job: Job, config: LabelConfig) -> Result:
     summary = {"clusters": report["clusters"], "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
     return Result(f"{report['clusters']} clusters, {confident:.0%} confident", summary)
+
+
+def _missing(job: Job, pieces: Pieces, num_positions: int) -> list[Run]:
+    for path in pieces.drop_damaged():
+        job.runtime.warn(f"{path.name} is damaged: its images are labelled again.")
+    return pieces.missing(num_positions)
 
 
 def _dealt(missing: list[Run], num_positions: int, num_ranks: int) -> list[list[Run]]:

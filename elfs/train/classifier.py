@@ -19,7 +19,7 @@ from elfs.data.batch_share import BatchShare
 from elfs.data.loaders import nearly_equal
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
-from elfs.models.networks import has_batch_norm, with_shared_batch_norm
+from elfs.models.networks import has_batch_norm
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import trace_batch
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
@@ -27,6 +27,7 @@ from elfs.train.ranks import ALONE, Ranks
 from elfs.train.recipes import Recipe
 from elfs.train.runtime import Task
 from elfs.train.seeding import generator
+from elfs.train.shared_batch_norm import with_shared_batch_norm
 
 __all__ = ["Fit", "mixed_precision", "predict", "record_dynamics", "train_iterations"]
 
@@ -58,7 +59,7 @@ class Fit:
     ranks : Ranks
         What trains it together, all with the same fit but for `device`.
     sync_batch_norm : bool
-        Whether batch statistics are taken over all ranks; on GPUs alone.
+        Whether batch statistics are taken over all ranks.
     """
 
     network: nn.Module
@@ -117,7 +118,7 @@ class Fit:
     @property
     def shares_statistics(self) -> bool:
         """Whether layers that normalise by the batch do so over all ranks."""
-        return self.ranks.size > 1 and self.sync_batch_norm and self.device.type == "cuda"
+        return self.ranks.size > 1 and self.sync_batch_norm
 
     @property
     def caveat(self) -> str | None:
@@ -126,8 +127,25 @@ class Fit:
             return None
         return (
             f"each of the {self.ranks.size} ranks takes the batch statistics of its own share, so the results differ "
-            "from those of one device. --sync-batch-norm prevents that on GPUs."
+            "from those of one device. --sync-batch-norm prevents that."
         )
+
+    def require_statistics(self) -> None:
+        """Refuse, on all ranks alike, batches of which a rank gets too little to normalise by.
+
+        Raises
+        ------
+        UsageError
+            If the network normalises by the batch and a share of a batch is empty, or a single image whose statistics
+            are not shared.
+        """
+        smallest = len(self.inputs) // self.steps_per_epoch()
+        least = self.ranks.size * (1 if self.shares_statistics else 2)
+        if self.ranks.size > 1 and smallest < least and has_batch_norm(self.network):
+            raise UsageError(
+                f"batch norm needs batches of {least} images or more on {self.ranks.size} ranks, and there are batches "
+                f"of {smallest}. Use fewer devices or a larger --batch-size."
+            )
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -169,8 +187,9 @@ class _Training:
         self.fit, self.optimizer = fit, optimizer
         self.labels_N = fit.labels.to(fit.device)
         fit.network.train()
+        fit.require_statistics()
         fit.ranks.wait()
-        network = with_shared_batch_norm(fit.network) if fit.shares_statistics else fit.network
+        network = with_shared_batch_norm(fit.network, fit.ranks, fit.device) if fit.shares_statistics else fit.network
         self.network = fit.ranks.data_parallel(network)
         self.total_loss = torch.zeros((), device=fit.device)
 
@@ -244,7 +263,7 @@ def record_dynamics(
     Raises
     ------
     UsageError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or batches are too small for batch norm on so many ranks.
     """
     optimizer = fit.optimizer()
     resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer, fit.ranks)
@@ -318,7 +337,7 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     Raises
     ------
     UsageError
-        If the loss is no longer finite.
+        If the loss is no longer finite, or batches are too small for batch norm on so many ranks.
     """
     training = _Training(fit, fit.optimizer())
     epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())

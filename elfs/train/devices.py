@@ -80,7 +80,7 @@ class DeviceChoice:
         import torch
 
         names = self.names()
-        if local_size > 1 and self.kind == "auto" and names != ("cpu",):
+        if local_size > 1 and self.kind in ("auto", "all") and names != ("cpu",):
             names = tuple(f"cuda:{index}" for index in range(_num_gpus()))
             if len(names) == 1:
                 return torch.device(names[0])  # the scheduler shows each process its own; join() finds shared ones

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.data.batch_share import WHOLE, BatchShare
+from elfs.data.loaders import nearly_equal
 
 __all__ = ["EmbeddingRows", "Features", "standardization"]
 
@@ -142,7 +143,7 @@ class Features:
         order : Tensor of shape (n,), int64
             Positions.
         batch_size : int
-            The batches are nearly equal in size and at most this large.
+            The batches are nearly equal in size and at most this large; there is none where `order` is empty.
         augment : bool
             Without effect.
         generator : torch.Generator
@@ -158,5 +159,5 @@ class Features:
             Positions int64 [B] and embeddings float32 [B, D]; where the share is empty, no position and one embedding
             that does not count.
         """
-        for batch in order.tensor_split(max(1, -(-len(order) // batch_size))):
+        for batch in nearly_equal(order, batch_size):
             yield share.cut(batch), self.take(share.padded(batch)).to(device)

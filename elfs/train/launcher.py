@@ -17,6 +17,8 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+from elfs.train.runtime import available_cpus
+
 __all__ = ["STARTED_VARIABLE", "RankFailure", "first_failure", "launch", "report_failure"]
 
 _ARGUMENTS_VARIABLE = "ELFS_RANK_ARGUMENTS"
@@ -124,11 +126,11 @@ def launch(arguments: Sequence[str], num_processes: int) -> tuple[int, RankFailu
     tuple of (int, RankFailure or None)
         Exit code if all went well or a signal came (128 + its number), and what failed first.
     """
-    for name in _LOGGERS:
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith(_LOGGERS)]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log is said better by the caller
     os.environ[_ARGUMENTS_VARIABLE] = json.dumps([sys.path, list(arguments)])
     os.environ[STARTED_VARIABLE] = "1"
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cpus() // num_processes)))
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all on one host: no need to know its name
     with tempfile.TemporaryDirectory(prefix="elfs-ranks-") as logs:

@@ -10,7 +10,7 @@ __all__ = ["Place", "place_from_environment"]
 
 _TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _SLURM = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID")
-_FIRST_PORT, _PORTS = 20_000, 20_000
+_FIRST_PORT, _PORTS, _STEP_STRIDE = 20_000, 20_000, 1_009
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,16 @@ def place_from_environment(environ: Mapping[str, str]) -> Place | None:
     if _size(environ, "WORLD_SIZE") > 1:
         missing = [name for name in _TORCHRUN if name not in environ]
         if missing:
-            raise DeviceError(f"WORLD_SIZE is {environ['WORLD_SIZE']}, but {', '.join(missing)} are not set.")
+            raise DeviceError(
+                f"WORLD_SIZE is {environ['WORLD_SIZE']}, but {', '.join(missing)} are not set: torchrun sets them all. "
+                "A process that is to run by itself needs WORLD_SIZE unset."
+            )
         rank, size = _number(environ, "RANK"), _number(environ, "WORLD_SIZE")
         local_rank = _number(environ, "LOCAL_RANK") if "LOCAL_RANK" in environ else rank
         local_size = _number(environ, "LOCAL_WORLD_SIZE") if "LOCAL_WORLD_SIZE" in environ else size
         place = Place(rank, size, local_rank, local_size, environ["MASTER_ADDR"], _number(environ, "MASTER_PORT"))
+    elif "RANK" in environ and "WORLD_SIZE" in environ:  # a single one, also in a task of srun
+        return None
     elif _size(environ, "SLURM_STEP_NUM_TASKS") > 1:
         place = _slurm_place(environ)
     else:
@@ -81,7 +86,8 @@ def _slurm_place(environ: Mapping[str, str]) -> Place:
     if missing:
         raise DeviceError(f"SLURM_STEP_NUM_TASKS is set, but {', '.join(missing)} are not.")
     host = environ.get("MASTER_ADDR") or first_host(environ.get("SLURM_STEP_NODELIST", ""))
-    port = _FIRST_PORT + _number(environ, "SLURM_JOB_ID") % _PORTS if "SLURM_JOB_ID" in environ else _FIRST_PORT
+    job, step = (_number(environ, name) if name in environ else 0 for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    port = _FIRST_PORT + (job + _STEP_STRIDE * step) % _PORTS  # steps of one job may run at the same time
     if "MASTER_PORT" in environ:
         port = _number(environ, "MASTER_PORT")
     # "8(x2),7": tasks of each node, in the order of the nodes

@@ -24,6 +24,9 @@ from elfs.train.place import Place
 __all__ = ["ALONE", "GRACE", "Ranks"]
 
 _SLOWEST_LOOK = 0.1
+_PART_BYTES = 4 * 1024 * 1024
+"""A longer message goes in parts: the store hangs up on him who sends it more than 8 MiB at once."""
+
 GRACE = timedelta(seconds=60)
 """By how much a collective outlasts the watch over the ranks, whose message says more."""
 
@@ -224,9 +227,10 @@ class Ranks:
         """
         if self.size == 1:
             return tensor
+        tensor = tensor.contiguous()
         received = torch.empty_like(tensor)
         both = [
-            dist.P2POp(dist.isend, tensor.contiguous(), (self.rank + 1) % self.size),
+            dist.P2POp(dist.isend, tensor, (self.rank + 1) % self.size),
             dist.P2POp(dist.irecv, received, (self.rank - 1) % self.size),
         ]
         with self.talking():
@@ -322,8 +326,12 @@ class Ranks:
 
     def _say(self, key: str, value: Any) -> None:
         assert self._store is not None
+        text = json.dumps(value)
+        first, *others = [text[start : start + _PART_BYTES] for start in range(0, len(text), _PART_BYTES)]
         with self.talking():
-            self._store.set(key, json.dumps(value))
+            for number, part in enumerate(others, start=1):
+                self._store.set(f"{key}/part/{number}", part)
+            self._store.set(key, f"{len(others)} {first}")
 
     def _hear(self, key: str) -> Any:
         """Return a message as soon as it is there."""
@@ -335,7 +343,9 @@ class Ranks:
                     raise RankLostError(self._liveness.lost)
                 time.sleep(pause)
                 pause = min(2 * pause, _SLOWEST_LOOK)
-            return json.loads(self._store.get(key))
+            num_others, _, first = self._store.get(key).decode().partition(" ")
+            others = [self._store.get(f"{key}/part/{number}").decode() for number in range(1, int(num_others) + 1)]
+            return json.loads(first + "".join(others))
 
 
 ALONE = Ranks()

@@ -39,6 +39,19 @@ def test_shards_do_not_run_as_ranks(elfs: Callable[..., Ran], monkeypatch: pytes
     ran = elfs("embed", "digits", "--shard", "1/2")
     assert ran.code == UsageError.exit_code
     assert "torchrun or srun has started several" in ran.err
+    assert "unset WORLD_SIZE and SLURM_STEP_NUM_TASKS" in ran.err
+    document = elfs("embed", "digits", "--shard", "1/2", "--json")  # the first rank speaks to programs, too
+    assert json.loads(document.out)["error"]["code"] == UsageError.exit_code
+    monkeypatch.setenv("RANK", "1")
+    assert elfs("embed", "digits", "--shard", "1/2", "--json").out == ""
+
+
+def test_a_shard_is_made_on_one_device(elfs: Callable[..., Ran]) -> None:
+    options = ["--encoder", "pixels", "--limit", "9", "--shard", "1/2"]
+    ran = elfs("embed", "digits", *options, "--devices", "cpu:2")
+    assert (ran.code, "4 of 9 there" in ran.err) == (0, True)
+    assert "warning: --shard is made by one process, on cpu, the first of --devices cpu:2." in ran.err
+    assert "warning" not in elfs("embed", "digits", *options, "--devices", "cpu").err
 
 
 def test_shards_and_merge(elfs: Callable[..., Ran], tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_the_flag_beats_the_file_for_shared_options(tmp_path: Any) -> None:
 
 
 def test_devices_are_refused_before_anything_is_loaded() -> None:
-    with pytest.raises(UsageError, match="--devices is 'gpu', expected auto, cpu, all, or GPU numbers"):
+    with pytest.raises(UsageError, match="--devices is 'gpu', expected auto, cpu, cpu:2, all, or GPU numbers"):
         invocation({}, devices="gpu").runtime()
 
 

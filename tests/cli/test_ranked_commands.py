@@ -229,7 +229,8 @@ def test_signal_ends_all_ranks(shell: Shell, before: dict[str, Path], tmp_path: 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert "stopped: what is finished is kept" in err
+    assert err.count("stopped: what is finished is kept") == 1
+    assert "death signal" not in err  # the launcher's own words
     assert Workspace.open(workspace).manifest.records.keys() == {"embed", "cluster", "label"}
 
 
@@ -272,9 +273,31 @@ def test_joins_what_torchrun_started(shell: Shell, before: dict[str, Path], tmp_
     require_equal("label", workspace, before["done"])
 
 
+def test_interrupted_ranks_do_not_wait_for_each_other(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
+    workspace, port = at(before, "dynamics", tmp_path), str(free_port())
+    words = ["dynamics", "--network", "mlp", "--epochs", "3000", "-w", str(workspace), "--devices", "cpu"]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    running = [shell.start(*words, RANK=str(rank), **place) for rank in range(2)]
+    deadline = time.monotonic() + 100
+    while not list(workspace.glob("partial/dynamics/*/checkpoint*")):
+        assert running[0].poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for process in running:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.2)  # one is further than the other
+    for process in running:
+        _, err = process.communicate(timeout=60)
+        assert "frame #" not in err  # what torch's C++ has to say of a rank that is gone
+    assert running[0].returncode == 130
+    assert running[1].returncode in (8, 130)  # it may have noticed first that the other is gone
+
+
 def test_commands_that_cannot_be_shared_run_once(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
     workspace = at(before, "train", tmp_path)
-    for words in (["status", "-w", str(workspace)], ["select", "--budget", "9", "-w", str(workspace)]):
+    compare = ["compare", *STAGES["compare"], "--dry-run", "--rank-timeout", "5"]
+    for words in (["status"], ["select", "--budget", "9"], compare):
+        words += ["-w", str(workspace)]
         first, second = external(shell, [words, words])
         assert (first.code, second.code) == (0, 0), first.err + second.err
         assert first.out
@@ -309,20 +332,24 @@ def test_meeting_place_out_of_reach(shell: Shell, before: dict[str, Path], tmp_p
     assert "Traceback" not in ran.err
 
 
-def test_workspace_that_a_rank_cannot_see(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["embed", "label"])
+def test_workspace_that_a_rank_cannot_see(shell: Shell, before: dict[str, Path], stage: str, tmp_path: Path) -> None:
     """Rank 1 stands in another folder, so that the same relative path leads elsewhere."""
-    workspace = at(before, "label", tmp_path)
+    workspace = at(before, stage, tmp_path)
     elsewhere = tmp_path / "elsewhere" / "workspace"
-    shutil.copytree(workspace, elsewhere)
+    if workspace.exists():
+        shutil.copytree(workspace, elsewhere)
+    elsewhere.parent.mkdir(exist_ok=True)
     code = "import os, sys; os.chdir(sys.argv.pop()); from elfs.stages import following; following._PATIENCE_S = 0.5; "
     code += "from elfs.cli.app import main; main()"
+    words = [*STAGES[stage], "-w", "workspace", "--devices", "cpu", "--force"]
     port = str(free_port())
     running = []
     for rank, folder in enumerate((tmp_path, elsewhere.parent)):
         place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         running.append(
             subprocess.Popen(
-                [sys.executable, "-c", code, "label", "-w", "workspace", "--devices", "cpu", "--force", str(folder)],
+                [sys.executable, "-c", code, stage, *words, str(folder)],
                 env=os.environ | place | {"PYTHONPATH": str(ROOT)},
                 stderr=subprocess.PIPE,
                 text=True,
@@ -335,6 +362,7 @@ def test_workspace_that_a_rank_cannot_see(shell: Shell, before: dict[str, Path],
         assert "cannot see the workspace workspace that rank 0 writes" in err
     for path in (workspace, elsewhere):
         assert not (path / "partial").exists()
+        assert path.exists() == (stage != "embed")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from elfs.catalog import NETWORKS
 from elfs.errors import UsageError
-from elfs.models.networks import Network, build_network, has_batch_norm, with_shared_batch_norm
+from elfs.models.networks import Network, build_network, has_batch_norm
 
 
 def network(name: str, *, image_size: int = 16, seed: int = 0, dim: int | None = 12) -> Network:
@@ -95,17 +95,3 @@ def test_image_size_that_a_model_cannot_take() -> None:
 )
 def test_batch_norm_is_found(name: str, expected: bool) -> None:
     assert has_batch_norm(network(name, image_size=32)) is expected
-
-
-@pytest.mark.parametrize("name", ["resnet8", "mobilenetv3_small_050"])
-def test_shared_batch_norm_keeps_parameters_and_function(name: str) -> None:
-    """The second network has layers of timm that normalise and activate in one."""
-    plain, shared = network(name, image_size=32).eval(), network(name, image_size=32).eval()
-    parameters = list(shared.parameters())
-    assert with_shared_batch_norm(shared) is shared
-    norms = [module for module in shared.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    assert norms
-    assert all(isinstance(module, nn.SyncBatchNorm) for module in norms)
-    assert all(one is two for one, two in zip(parameters, shared.parameters(), strict=True))
-    assert list(shared.state_dict()) == list(plain.state_dict())
-    assert torch.equal(shared(batch(name, 32)), plain(batch(name, 32)))

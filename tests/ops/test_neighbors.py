@@ -184,6 +184,15 @@ def test_unknown_engine() -> None:
         cosine_neighbors(random_rows(5, 3), 1, device="cpu", engine="annoy")  # type: ignore[arg-type]
 
 
+@each_engine
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_embeddings_of_the_caller_stay_as_they_are(engine: Engine, dtype: torch.dtype) -> None:
+    rows = random_rows(90, 6).to(dtype)
+    before = rows.clone()
+    assert_equals_oracle(rows, 4, engine, block_rows=40)
+    assert torch.equal(rows, before)
+
+
 def test_unknown_engine_of_a_database() -> None:
     with pytest.raises(ValueError, match="engine is 'annoy', expected"):
         exact_neighbors(

@@ -16,7 +16,7 @@ import elfs
 from elfs.config import EmbedConfig
 from elfs.errors import CorruptArtifactError, DeviceError, InputDataError, MissingUpstreamError, UsageError
 from elfs.models.pixels import PixelEncoder
-from elfs.stages import embedding_rows, pool_encoder
+from elfs.stages import embedding_rows, known_rows, pool_encoder
 from elfs.stages.embed_shards import ShardReport, make_shard, merge, shard_run
 from elfs.train.encoding import encode_rows
 from elfs.train.runtime import Runtime
@@ -157,6 +157,24 @@ def test_known_images_are_taken_over(
     monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 9)
     merged(workspace)
     assert_same(workspace, straight(tmp_path / "straight", pictures))
+
+
+def test_nothing_is_taken_over_from_what_is_replaced_meanwhile(
+    pictures: Path, workspace: Path, looked_at: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another embed publishes between the look at the manifest and that at the embeddings: a shard holds no lock."""
+    straight(workspace, pictures)
+    (pictures / "c" / "01.png").unlink()
+    positions = known_rows._positions
+
+    def late(*arguments: Any) -> Any:
+        straight(workspace, pictures, encoder="patches")
+        looked_at.clear()
+        return positions(*arguments)
+
+    monkeypatch.setattr(known_rows, "_positions", late)
+    shard(workspace, pictures, 1)
+    assert looked_at == list(range(19))
 
 
 class TestRefusals:

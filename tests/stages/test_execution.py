@@ -253,7 +253,7 @@ class TestRefusals:
         def full(*_: Any) -> None:
             raise StorageError("no space left on the device.")
 
-        monkeypatch.setattr("elfs.stages.label._assign", full)
+        monkeypatch.setattr("elfs.stages.label._label", full)
         with pytest.raises(StorageError, match="no space left"):
             run_stage("label", workspace, force=True)
         assert list((workspace / "partial").iterdir())

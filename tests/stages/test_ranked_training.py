@@ -48,7 +48,7 @@ def all_stages(ranks: Ranks, path: Path) -> dict[str, Any]:
         run_stage(stage, path, runtime=runtime)
     summaries.append(train(path, TRAIN, runtime).summary)
     told_before = len(said)
-    train(path, dataclasses.replace(TRAIN, network=None, iterations=2), runtime)
+    train(path, dataclasses.replace(TRAIN, network=None, iterations=2, sync_batch_norm=False), runtime)
     summaries.append({name: value for name, value in compared.items() if name != "files"})
     return {"summaries": summaries, "mlp": told_by_mlp, "norm": said[told_before:], "notes": notes}
 

@@ -23,6 +23,7 @@ from elfs.train.features import Features
 from elfs.train.place import Place
 from elfs.train.ranks import ALONE, Ranks
 from elfs.train.recipes import RECIPES
+from elfs.train.shared_batch_norm import SharedBatchNorm
 from tests.ranks import in_ranks
 
 CPU = torch.device("cpu")
@@ -82,10 +83,10 @@ def network(*, norm: bool = False) -> nn.Module:
     return nn.Sequential(nn.Linear(NUM_DIMS, 6), middle, nn.Linear(6, NUM_CLASSES))
 
 
-def fit(ranks: Ranks = ALONE, *, norm: bool = False, **changes: Any) -> Fit:
+def fit(ranks: Ranks = ALONE, *, norm: bool = False, sync: bool = True, **changes: Any) -> Fit:
     recipe = dataclasses.replace(RECIPES["small"], **({"batch_size": 10} | changes))
     labels = torch.arange(NUM_ROWS) % NUM_CLASSES
-    return Fit(network(norm=norm), features(), labels, recipe, 0, CPU, ranks=ranks)
+    return Fit(network(norm=norm), features(), labels, recipe, 0, CPU, ranks=ranks, sync_batch_norm=sync)
 
 
 def state_of(module: nn.Module) -> Arrays:
@@ -173,7 +174,10 @@ def everything(ranks: Ranks, folder: Path) -> dict[str, Any]:
     found["norm"] = dynamics(ranks, folder / "norm", norm=True)
     found["iterations"] = iterations(ranks)
     found["norm iterations"] = iterations(ranks, norm=True)
-    found["caveats"] = (fit(ranks).caveat, fit(ranks, norm=True).caveat)
+    found["own norm iterations"] = iterations(ranks, norm=True, sync=False)
+    found["caveats"] = [
+        fit(ranks, norm=norm, sync=sync).caveat for norm, sync in ((False, False), (True, True), (True, False))
+    ]
     heads(ranks, folder / "stopped-heads", stop_after=7)
     dynamics(ranks, folder / "stopped", stop_after=7)
     wild: dict[str, Any] = {"learning_rate": 1e38}
@@ -256,7 +260,7 @@ def test_every_sample_is_trained_on_exactly_once_an_epoch(together: list[dict[st
     assert all(length == max(1, len(own)) for rank in together for _, own, length in rank[kind]["seen"])
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "small dynamics"])
+@pytest.mark.parametrize("kind", ["dynamics", "small dynamics", "norm"])
 def test_traces_are_those_of_one_rank(alone: dict[str, Any], together: list[dict[str, Any]], kind: str) -> None:
     first, *others = (rank[kind] for rank in together)
     assert sorted(first["stored"]) == list(range(NUM_EPOCHS))
@@ -269,30 +273,33 @@ def test_traces_are_those_of_one_rank(alone: dict[str, Any], together: list[dict
     assert {rank[kind]["agreement"] for rank in together} == {alone[kind]["agreement"]}
 
 
-@pytest.mark.parametrize("kind", ["dynamics", "small dynamics"])
+@pytest.mark.parametrize("kind", ["dynamics", "small dynamics", "norm"])
 def test_proxy_is_that_of_one_rank(alone: dict[str, Any], together: list[dict[str, Any]], kind: str) -> None:
     for rank in together:
         assert_close(rank[kind]["network"], alone[kind]["network"], atol=1e-5)
 
 
-def test_network_on_a_coreset_is_that_of_one_rank(alone: dict[str, Any], together: list[dict[str, Any]]) -> None:
+@pytest.mark.parametrize("kind", ["iterations", "norm iterations"])
+def test_network_on_a_coreset_is_that_of_one_rank(
+    alone: dict[str, Any], together: list[dict[str, Any]], kind: str
+) -> None:
     for rank in together:
-        assert_close(rank["iterations"], alone["iterations"], atol=1e-5)
+        assert_close(rank[kind], alone[kind], atol=1e-5)
 
 
 def test_all_ranks_end_with_the_running_statistics_of_the_first(together: list[dict[str, Any]]) -> None:
-    for found in zip(*((rank["norm iterations"], rank["norm"]["network"]) for rank in together), strict=True):
+    for found in zip(*((rank["own norm iterations"], rank["norm"]["network"]) for rank in together), strict=True):
         for state in found:
             assert np.abs(state["1.running_mean"]).max() > 0
             assert all(np.array_equal(value, found[0][name]) for name, value in state.items())
 
 
 def test_batch_statistics_of_shares_are_pointed_out(alone: dict[str, Any], together: list[dict[str, Any]]) -> None:
-    assert alone["caveats"] == (None, None)
+    assert alone["caveats"] == [None, None, None]
     for rank in together:
-        plain, norm = rank["caveats"]
-        assert plain is None
-        assert norm.startswith(f"each of the {len(together)} ranks takes the batch statistics of its own share, ")
+        plain, shared, own = rank["caveats"]
+        assert plain is shared is None
+        assert own.startswith(f"each of the {len(together)} ranks takes the batch statistics of its own share, ")
 
 
 def test_stopped_training_goes_on_with_another_number_of_ranks(
@@ -342,26 +349,46 @@ class TwoRanks(Ranks):
     def wait(self) -> None:
         pass
 
-    def data_parallel(self, module: nn.Module, *, sync_batch_norm: bool = False) -> nn.Module:
+    def data_parallel(self, module: nn.Module) -> nn.Module:
         return module
 
 
-@pytest.mark.parametrize(
-    ("device", "asked", "size", "expected"),
-    [("cuda", True, 2, True), ("cuda", False, 2, False), ("cpu", True, 2, False), ("cuda", True, 1, False)],
-)
-def test_batch_statistics_are_shared_on_gpus_alone(device: str, asked: bool, size: int, expected: bool) -> None:
-    ranks = TwoRanks() if size == 2 else ALONE
-    what = dataclasses.replace(fit(ranks, norm=True), device=torch.device(device), sync_batch_norm=asked)
+@pytest.mark.parametrize(("asked", "size", "expected"), [(True, 2, True), (False, 2, False), (True, 1, False)])
+def test_batch_statistics_are_shared_among_several(asked: bool, size: int, expected: bool) -> None:
+    what = fit(TwoRanks() if size == 2 else ALONE, norm=True, sync=asked)
     assert what.shares_statistics is expected
     assert (what.caveat is None) == (expected or size == 1)
+
+
+@pytest.mark.parametrize(
+    ("sync", "batch_size", "smallest"), [(False, 4, 3), (False, 5, None), (True, 2, 1), (True, 3, None)]
+)
+def test_batches_too_small_for_batch_norm_are_refused(sync: bool, batch_size: int, smallest: int | None) -> None:
+    """23 rows make batches of 3 and 4 (at most 4), of 4 and 5 (at most 5), of 1 and 2, of 2 and 3."""
+    what = fit(TwoRanks(), norm=True, sync=sync, batch_size=batch_size)
+    plain = dataclasses.replace(what, network=network())
+    for harmless in (plain, dataclasses.replace(what, ranks=ALONE)):
+        harmless.require_statistics()
+    if smallest is None:
+        what.require_statistics()
+        return
+    least = 2 if sync else 4
+    message = rf"^batch norm needs batches of {least} images or more on 2 ranks, and there are batches of {smallest}\. "
+    with pytest.raises(UsageError, match=message):
+        what.require_statistics()
+
+
+def test_training_begins_by_refusing_small_batches() -> None:
+    what = fit(TwoRanks(), norm=True, batch_size=2)
+    with pytest.raises(UsageError, match=r"Use fewer devices or a larger --batch-size\.$"):
+        classifier._Training(what, what.optimizer())
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_layers_are_exchanged_where_statistics_are_shared(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fit, "shares_statistics", shared)
     called = classifier._Training(fit(TwoRanks(), norm=True), fit().optimizer()).network
-    assert isinstance(called[1], nn.SyncBatchNorm) is shared  # type: ignore[index]
+    assert isinstance(called[1], SharedBatchNorm) is shared  # type: ignore[index]
 
 
 def test_one_rank_computes_what_the_mean_of_the_batch_gives_bit_for_bit() -> None:

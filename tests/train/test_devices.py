@@ -88,6 +88,7 @@ def test_resolve_refuses(gpus: int, text: str, message: str) -> None:
         (4, "all", 3, 4, "cuda:3"),
         (4, "auto", 2, 4, "cuda:2"),  # torchrun: each process its own
         (1, "auto", 2, 4, "cuda:0"),  # Slurm shows each process one GPU, which is its first
+        (1, "all", 2, 4, "cuda:0"),
         (0, "auto", 2, 4, "cpu"),
         (4, "cpu", 2, 4, "cpu"),
         (0, "cpu:3", 2, 3, "cpu"),

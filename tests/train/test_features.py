@@ -8,7 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from elfs.data.batch_share import BatchShare
+from elfs.data.training_images import Subset
 from elfs.train import features as module
+from elfs.train.classifier import predict
 from elfs.train.features import Features, standardization
 from elfs.workspace.tensors import RowArray
 
@@ -74,6 +76,17 @@ def test_batches_cover_the_order_once(embeddings: NDArray[np.float32], batch_siz
     assert [len(positions) for positions, _ in found] == sizes
     assert torch.equal(torch.cat([positions for positions, _ in found]), order)
     assert torch.equal(torch.cat([batch for _, batch in found]), features.take(order))
+
+
+def test_no_positions_are_no_batch(embeddings: NDArray[np.float32]) -> None:
+    """As for images, so that a rank for which no test image is left predicts nothing."""
+    none = torch.arange(0)
+    features = Features(embeddings, ROWS, CPU)
+    for inputs in (features, Subset(features, none)):
+        found = inputs.batches(none, batch_size=3, augment=False, generator=torch.Generator(), device=CPU)
+        assert list(found) == []
+    predicted = predict(torch.nn.Linear(4, 2), Subset(features, none), batch_size=3, device=CPU)
+    assert (predicted.shape, predicted.dtype) == ((0,), torch.int64)
 
 
 def test_shares_of_batches_make_up_the_batches(embeddings: NDArray[np.float32]) -> None:

@@ -1,10 +1,14 @@
 """Which of several failures led to the others, and how a rank leaves word of its own."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
-from elfs.train.launcher import RankFailure, first_failure, report_failure
+import pytest
+
+from elfs.train import launcher
+from elfs.train.launcher import RankFailure, first_failure, launch, report_failure
 
 
 def report(time: float, *, lost: bool = False) -> dict[str, Any]:
@@ -39,3 +43,22 @@ def test_report(tmp_path: Path) -> None:
 def test_report_without_a_launcher(tmp_path: Path) -> None:
     assert not report_failure({}, report(1.0))
     assert not report_failure({"TORCHELASTIC_ERROR_FILE": str(tmp_path / "no" / "folder")}, report(1.0))
+
+
+@pytest.mark.parametrize(("cpus", "processes", "threads"), [(8, 3, "2"), (2, 4, "1")])
+def test_ranks_share_the_cpus_that_they_may_use(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, processes: int, threads: str
+) -> None:
+    """A container or a batch system may leave fewer to this process than the host has."""
+    found: list[str] = []
+
+    def elastic_launch(config: Any, entrypoint: str) -> Any:
+        return lambda *arguments: found.append(os.environ["OMP_NUM_THREADS"])
+
+    monkeypatch.setattr(launcher, "available_cpus", lambda: cpus)
+    monkeypatch.setattr(launcher, "elastic_launch", elastic_launch)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    assert launch(["status"], processes) == (0, None)
+    assert found == [threads]

@@ -42,6 +42,16 @@ def test_slurm() -> None:
     assert place_from_environment(SLURM) == Place(5, 7, 1, 3, "gpu003", 34567)
 
 
+def test_steps_of_one_job_meet_on_ports_of_their_own() -> None:
+    ports = set()
+    for step in range(3):
+        place = place_from_environment(SLURM | {"SLURM_STEP_ID": str(step)})
+        assert place is not None
+        ports.add(place.port)
+    assert len(ports) == 3
+    assert 34567 in ports
+
+
 def test_slurm_with_a_chosen_meeting_place() -> None:
     place = place_from_environment(SLURM | {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "4000"})
     assert place is not None
@@ -53,6 +63,8 @@ def test_slurm_with_a_chosen_meeting_place() -> None:
     [
         {},
         {"WORLD_SIZE": "1", "RANK": "0"},
+        # torchrun with one process in each task of srun
+        SLURM | {"WORLD_SIZE": "1", "RANK": "0"},
         # the batch script of a job with many tasks: srun has not started them
         {"SLURM_NTASKS": "8", "SLURM_PROCID": "0", "SLURM_JOB_ID": "7"},
         {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"},
@@ -65,7 +77,10 @@ def test_alone(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"WORLD_SIZE": "2", "RANK": "0"}, r"^WORLD_SIZE is 2, but MASTER_ADDR, MASTER_PORT are not set\.$"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0"},
+            r"^WORLD_SIZE is 2, but MASTER_ADDR, MASTER_PORT are not set: torchrun",
+        ),
         ({"WORLD_SIZE": "two"}, r"^the variable WORLD_SIZE is 'two', expected a whole number\.$"),
         (TORCHRUN | {"MASTER_PORT": "http"}, r"^the variable MASTER_PORT is 'http'"),
         (TORCHRUN | {"RANK": "8"}, r"^this process is rank 8 of 8 \(1 of 4 on its host\)"),

@@ -29,6 +29,7 @@ def _talk(ranks: Ranks, factor: int) -> dict[str, Any]:
         "part": ranks.part(7),
         "collect": ranks.collect({"rank": ranks.rank * factor}),
         "share": ranks.share(["first"] if ranks.is_first else "not heard"),
+        "long": [len(text) for text in ranks.collect("x" * (9_000_000 + ranks.rank))],
         "sum": ranks.sum_(torch.tensor([1.0, ranks.rank])).tolist(),
         "rotate": int(ranks.rotate(torch.tensor([ranks.rank]))),
         "gather": [int(value) for value in ranks.gather(torch.tensor(ranks.rank))],
@@ -45,6 +46,7 @@ def test_talk(size: int) -> None:
     for rank, said in enumerate(found):
         assert said["collect"] == [{"rank": 10 * other} for other in everybody]
         assert said["share"] == ["first"]
+        assert said["long"] == [9_000_000 + other for other in everybody]  # the store takes 8 MiB at once
         assert said["sum"] == [size, sum(everybody)]
         assert said["rotate"] == (rank - 1) % size
         assert said["gather"] == (everybody if rank == 0 else [])
