@@ -147,7 +147,10 @@ def fail_as_rank(error: BaseException, place: Place) -> int:
     if failure is None:
         trace = "".join(traceback.format_exception(error))
         failure = bug(error)
-    _leave_word(failure, place, trace, lost=isinstance(error, RankLostError))
+    lost = isinstance(error, RankLostError)
+    _leave_word(failure, place, trace, lost=lost)
+    if Joined.ranks is not None:
+        Joined.ranks.give_up(None if lost else failure.message)
     return failure.exit_code
 
 

@@ -63,7 +63,7 @@ def body(
     recorded = found if isinstance(found, EmbedConfig) else None
     base = recorded if root is not None else None  # a folder that has moved: nothing else is to change
     config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
-    if part is None or invocation.dry_run:
+    if part is None:
         run_stage(invocation, "embed", config, source_root)
     else:
         _make_shard(invocation, config, source_root, part)
@@ -79,6 +79,8 @@ def _parse_shard(text: str) -> tuple[int, int]:
 
 def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path | None, shard: tuple[int, int]) -> None:
     """Make one part and say what is there."""
+    if invocation.dry_run:
+        raise UsageError("--shard has no --dry-run: without --shard it says what the whole would be.")
     if own_place() is not None:
         raise UsageError(
             "--shard is for processes that know nothing of each other, and torchrun or srun has started several that "

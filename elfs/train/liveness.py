@@ -7,14 +7,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]  # public, but not in its __all__
 
-from elfs.errors import DeviceError, ElfsError
+from elfs.errors import DeviceError, ElfsError, RankLostError
 from elfs.train.place import Place
 
 __all__ = ["Liveness", "Sign", "hung_ranks", "prefixed"]
@@ -25,6 +25,8 @@ _GRACE_LOOKS = 2
 """How many looks the ranks that are not to blame leave to the one that is, so that its error comes first."""
 
 _FRAMES_SHOWN = 4
+_FAILED = "failed"
+"""Where a rank that fails leaves word for the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,19 @@ class Liveness:
         self._stopped.set()
         self._thread.join()
 
+    def give_up(self, reason: str | None) -> None:
+        """End the thread, and tell the other ranks that this one fails.
+
+        Parameters
+        ----------
+        reason : str or None
+            Why; None where another rank has failed before.
+        """
+        self._stopped.set()
+        if reason is not None:
+            with suppress(RuntimeError):  # nobody is left to be told
+                self._store.set(_FAILED, f"rank {self._place.rank} ({platform.node()}) has failed: {reason}")
+
     def _run(self) -> None:
         # Rank 0 watches over all, itself included; the others watch over rank 0 and themselves.
         watched = range(self._place.size) if self._place.rank == 0 else (0, self._place.rank)
@@ -162,9 +177,11 @@ class Liveness:
             try:
                 self._store.set(str(self._place.rank), f"{number} {self._beats} {int(self._is_working)}")
                 said = {rank: self._said(rank) for rank in watched}
+                failed = self._store.get(_FAILED).decode() if self._store.check([_FAILED]) else None
             except RuntimeError as error:
-                if not self._stopped.is_set():
-                    self.lost = f"rank 0 is gone: its host can no longer be reached ({str(error).splitlines()[0]})."
+                failed = f"rank 0 is gone: its host can no longer be reached ({str(error).splitlines()[0]})."
+            if failed is not None:
+                self._follow(failed)
                 return
             now = time.monotonic()
             signs = {rank: _sign(seen, rank, text, now) for rank, text in said.items()}
@@ -174,6 +191,14 @@ class Liveness:
 
     def _said(self, rank: int) -> str:
         return self._store.get(str(rank)).decode() if self._store.check([str(rank)]) else "0 0 0"
+
+    def _follow(self, lost: str) -> None:
+        """End this process too, unless it ends by itself as soon as it looks at `lost`: a GPU may wait in vain."""
+        if self._stopped.is_set():
+            return
+        self.lost = lost
+        if not self._stopped.wait(_GRACE_LOOKS * self._interval_s):
+            self._exit(RankLostError(lost))
 
     def _end(self, hung: dict[int, str]) -> None:
         """End this process with an error that says which rank hangs, and where if it is this one."""
@@ -187,6 +212,9 @@ class Liveness:
             time.sleep(_GRACE_LOOKS * self._interval_s)
             each = "; ".join(f"rank {rank} {what}" for rank, what in hung.items())
             error = DeviceError(f"{each}. {kept}")
+        self._exit(error)
+
+    def _exit(self, error: ElfsError) -> None:
         self._on_end(error)
         sys.stderr.flush()
         os._exit(error.exit_code)

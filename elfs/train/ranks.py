@@ -257,9 +257,28 @@ class Ranks:
             return nn.parallel.DistributedDataParallel(module)
 
     def beat(self) -> None:
-        """Say that the work goes on."""
+        """Say that the work goes on.
+
+        Raises
+        ------
+        RankLostError
+            If another rank is gone, so that it does not.
+        """
         if self._liveness is not None:
             self._liveness.beat()
+            if self._liveness.lost is not None:
+                raise RankLostError(self._liveness.lost)
+
+    def give_up(self, reason: str | None) -> None:
+        """Tell the other ranks that this one fails, so that they do not wait for it.
+
+        Parameters
+        ----------
+        reason : str or None
+            Why; None where another rank has failed before.
+        """
+        if self._liveness is not None:
+            self._liveness.give_up(reason)
 
     @contextmanager
     def working(self) -> Iterator[None]:

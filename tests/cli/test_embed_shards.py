@@ -23,6 +23,7 @@ def test_shard_is_one_of_n(elfs: Callable[..., Ran], text: str) -> None:
     [
         (["digits", "--shard", "1/2", "--merge"], "--shard makes one part, --merge joins all: one after the other."),
         (["--merge", "--dry-run"], "--merge has no --dry-run"),
+        (["digits", "--shard", "1/2", "--dry-run"], "--shard has no --dry-run: without --shard it says what the whole"),
         (["--embeddings", "own.npy", "--shard", "1/2"], "--shard makes embeddings, --embeddings brings them"),
     ],
 )

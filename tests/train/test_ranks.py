@@ -91,6 +91,39 @@ def test_lost_rank_in_a_collective() -> None:
     assert [process.wait(timeout=100) for process in running] == [77, 0]
 
 
+def _work(ranks: Ranks) -> None:
+    while ranks.rank == 2:
+        ranks.beat()
+        time.sleep(0.01)
+    ranks.wait()
+
+
+def _give_up(ranks: Ranks) -> None:
+    """Rank 1 fails; rank 0 waits for it, rank 2 works by itself, rank 3 looks at nothing at all."""
+    if ranks.rank == 1:
+        ranks.give_up("bad luck.")
+        time.sleep(1)  # rank 0, with the store, goes on
+        os._exit(1)
+    if ranks.rank == 3:
+        time.sleep(60)
+    with pytest.raises(RankLostError, match=r"^rank 1 \(.*\) has failed: bad luck\.$"):
+        _work(ranks)
+    ranks.give_up(None)
+    time.sleep(3 if ranks.is_first else 0)
+    os._exit(77)
+
+
+def test_ranks_end_when_one_fails() -> None:
+    code = (
+        "import sys; from tests.train.test_ranks import _give_up; from elfs.train.meeting import join; "
+        "from elfs.train.place import Place; import torch; rank, port = map(int, sys.argv[1:]); "
+        "_give_up(join(Place(rank, 4, rank, 4, '127.0.0.1', port), torch.device('cpu'), 20))"
+    )
+    port = free_port()
+    running = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(port)]) for rank in range(4)]
+    assert [process.wait(timeout=100) for process in running] == [77, 1, 77, 8]
+
+
 def test_errors_of_other_kinds_pass() -> None:
     with pytest.raises(RuntimeError, match=r"^a shape does not fit$"), Ranks(Place(0, 2, 0, 2, "h", 1)).talking():
         raise RuntimeError("a shape does not fit")
