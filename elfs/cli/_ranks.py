@@ -44,7 +44,7 @@ def own_place() -> Place | None:
 
 
 def join_ranks(devices: str, timeout_s: float) -> "Ranks":
-    """Meet the other ranks, if there are any.
+    """Meet the other ranks, if there are any; no GPU but this process's own is touched from now on.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def join_ranks(devices: str, timeout_s: float) -> "Ranks":
     Raises
     ------
     DeviceError
-        If they do not meet.
+        If they do not meet, or the device is not there.
     """
     import torch
 
@@ -70,15 +70,17 @@ def join_ranks(devices: str, timeout_s: float) -> "Ranks":
     from elfs.train.runtime import available_cpus
 
     place = own_place()
+    if Joined.ranks is not None:
+        return Joined.ranks
+    choice = parse_devices(devices)
+    device = choice.resolve() if place is None else choice.resolve(place.local_rank, place.local_size)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else page-locked memory, for one, would go by way of the first GPU
     if place is None:
         return ALONE
-    if Joined.ranks is None:
-        device = parse_devices(devices).resolve(place.local_rank, place.local_size)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-        elif "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, available_cpus() // place.local_size))
-        Joined.ranks = join(place, device, timeout_s, on_end=_report)
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, available_cpus() // place.local_size))
+    Joined.ranks = join(place, device, timeout_s, on_end=_report)
     return Joined.ranks
 
 

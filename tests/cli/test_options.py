@@ -149,9 +149,9 @@ def test_the_flag_beats_the_file_for_shared_options(tmp_path: Any) -> None:
     from_file = invocation({})
     assert from_file.seed == 4
     assert (from_file.runtime().devices, from_file.runtime().num_workers) == ("cpu", 2)
-    typed = invocation({}, devices="0", workers="auto", seed="1")
+    typed = invocation({}, devices="cpu:1", workers="auto", seed="1")
     assert typed.seed == 1
-    assert (typed.runtime().devices, typed.runtime().num_workers) == ("0", None)
+    assert (typed.runtime().devices, typed.runtime().num_workers) == ("cpu:1", None)
 
 
 def test_devices_are_refused_before_anything_is_loaded() -> None:
