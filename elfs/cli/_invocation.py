@@ -189,5 +189,13 @@ class Invocation:
             ranks=ALONE if is_plan else join_ranks(self.devices, timeout_s or DEFAULT_TIMEOUT_S),
             num_workers=num_workers,
             progress=self.output.progress(),
-            warn=self.output.warn,
+            warn=self._warn,
         )
+
+    def _warn(self, text: str) -> None:
+        """Pass on what a stage warns of, also where another rank than the first has noticed it."""
+        rank = self.output.rank
+        if rank == 0:
+            self.output.warn(text)
+        else:
+            Output(quiet=self.output.quiet).warn(f"rank {rank}: {text}")

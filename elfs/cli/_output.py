@@ -97,7 +97,7 @@ class Output:
     environ : Mapping
         The environment's variables.
     rank : int
-        Number of this process where several run the command: the first alone speaks, the others only warn.
+        Number of this process where several run the command; the first alone speaks.
     """
 
     as_json: bool = False
@@ -126,9 +126,7 @@ class Output:
         text : str
             One sentence.
         """
-        who = f"rank {self.rank}: " if self.rank else ""
-        if not self.quiet:
-            _write(sys.stderr, self._styled(sys.stderr, f"warning: {who}{text}", "yellow"))
+        self.note(f"warning: {text}", style="yellow")
 
     def data(self, text: str, *, style: str | None = None) -> None:
         """Print what the command was asked for; ``--json`` prints the document instead.

@@ -68,6 +68,18 @@ def test_quiet_leaves_data_and_errors(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr() == ("data\n", "error: wrong.\nrun:   elfs status\n")
 
 
+def test_only_the_first_of_several_processes_speaks(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        output = Output(rank=1, as_json=as_json)
+        output.note("note")
+        output.warn("warning")
+        output.data("data")
+        output.document({"a": 1})
+        assert isinstance(output.progress(), Silence)
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == ""
+
+
 def test_colours_wrap_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from elfs.cli import _ranks
+from elfs.cli._invocation import Invocation
 from elfs.errors import DeviceError
 from elfs.train.ranks import ALONE
 
@@ -44,3 +45,13 @@ def test_device_that_is_not_there(taken: list[torch.device]) -> None:
     with pytest.raises(DeviceError, match=r"^GPU 7 does not exist"):
         _ranks.join_ranks("7", 1.0)
     assert taken == []
+
+
+@pytest.mark.parametrize(("rank", "expected"), [("0", "warning: look"), ("3", "warning: rank 3: look")])
+def test_what_another_rank_notices_is_told_too(
+    rank: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"RANK": rank, "WORLD_SIZE": "4", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    Invocation({}, {}, {})._warn("look")
+    assert capsys.readouterr().err == f"{expected}\n"
