@@ -12,7 +12,7 @@ family has one exit code, listed here and in ``docs/cli.md``::
     |-- WorkspaceLockedError   (RuntimeError)       6  another process writes to the workspace
     |-- StorageError           (OSError)            7  disk full, no permission
     `-- DeviceError            (RuntimeError)       8  a device that does not exist, or out of its memory
-        `-- RankLostError                           8  another process of the same command is gone
+        `-- RankLostError      (RuntimeError)       8  another process of the same command is gone
 
 Exit code 1 is a bug in elfs, with its traceback; 130 and 143 are the signals SIGINT and SIGTERM.
 """

@@ -1,5 +1,6 @@
 """A thread that tells the other ranks that this one lives and gets on, and notices when one of them does not."""
 
+import json
 import os
 import platform
 import sys
@@ -8,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,12 +22,13 @@ __all__ = ["Liveness", "Sign", "hung_ranks", "prefixed"]
 
 _LOOKS_PER_TIMEOUT = 8
 _SLOWEST_LOOK = 5.0
+_NEARLY = 0.75
 _GRACE_LOOKS = 2
 """How many looks the ranks that are not to blame leave to the one that is, so that its error comes first."""
 
 _FRAMES_SHOWN = 4
-_FAILED = "failed"
-"""Where a rank that fails leaves word for the others."""
+_FAILED, _HUNG = "failed", "hung"
+"""Where a rank that fails leaves word for the others, and rank 0 for those that hang."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,12 @@ def hung_ranks(signs: dict[int, Sign], timeout_s: float) -> dict[int, str]:
     }
     if silent:
         return silent
-    stuck = {rank: sign for rank, sign in signs.items() if sign.is_working and sign.stuck_s >= timeout_s}
-    fewest = min((sign.beats for sign in stuck.values()), default=0)
+    working = {rank: sign for rank, sign in signs.items() if sign.is_working}
+    if all(sign.stuck_s < timeout_s for sign in working.values()):
+        return {}
+    # Those that wait for one another stop within a moment, and are looked at now and then.
+    stuck = {rank: sign for rank, sign in working.items() if sign.stuck_s >= timeout_s * _NEARLY}
+    fewest = min(sign.beats for sign in stuck.values())
     return {
         rank: f"has made no progress for {sign.stuck_s:.0f} s" for rank, sign in stuck.items() if sign.beats == fewest
     }
@@ -168,16 +174,20 @@ class Liveness:
                 self._store.set(_FAILED, f"rank {self._place.rank} ({platform.node()}) has failed: {reason}")
 
     def _run(self) -> None:
-        # Rank 0 watches over all, itself included; the others watch over rank 0 and themselves.
-        watched = range(self._place.size) if self._place.rank == 0 else (0, self._place.rank)
+        # Rank 0 watches over all, itself included, and says who is to blame; the others see whether it is silent.
+        is_first = self._place.rank == 0
+        watched = range(self._place.size) if is_first else (0,)
         seen: dict[int, tuple[str, float, str, float]] = {}
         number = 0
         while not self._stopped.wait(self._interval_s):
             number += 1
+            hung: dict[int, str] = {}
             try:
                 self._store.set(str(self._place.rank), f"{number} {self._beats} {int(self._is_working)}")
                 said = {rank: self._said(rank) for rank in watched}
                 failed = self._store.get(_FAILED).decode() if self._store.check([_FAILED]) else None
+                if self._store.check([_HUNG]):
+                    hung = {int(rank): what for rank, what in json.loads(self._store.get(_HUNG)).items()}
             except RuntimeError as error:
                 failed = f"rank 0 is gone: its host can no longer be reached ({str(error).splitlines()[0]})."
             if failed is not None:
@@ -185,7 +195,9 @@ class Liveness:
                 return
             now = time.monotonic()
             signs = {rank: _sign(seen, rank, text, now) for rank, text in said.items()}
-            hung = hung_ranks(signs, self._timeout_s)
+            if not is_first:
+                signs = {rank: replace(sign, is_working=False) for rank, sign in signs.items()}
+            hung = hung or hung_ranks(signs, self._timeout_s)
             if hung:
                 self._end(hung)
 
@@ -201,18 +213,19 @@ class Liveness:
             self._exit(RankLostError(lost))
 
     def _end(self, hung: dict[int, str]) -> None:
-        """End this process with an error that says which rank hangs, and where if it is this one."""
-        kept = "What is finished is kept, the same command continues from there."
-        if self._place.rank in hung:
+        """End this process with an error that says which ranks hang, and show where if it is one of them."""
+        is_own = self._place.rank in hung
+        if is_own:
             frames = traceback.format_stack(sys._current_frames()[self._main])[-_FRAMES_SHOWN:]
-            text = f"rank {self._place.rank} ({platform.node()}) {hung[self._place.rank]}. {kept}"
-            error: ElfsError = DeviceError(text)
-            sys.stderr.write(f"rank {self._place.rank} hangs here:\n{''.join(frames)}")
-        else:
+            sys.stderr.write(f"rank {self._place.rank} ({platform.node()}) stands here:\n{''.join(frames)}")
+            sys.stderr.flush()
+        if self._place.rank == 0:
+            with suppress(RuntimeError):
+                self._store.set(_HUNG, json.dumps(hung))
+        if not is_own or len(hung) > 1:
             time.sleep(_GRACE_LOOKS * self._interval_s)
-            each = "; ".join(f"rank {rank} {what}" for rank, what in hung.items())
-            error = DeviceError(f"{each}. {kept}")
-        self._exit(error)
+        each = "; ".join(f"rank {rank} {what}" for rank, what in sorted(hung.items()))
+        self._exit(DeviceError(f"{each}. What is finished is kept, the same command continues from there."))
 
     def _exit(self, error: ElfsError) -> None:
         self._on_end(error)

@@ -192,7 +192,8 @@ def test_rank_that_hangs_ends_the_stage(
     assert ("has not been heard of for" if fault == "stop" else "has made no progress for") in ran.err
     assert "What is finished is kept, the same command continues from there." in ran.err
     if fault == "hang":
-        assert "time.sleep(1000)" in ran.err  # where it hangs
+        assert f"rank {rank} (" in ran.err
+        assert "time.sleep(1000)" in ran.err  # where it stands
     assert "dynamics" not in Workspace.open(workspace).manifest.records
     assert shell.stage("dynamics", workspace, "cpu").code == 0
 

@@ -31,6 +31,12 @@ def test_stuck_ranks_that_are_level_are_all_named() -> None:
     assert hung_ranks({0: stuck, 1: stuck}, 10).keys() == {0, 1}
 
 
+def test_rank_that_stopped_a_moment_later_may_be_to_blame() -> None:
+    waiting = Sign(beats=6, is_working=True, silent_s=1, stuck_s=10.0)
+    culprit = Sign(beats=5, is_working=True, silent_s=1, stuck_s=9.0)
+    assert hung_ranks({0: waiting, 1: culprit, 2: ALIVE}, 10).keys() == {1}
+
+
 @pytest.mark.parametrize("seconds", [9.99, 10.0])
 def test_timeout(seconds: float) -> None:
     sign = Sign(beats=1, is_working=True, silent_s=0, stuck_s=seconds)
