@@ -112,4 +112,8 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:])
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end has begun already
+    if code and Joined.ranks is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # threads that still wait for another rank could keep the interpreter from ending
     sys.exit(code)
