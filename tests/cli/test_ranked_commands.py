@@ -41,9 +41,10 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
 }
 FAULTS = """
-import os
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without
 if os.environ.get("RANK") == os.environ.get("FAULTY_RANK"):
-    import signal, time
+    import time
     from elfs.errors import InputDataError
     from elfs.train.ranks import Ranks
     kind, _, after = os.environ["FAULT"].partition(":")
