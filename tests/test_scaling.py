@@ -245,6 +245,20 @@ def test_tables_of_the_document_are_up_to_date() -> None:
     assert render(text) == text, "run: python -m benchmarks.scaling --write"
 
 
+def test_figures_of_the_prose_follow_from_the_model() -> None:
+    """A step on one GPU, its gradients between two hosts, and the cores that decode for a GPU."""
+    setting, text = Setting(), " ".join(DOCUMENT.read_text(encoding="utf-8").split())
+    heads_s = setting.cluster_batch * 8 * setting.heads * heads_flops(setting) / ASSUMED.heads_flops
+    gradient_bytes = 4.0 * setting.heads * head_values(setting)
+    gradients_s = ASSUMED.all_reduce_s(gradient_bytes, 16)
+    proxy_s = setting.batch * 3 * setting.proxy_flops / ASSUMED.train_flops
+    decode_s = read_units(json.loads(MEASURED.read_text())).decode_s
+    assert f"A step of {setting.cluster_batch:,} images is {1e3 * heads_s:.0f} ms on one GPU" in text
+    assert f"and {gradient_bytes / 1e6:.0f} MB of gradients take {1e3 * gradients_s:.0f} ms between hosts" in text
+    assert f"a step of {setting.batch} images is {1e3 * proxy_s:.0f} ms on one GPU" in text
+    assert f"{1e3 * decode_s:.1f} ms = {1100 * decode_s:.1f} of our cores" in text
+
+
 def test_render_refuses_a_document_without_a_place_for_each_table() -> None:
     with pytest.raises(ValueError, match=r"the document has places for \['disk'\], and there are the tables"):
         render("<!-- table disk -->\n<!-- end -->")

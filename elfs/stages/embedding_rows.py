@@ -192,11 +192,7 @@ class RowEncoder:
         batches = BatchEncoder(self.encoder, self.config.batch_size, runtime.device(), runtime.warn)
         failures: Failures = {}
         with runtime.ranks.working(), runtime.progress.task("embed", int(is_mine.sum()), "images") as task:
-
-            def advance(count: int) -> None:
-                runtime.ranks.beat()
-                task.advance(count)
-
+            advance = runtime.advancing(task)
             workers, ends = runtime.workers_for(len(rows)), [stop for _, stop in runs]
             encoded = encode_rows(self.reader, rows, batches, ends=ends, num_workers=workers, advance=advance)
             with closing(encoded) as parts:

@@ -133,13 +133,13 @@ def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Ru
     """Label runs of positions and keep each in the draft as soon as it is finished."""
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     features = Features(embeddings, rows, job.runtime.device(), in_memory=False, **labeller.standardization)
+    advance = job.runtime.advancing(task)
     with job.runtime.ranks.working():
         for start, stop in runs:
             found: list[Labels] = []
             for positions_B in torch.arange(start, stop).split(_BLOCK_ROWS):
                 found.append(labeller(features.take(positions_B)))
-                task.advance(len(positions_B))
-                job.runtime.ranks.beat()
+                advance(len(positions_B))
             labels, confidence = (np.concatenate(parts) for parts in zip(*found, strict=True))
             pieces.save((start, stop), {"pseudo_labels": labels, "confidence": confidence})
 

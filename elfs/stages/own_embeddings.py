@@ -99,11 +99,6 @@ def unreadable(runtime: Runtime, table: SampleTable, reader: ImageReader) -> Fai
     rows = rows[start:stop]
     workers = runtime.workers_for(len(rows))
     with runtime.ranks.working(), runtime.progress.task("embed: look at the images", len(rows), "images") as task:
-
-        def advance(count: int) -> None:
-            runtime.ranks.beat()
-            task.advance(count)
-
-        failures = unreadable_rows(reader, rows, num_workers=workers, advance=advance)
+        failures = unreadable_rows(reader, rows, num_workers=workers, advance=runtime.advancing(task))
     said = runtime.ranks.collect({str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()})
     return {int(row): (Outcome(code), reason) for part in said for row, (code, reason) in part.items()}

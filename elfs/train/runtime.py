@@ -109,6 +109,26 @@ class Runtime:
         """
         return self.choice.resolve(self.ranks.local_rank, self.ranks.local_size)
 
+    def advancing(self, task: Task) -> Callable[[int], None]:
+        """Return what is called with the units that are done: it tells people, and the other ranks.
+
+        Parameters
+        ----------
+        task : Task
+            The piece of work.
+
+        Returns
+        -------
+        Callable
+            Takes how many units were done since the last call.
+        """
+
+        def advance(count: int) -> None:
+            self.ranks.beat()
+            task.advance(count)
+
+        return advance
+
     def workers_for(self, num_images: int) -> int:
         """Return how many processes should decode `num_images` images.
 
