@@ -17,8 +17,8 @@ from pathlib import Path
 
 from elfs.config import ClusterConfig, EmbedConfig, LabelConfig, StageConfig
 from elfs.evaluation.evaluate import evaluate
-from elfs.stages.execution import execute
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
 
 WAYS = {
     "k-means on pixels": ("pixels", "kmeans"),

@@ -29,8 +29,8 @@ from elfs.config import (
 )
 from elfs.evaluation.compare import compare
 from elfs.evaluation.evaluate import evaluate
-from elfs.stages.execution import execute
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
 
 RUNTIME = Runtime()
 POOLS = ("digits", "synthetic:balanced", "synthetic:longtail")

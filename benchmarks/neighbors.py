@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the parent process stays small: a child's peak memory starts from its parent's
     from elfs.ops.database import Database
-    from elfs.train.ranks import Ranks
+    from elfs.parallel.ranks import Ranks
 
 ROWS = (50_000, 100_000, 200_000, 400_000, 1_000_000)
 METHODS = ("exact", "ivf")
@@ -101,9 +101,9 @@ def work(task: dict[str, Any]) -> None:
     import torch
 
     from elfs.ops.database import Database
-    from elfs.train.meeting import join
-    from elfs.train.place import Place
-    from elfs.train.ranks import ALONE
+    from elfs.parallel.meeting import join
+    from elfs.parallel.place import Place
+    from elfs.parallel.ranks import ALONE
 
     folder, size, rank, k = Path(task["folder"]), task["ranks"], task["rank"], task["neighbors"]
     ranks = ALONE

@@ -39,11 +39,11 @@ from elfs.models.encoders import NetworkEncoder, build_encoder
 from elfs.models.networks import build_network
 from elfs.ops.database import Database
 from elfs.ops.inverted_lists import build_index, probed_neighbors
-from elfs.stages.execution import execute
-from elfs.train.meeting import join
-from elfs.train.place import Place
-from elfs.train.ranks import Ranks
-from elfs.train.runtime import Runtime
+from elfs.parallel.meeting import join
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import Ranks
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
 from elfs.workspace.files import sha256_file
 from elfs.workspace.tensors import RowArray, load_tensors, save_tensors
 

@@ -31,10 +31,10 @@ from torchvision.datasets import ImageFolder
 from elfs.config import EmbedConfig
 from elfs.data.sources.folder import FolderSource
 from elfs.models.encoders import NetworkEncoder
-from elfs.stages import embedding_rows
-from elfs.stages.execution import execute
-from elfs.train.encoding import BatchEncoder, encode_rows
-from elfs.train.runtime import Runtime, Silence, available_cpus
+from elfs.parallel.runtime import Runtime, Silence, available_cpus
+from elfs.pipeline.execution import execute
+from elfs.stages.embedding import rows as embedding_rows
+from elfs.stages.embedding.batches import BatchEncoder, encode_rows
 
 CLASSES = 10
 

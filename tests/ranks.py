@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from elfs.train.meeting import join
-from elfs.train.place import Place
+from elfs.parallel.meeting import join
+from elfs.parallel.place import Place
 
 TIMEOUT_S = 60.0
-PRELOADED = ["elfs.evaluation.compare", "elfs.train.meeting", "faiss", "pytest", "timm", "torchvision"]
+PRELOADED = ["elfs.evaluation.compare", "elfs.parallel.meeting", "faiss", "pytest", "timm", "torchvision"]
 """Imported once for all processes; that none of them computes, and so starts threads, lets them be copied."""
 
 

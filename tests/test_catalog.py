@@ -12,7 +12,7 @@ from elfs.models.encoders import build_encoder
 from elfs.models.networks import build_network
 from elfs.ops.scores import SCORES
 from elfs.ops.selection import SELECTORS
-from elfs.stages.graph import STAGES
+from elfs.pipeline.graph import STAGES
 from elfs.train.recipes import RECIPES
 
 

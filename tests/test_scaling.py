@@ -17,7 +17,7 @@ from elfs.ops.neighbors import queries_at_once
 from elfs.train.recipes import RECIPES
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import SMALL, Finished, finished
+from tests.chain import SMALL, Finished, finished
 
 FREE = dataclasses.replace(
     ASSUMED,

@@ -14,10 +14,10 @@ from elfs.cli._ranks import join_ranks, own_place, start_ranks
 from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, resolve
 from elfs.config import CONFIGS, StageConfig
 from elfs.errors import UsageError
-from elfs.train.devices import parse_devices
+from elfs.parallel.devices import parse_devices
 
 if TYPE_CHECKING:
-    from elfs.train.runtime import Runtime
+    from elfs.parallel.runtime import Runtime
 
 __all__ = ["DEFAULT_TIMEOUT_S", "Invocation", "plain_spelling", "spellings"]
 
@@ -180,8 +180,8 @@ class Invocation:
             raise UsageError("--rank-timeout is 0, expected a whole number of at least 1.")
         if parallel and own_place() is None and len(choice.names()) > 1:
             raise SystemExit(start_ranks(len(choice.names()), self.output))
-        from elfs.train.ranks import ALONE
-        from elfs.train.runtime import Runtime
+        from elfs.parallel.ranks import ALONE
+        from elfs.parallel.runtime import Runtime
 
         is_plan = self.shared.get("dry_run", False)  # of the first rank alone: there is nobody to meet
         return Runtime(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from elfs.train.runtime import Progress
+    from elfs.parallel.runtime import Progress
 
 __all__ = ["LiveProgress", "Output", "PlainProgress", "may_animate", "may_colour"]
 
@@ -208,7 +208,7 @@ class Output:
         Progress
             A live bar on a terminal, plain lines now and then elsewhere, nothing with ``--quiet``.
         """
-        from elfs.train.runtime import Silence
+        from elfs.parallel.runtime import Silence
 
         if self.quiet or self.rank:
             return Silence()

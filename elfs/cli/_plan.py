@@ -12,7 +12,7 @@ from elfs.config import StageConfig, as_json
 from elfs.errors import MissingUpstreamError
 
 if TYPE_CHECKING:
-    from elfs.stages.status import StageState
+    from elfs.pipeline.status import StageState
     from elfs.workspace.records import Record
 
 __all__ = ["Step", "changes", "plan", "show_plan"]
@@ -53,7 +53,7 @@ def changes(asked: StageConfig, recorded: dict[str, Any]) -> list[str]:
     list of str
         ``heads 16 -> 8`` for each difference; empty if there is none.
     """
-    from elfs.stages.execution import portable
+    from elfs.pipeline.execution import portable
 
     differences = []
     for name, value in as_json(portable(asked)).items():
@@ -80,8 +80,8 @@ def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bo
     list of Step
         One for each of `calls`.
     """
-    from elfs.stages.graph import ancestors, record_name
-    from elfs.stages.status import states
+    from elfs.pipeline.graph import ancestors, record_name
+    from elfs.pipeline.status import states
     from elfs.workspace.workspace import Workspace
 
     found: dict[str, StageState] = {}

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from elfs.cli._errors import Failure, bug, describe
 from elfs.cli._output import Output
 from elfs.errors import DeviceError, ElfsError, RankLostError
-from elfs.train.devices import parse_devices
-from elfs.train.place import Place, place_from_environment
+from elfs.parallel.devices import parse_devices
+from elfs.parallel.place import Place, place_from_environment
 
 if TYPE_CHECKING:
-    from elfs.train.launcher import RankFailure
-    from elfs.train.ranks import Ranks
+    from elfs.parallel.launcher import RankFailure
+    from elfs.parallel.ranks import Ranks
 
 __all__ = ["ARGUMENTS", "Joined", "fail_as_rank", "join_ranks", "own_place", "start_ranks"]
 
@@ -65,9 +65,9 @@ def join_ranks(devices: str, timeout_s: float) -> "Ranks":
     """
     import torch
 
-    from elfs.train.meeting import join
-    from elfs.train.ranks import ALONE
-    from elfs.train.runtime import available_cpus
+    from elfs.parallel.meeting import join
+    from elfs.parallel.ranks import ALONE
+    from elfs.parallel.runtime import available_cpus
 
     place = own_place()
     if Joined.ranks is not None:
@@ -99,7 +99,7 @@ def start_ranks(num_processes: int, output: Output) -> int:
     int
         The exit code.
     """
-    from elfs.train.launcher import launch
+    from elfs.parallel.launcher import launch
 
     code, failure = launch(ARGUMENTS.get(), num_processes)
     if failure is None:
@@ -164,7 +164,7 @@ def _report(error: ElfsError) -> None:
 
 
 def _leave_word(failure: Failure, place: Place, trace: str | None, *, lost: bool) -> None:
-    from elfs.train.launcher import STARTED_VARIABLE, report_failure
+    from elfs.parallel.launcher import STARTED_VARIABLE, report_failure
 
     facts: dict[str, Any] = {"message": failure.message, "hint": failure.hint, "code": failure.exit_code}
     facts |= {"traceback": trace, "lost": lost, "time": time.time()}

@@ -12,8 +12,8 @@ from elfs.cli._text import clock, plural, stage_row
 from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 
 if TYPE_CHECKING:
-    from elfs.stages.execution import Outcome
-    from elfs.train.runtime import Runtime
+    from elfs.parallel.runtime import Runtime
+    from elfs.pipeline.execution import Outcome
 
 __all__ = [
     "SMOKE_WARNING",
@@ -48,7 +48,7 @@ def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_ro
     if invocation.dry_run:
         show_plan(invocation, [(stage, config)])
         return
-    from elfs.stages.graph import STAGES
+    from elfs.pipeline.graph import STAGES
 
     runtime = invocation.runtime(parallel=STAGES[stage].parallel)
     outcome = call_stage(invocation, runtime, stage, config, source_root)
@@ -78,7 +78,7 @@ def call_stage(
     Outcome
         What was made or found.
     """
-    from elfs.stages.execution import execute
+    from elfs.pipeline.execution import execute
 
     _warn_of_idle(invocation, stage, config)
     outcome = execute(

@@ -57,7 +57,7 @@ def body(
             raise UsageError("--shard makes one part, --merge joins all: one after the other.")
         _merge(invocation, source, root)
         return
-    from elfs.stages.status import recorded_config
+    from elfs.pipeline.status import recorded_config
 
     found = recorded_config(invocation.workspace, "embed") if source is None else None
     recorded = found if isinstance(found, EmbedConfig) else None
@@ -87,7 +87,7 @@ def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path |
             "share the work anyway: leave --shard out. In a worker of Ray or Spark that they have started, unset "
             "WORLD_SIZE and SLURM_STEP_NUM_TASKS."
         )
-    from elfs.stages.embed_shards import make_shard
+    from elfs.stages.embedding.shards import make_shard
 
     assert isinstance(config, EmbedConfig)
     started, runtime = time.perf_counter(), invocation.runtime()
@@ -125,7 +125,7 @@ def _merge(invocation: Invocation, source: str | None, root: Path | None) -> Non
     if source is not None:
         chosen = choose_source(source, embeddings=False, recorded=None, root=root, files="files" in wanted)
         wanted["source"] = chosen.name
-    from elfs.stages.embed_shards import merge
+    from elfs.stages.embedding.shards import merge
 
     runtime = invocation.runtime(parallel=True)
     outcome = merge(invocation.workspace, runtime, wanted, None if root is None else root.absolute())

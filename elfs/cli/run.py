@@ -16,7 +16,7 @@ from elfs.config import EmbedConfig, StageConfig
 from elfs.errors import UsageError
 
 if TYPE_CHECKING:
-    from elfs.train.runtime import Runtime
+    from elfs.parallel.runtime import Runtime
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -54,7 +54,7 @@ def body(
 
 def _header(invocation: Invocation, runtime: "Runtime") -> str:
     """Return the line above the table: where, on what, with which seed."""
-    from elfs.train.runtime import available_cpus
+    from elfs.parallel.runtime import available_cpus
 
     device, ranks = str(runtime.device()), runtime.ranks.size
     place = f"{device}, {plural(available_cpus(), 'CPU')}" if device == "cpu" else device
@@ -78,7 +78,7 @@ def _configs(
 
     Without SOURCE, a stage that ran before keeps what it was told then.
     """
-    from elfs.stages.status import recorded_config
+    from elfs.pipeline.status import recorded_config
 
     configs: dict[str, StageConfig] = {}
     source_root = None

@@ -11,7 +11,7 @@ from elfs.cli._stage import selection_file
 from elfs.errors import MissingUpstreamError
 
 if TYPE_CHECKING:
-    from elfs.stages.status import StageState
+    from elfs.pipeline.status import StageState
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -26,7 +26,7 @@ _STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim"}
 @command(shared=COMMON)
 def body(invocation: Invocation) -> None:
     """Show what is there, what is stale, and what to run next."""
-    from elfs.stages.status import command_line, states
+    from elfs.pipeline.status import command_line, states
 
     output, workspace = invocation.output, invocation.workspace
     try:

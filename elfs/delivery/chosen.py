@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from elfs.config import SelectConfig, from_json
 from elfs.data.samples import SampleTable
 from elfs.errors import CorruptArtifactError, StaleUpstreamError
-from elfs.stages.selections import mending_command, selection_name
+from elfs.pipeline.selections import mending_command, selection_name
 from elfs.workspace.files import storage_errors
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace

@@ -14,7 +14,7 @@ from elfs.delivery.chosen import Selection, load_selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_directory, publish_file
 from elfs.errors import UsageError
-from elfs.stages.selections import require_fresh
+from elfs.pipeline.selections import require_fresh
 from elfs.workspace.files import json_bytes, make_directory
 
 __all__ = ["Export", "ExportOptions", "prepare_export"]

@@ -19,7 +19,7 @@ from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly, load_pool
 from elfs.delivery.thumbnails import Thumbnails
-from elfs.stages.selections import mending_command
+from elfs.pipeline.selections import mending_command
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Report", "render_report", "write_report"]

@@ -20,12 +20,11 @@ from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
 from elfs.evaluation.training import Accuracy, Trainer, require_labels
-from elfs.stages.execution import execute, run_step
-from elfs.stages.graph import Stage
-from elfs.stages.job import Job, Prepared, Result
-from elfs.stages.step import Step
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute, run_step
+from elfs.pipeline.graph import Stage
+from elfs.pipeline.job import Job, Prepared, Result, Step
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.workspace.files import digest_json
 from elfs.workspace.manifest import PARTIAL_NAME
 from elfs.workspace.workspace import Workspace

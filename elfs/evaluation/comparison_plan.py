@@ -13,11 +13,11 @@ from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
 from elfs.evaluation.entries import Entry, every_method, parse_budgets, parse_methods
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
-from elfs.stages.execution import portable
-from elfs.stages.graph import needed_artifacts
-from elfs.stages.status import command_line, recorded_config, require
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import portable
+from elfs.pipeline.graph import needed_artifacts
+from elfs.pipeline.status import command_line, recorded_config, require
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Planned", "Setting", "checked"]

@@ -9,7 +9,7 @@ from elfs.budget import Budget
 from elfs.catalog import SCORES, SELECTORS, choose
 from elfs.config import CompareConfig, SelectConfig
 from elfs.errors import UsageError
-from elfs.stages.graph import COMPARE_PREFIX, default_selection_name
+from elfs.pipeline.graph import COMPARE_PREFIX, default_selection_name
 
 __all__ = ["ALL", "Entry", "every_method", "parse_budgets", "parse_methods"]
 

@@ -11,7 +11,7 @@ from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.metrics import ClusteringMetrics, clustering_metrics, match_clusters
-from elfs.stages.status import require
+from elfs.pipeline.status import require
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["EvaluateReport", "SelectionQuality", "evaluate"]

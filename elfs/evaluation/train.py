@@ -14,13 +14,12 @@ from elfs.errors import InputDataError
 from elfs.evaluation.labels import labels_digest, true_labels
 from elfs.evaluation.recorded import Journal
 from elfs.evaluation.training import Accuracy, Trainer, require_labels, training_recipe
-from elfs.stages.execution import Outcome, run_step
-from elfs.stages.graph import Stage
-from elfs.stages.job import Job, Prepared, Result
-from elfs.stages.selections import require_fresh, selection_name
-from elfs.stages.step import Step
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import Outcome, run_step
+from elfs.pipeline.graph import Stage
+from elfs.pipeline.job import Job, Prepared, Result, Step
+from elfs.pipeline.selections import require_fresh, selection_name
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.workspace.files import json_bytes
 from elfs.workspace.workspace import Workspace
 

@@ -18,9 +18,9 @@ from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels
 from elfs.models.networks import build_network
+from elfs.parallel.limits import require_rows
 from elfs.train.classifier import Fit, predict, train_iterations
 from elfs.train.inputs import InputBuilder
-from elfs.train.limits import require_rows
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import digest_json

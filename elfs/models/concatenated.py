@@ -13,7 +13,7 @@ from torch import Tensor
 from elfs.models.fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from elfs.models.encoders import Encoder
+    from elfs.models.encoder import Encoder
 
 __all__ = ["ConcatenatedEncoder"]
 

@@ -14,12 +14,12 @@ from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.kmeans import kmeans
-from elfs.stages.job import Job, Result
+from elfs.parallel.limits import require_rows
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.pipeline.job import Job, Result
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features, standardization
-from elfs.train.limits import require_rows
-from elfs.train.ranks import ALONE, Ranks
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import json_bytes
 

@@ -11,11 +11,11 @@ from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.models.networks import build_network
-from elfs.stages.job import Job, Result
+from elfs.parallel.limits import require_rows
+from elfs.pipeline.job import Job, Result
 from elfs.train.classifier import Fit, record_dynamics
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
-from elfs.train.limits import require_rows
 from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
 from elfs.workspace.tensors import load_tensors, save_tensors

@@ -12,11 +12,11 @@ from elfs.config import LabelConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
-from elfs.stages.job import Job, Result
-from elfs.stages.pieces import Pieces, Run, shares
+from elfs.parallel.limits import require_rows
+from elfs.parallel.runtime import Task
+from elfs.pipeline.job import Job, Result
 from elfs.train.features import Features
-from elfs.train.limits import require_rows
-from elfs.train.runtime import Task
+from elfs.workspace.pieces import Pieces, Run, shares
 
 __all__ = ["kmeans_probabilities", "run"]
 

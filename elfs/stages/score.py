@@ -12,7 +12,7 @@ from elfs.config import ScoreConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, Geometry, compute_scores
-from elfs.stages.job import Job, Result
+from elfs.pipeline.job import Job, Result
 from elfs.train.seeding import generator
 from elfs.workspace.tensors import RowArray
 

@@ -18,11 +18,11 @@ from elfs.errors import UsageError
 from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
 from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
 from elfs.ops.selection.pool import required
-from elfs.stages.graph import default_selection_name
-from elfs.stages.job import Job, Prepared, Result
-from elfs.stages.reasons import reasons, selection_csv
-from elfs.stages.rounds import list_digests, refuse_circle
-from elfs.stages.select_pool import Candidates, gather_candidates
+from elfs.pipeline.graph import default_selection_name
+from elfs.pipeline.job import Job, Prepared, Result
+from elfs.stages.selection.candidates import Candidates, gather_candidates
+from elfs.stages.selection.reasons import reasons, selection_csv
+from elfs.stages.selection.rounds import list_digests, refuse_circle
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
 

@@ -1,1 +1,1 @@
-"""Training loops, devices, seeds and checkpoints."""
+"""Training loops, recipes, seeds and checkpoints."""

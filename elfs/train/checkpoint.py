@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from elfs.errors import StorageError
-from elfs.train.ranks import ALONE, Ranks
+from elfs.parallel.ranks import ALONE, Ranks
 from elfs.workspace.tensors import load_tensors, save_tensors
 
 __all__ = ["load_checkpoint", "save_checkpoint"]

@@ -22,12 +22,12 @@ from elfs.errors import UsageError
 from elfs.models.networks import has_batch_norm
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import trace_batch
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.parallel.runtime import Task
+from elfs.parallel.shared_batch_norm import with_shared_batch_norm
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
-from elfs.train.ranks import ALONE, Ranks
 from elfs.train.recipes import Recipe
-from elfs.train.runtime import Task
 from elfs.train.seeding import generator
-from elfs.train.shared_batch_norm import with_shared_batch_norm
 
 __all__ = ["Fit", "mixed_precision", "predict", "record_dynamics", "train_iterations"]
 

@@ -28,10 +28,10 @@ from elfs.ops.temi import (
     temi_loss,
     updated_prior,
 )
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.parallel.runtime import Task
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.features import Features
-from elfs.train.ranks import ALONE, Ranks
-from elfs.train.runtime import Task
 from elfs.train.seeding import generator
 
 __all__ = ["HeadSettings", "HeadTraining", "train_heads"]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from elfs.data.samples import SampleTable
 from elfs.models.networks import Network, build_network
+from elfs.parallel.runtime import Runtime
 from elfs.train.classifier import mixed_precision
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import Recipe
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["describe_proxy", "load_proxy", "proxy_outputs"]

@@ -16,9 +16,9 @@ from elfs.data.samples import SampleTable
 from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
+from elfs.parallel.runtime import Runtime, available_cpus
 from elfs.train.features import Features, standardization
 from elfs.train.recipes import Recipe
-from elfs.train.runtime import Runtime, available_cpus
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["InputBuilder"]

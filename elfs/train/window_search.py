@@ -14,10 +14,10 @@ from torch import Tensor
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.models.networks import build_network
+from elfs.parallel.runtime import Runtime
 from elfs.train.classifier import Fit, predict, train_iterations
 from elfs.train.gradients import load_proxy
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.train.seeding import derived_seed
 from elfs.workspace.workspace import Workspace
 

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -26,9 +26,7 @@ from elfs.workspace.manifest import PARTIAL_NAME, Manifest
 from elfs.workspace.records import Artifact, Record
 from elfs.workspace.temporary import TEMPORARY_NAME
 from elfs.workspace.tensors import TENSOR_SUFFIX, load_tensors, save_tensors
-
-if TYPE_CHECKING:
-    from elfs.workspace.workspace import Workspace
+from elfs.workspace.workspace import Workspace
 
 __all__ = ["REQUEST_NAME", "Draft", "Provenance", "open_draft"]
 
@@ -106,7 +104,7 @@ class Draft:
         The draft's own directory, which exists.
     """
 
-    def __init__(self, workspace: "Workspace", record: str, directory: Path) -> None:
+    def __init__(self, workspace: Workspace, record: str, directory: Path) -> None:
         self.directory = directory
         self.record = record
         self._workspace = workspace
@@ -351,7 +349,7 @@ class Draft:
                 parent.rmdir()
 
 
-def open_draft(workspace: "Workspace", record: str, key: str, *, tidy: bool = True) -> Draft:
+def open_draft(workspace: Workspace, record: str, key: str, *, tidy: bool = True) -> Draft:
     """Return the draft of a record with a key, and remove those with other keys, unless several commands fill them.
 
     Parameters

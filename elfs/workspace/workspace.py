@@ -10,7 +10,6 @@ import numpy as np
 
 from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.directory import prepare_directory, remove_empty_directory
-from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.files import parse_json, remove_leftovers, storage_errors
 from elfs.workspace.freshness import stale_reason
 from elfs.workspace.journal import settle_journal, write_journal
@@ -305,30 +304,6 @@ class Workspace:
         """
         self._record(record)
         return stale_reason(self.manifest, record)
-
-    def draft(self, record: str, key: str) -> Draft:
-        """Return the place where a stage writes; an interrupted one with the same key is continued.
-
-        Parameters
-        ----------
-        record : str
-            Name of the record that will be made.
-        key : str
-            Digest of everything that decides the result (config, input digests, seed), as `digest_json` returns it.
-
-        Returns
-        -------
-        Draft
-            The draft. Drafts of the same record with other keys are removed.
-
-        Raises
-        ------
-        ValueError
-            If `record` is no plain path, or `key` no digest.
-        StorageError
-            If the directory cannot be made.
-        """
-        return open_draft(self, record, key)
 
     def remove(self, record: str) -> None:
         """Remove a record, its artifacts and their files; the manifest goes first.

@@ -10,10 +10,11 @@ import pytest
 from elfs.catalog import STAGES
 from elfs.cli.app import run
 from elfs.config import CONFIGS, StageConfig, as_json, from_json
-from elfs.stages.execution import Outcome
-from elfs.stages.graph import STAGES as TABLE
-from elfs.stages.graph import record_name
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import Outcome
+from elfs.pipeline.graph import STAGES as TABLE
+from elfs.pipeline.graph import record_name
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
@@ -96,7 +97,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         record = record_name(stage, config)
         return Outcome(stage, record, True, 38.2, SUMMARIES[stage], options["smoke"])
 
-    monkeypatch.setattr("elfs.stages.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
     monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
     return calls
 
@@ -112,7 +113,7 @@ class Builder:
         workspace = Workspace.create(self.path)
         checked = from_json(CONFIGS[stage], config or {})
         record = record_name(stage, checked)
-        draft = workspace.draft(record, digest_json([stage, config, version]))
+        draft = open_draft(workspace, record, digest_json([stage, config, version]))
         makes = [f"selections/{record.partition('/')[2]}"] if stage == "select" else TABLE[stage].makes
         for artifact in makes:
             draft.save(artifact, {"values": np.full(3, version, np.int64)})

@@ -108,7 +108,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def execute(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr("elfs.stages.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
 
 
 def test_a_bug_shows_its_traceback(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_signals_unwind_the_stage(number: signal.Signals, code: int) -> None:
     done = python(f"""
 import os, signal, sys, time
-import elfs.stages.execution as execution
+import elfs.pipeline.execution as execution
 from elfs.cli.app import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
@@ -186,7 +186,7 @@ def test_verbose_shows_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     done = python(f"""
 import logging
 {PREFIX}
-import elfs.stages.execution as execution
+import elfs.pipeline.execution as execution
 
 def execute(*arguments, **options):
     logging.getLogger("elfs.train").info("epoch 1")

@@ -15,7 +15,7 @@ from elfs.cli.app import app
 from elfs.config import SMOKE, CompareConfig
 from elfs.evaluation.compare import CompareReport
 from elfs.evaluation.comparison import Cell, Comparison
-from tests.pipeline import Finished, bytes_of, finished
+from tests.chain import Finished, bytes_of, finished
 
 Elfs = Callable[..., Any]
 

@@ -11,8 +11,9 @@ from elfs.catalog import EXPORT_FORMATS
 from elfs.cli._output import Output
 from elfs.config import CONFIGS, EmbedConfig, as_json, from_json
 from elfs.data.sources import open_source
-from elfs.stages.execution import execute
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
@@ -24,7 +25,7 @@ def selection(tmp_path: Path, request: pytest.FixtureRequest) -> str:
     """Three digits, drawn at random, in the default workspace; a smoke run where the test asks for one."""
     workspace = Workspace.create(Path("elfs-workspace"))
     listing = open_source("digits", None, download=False, max_pixels=1 << 30).list()
-    draft = workspace.draft("embed", digest_json("samples"))
+    draft = open_draft(workspace, "embed", digest_json("samples"))
     draft.save("samples", listing.take(np.arange(40)).tensors())
     draft.commit(
         "embed",

@@ -8,7 +8,7 @@ import pytest
 
 from elfs.cli._errors import Failure
 from elfs.cli._output import LiveProgress, Output, PlainProgress, may_animate, may_colour
-from elfs.train.runtime import Silence
+from elfs.parallel.runtime import Silence
 
 
 class Terminal(io.StringIO):

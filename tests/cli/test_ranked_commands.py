@@ -46,7 +46,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the backgro
 if os.environ.get("RANK") == os.environ.get("FAULTY_RANK"):
     import time
     from elfs.errors import InputDataError
-    from elfs.train.ranks import Ranks
+    from elfs.parallel.ranks import Ranks
     kind, _, after = os.environ["FAULT"].partition(":")
     beats, beat = 0, Ranks.beat
     def faulty(self):

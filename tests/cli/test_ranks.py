@@ -6,7 +6,7 @@ import torch
 from elfs.cli import _ranks
 from elfs.cli._invocation import Invocation
 from elfs.errors import DeviceError
-from elfs.train.ranks import ALONE
+from elfs.parallel.ranks import ALONE
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ Elfs = Callable[..., Any]
 
 
 def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("elfs.train.runtime.available_cpus", lambda: 2)
+    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 2)
     ran = elfs("run", "digits", "--budget", "10%", "--cluster-epochs", "5", "--dynamics-epochs", "6", "--seed", "3")
     assert ran.code == 0
     assert [call.stage for call in stages] == list(STAGES)

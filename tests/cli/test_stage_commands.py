@@ -186,7 +186,7 @@ def test_errors_carry_their_code_and_hint(elfs: Elfs, monkeypatch: pytest.Monkey
     def execute(*arguments: Any, **options: Any) -> None:
         raise StaleUpstreamError("scores are stale: embeddings were rebuilt after them.", hint="elfs score")
 
-    monkeypatch.setattr("elfs.stages.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
     ran = elfs("select")
     assert ran.code == 4
     assert ran.err == "error: scores are stale: embeddings were rebuilt after them.\nrun:   elfs score\n"

@@ -10,8 +10,9 @@ from PIL import Image
 from elfs.config import CONFIGS, as_json, from_json
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import open_source
-from elfs.stages.execution import execute
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
@@ -45,7 +46,7 @@ class Workshop:
     ) -> None:
         """Publish one record with these artifacts."""
         workspace = Workspace.create(self.path)
-        draft = workspace.draft(stage, digest_json([stage, config]))
+        draft = open_draft(workspace, stage, digest_json([stage, config]))
         for artifact, arrays in tensors.items():
             draft.save(artifact, arrays)
         metadata = {"source": "folder", "has_images": True, **facts}

@@ -12,7 +12,7 @@ from elfs.catalog import SELECTORS
 from elfs.data.samples import SampleTable
 from elfs.delivery.report import render_report, write_report
 from elfs.errors import UsageError
-from tests.pipeline import finished, run_stage
+from tests.chain import finished, run_stage
 
 VOID = {"meta", "img", "br", "link", "input"}
 

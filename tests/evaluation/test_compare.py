@@ -19,12 +19,12 @@ from elfs.evaluation.compare import CompareReport, _by_itself, _estimate, compar
 from elfs.evaluation.labels import true_labels
 from elfs.evaluation.train import train
 from elfs.evaluation.training import Trainer
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import Ranks
+from elfs.parallel.runtime import Runtime
 from elfs.train.inputs import InputBuilder
-from elfs.train.place import Place
-from elfs.train.ranks import Ranks
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, artifacts_of, bytes_of, run_stage
+from tests.chain import Finished, artifacts_of, bytes_of, run_stage
 
 CPU = Runtime(devices="cpu")
 SMALL: dict[str, Any] = {
@@ -471,8 +471,8 @@ def test_estimate(seconds: float, rounds: int, left: int, expected: str) -> None
 def test_rank_that_trains_alone_keeps_its_device_and_its_part_of_the_cpus(
     devices: str, local_rank: int, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elfs.train.devices._num_gpus", lambda: 2)
-    monkeypatch.setattr("elfs.train.runtime.available_cpus", lambda: 8)
+    monkeypatch.setattr("elfs.parallel.devices._num_gpus", lambda: 2)
+    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 8)
     ranks = Ranks(Place(2 + local_rank, 4, local_rank, 2, "", 0))
     runtime = _by_itself(Runtime(devices=devices, ranks=ranks))
     assert str(runtime.device()) == expected

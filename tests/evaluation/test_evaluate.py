@@ -9,8 +9,9 @@ from elfs.config import as_json
 from elfs.data.samples import Outcome, SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
 from elfs.evaluation.evaluate import evaluate
+from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, config, run_stage
+from tests.chain import Finished, config, run_stage
 
 LABELS = "id,label\na,cat\nb,cat\nc,dog\nd,dog\ne,cat\nf,dog\ng,dog\nbroken,dog\n"
 CLUSTERS = [1, 1, 0, 0, 0, 0, 1, -1, 1]
@@ -19,7 +20,7 @@ CLUSTERS = [1, 1, 0, 0, 0, 0, 1, -1, 1]
 def commit(
     workspace: Workspace, record: str, artifacts: dict[str, dict[str, np.ndarray]], inputs: tuple[str, ...]
 ) -> None:
-    draft = workspace.draft(record, "sha256:" + 64 * "0")
+    draft = open_draft(workspace, record, "sha256:" + 64 * "0")
     for name, tensors in artifacts.items():
         draft.save(name, tensors)
     stage = record.partition("/")[0]

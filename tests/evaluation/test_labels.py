@@ -14,7 +14,7 @@ from elfs.evaluation import labels as module
 from elfs.evaluation.labels import labels_digest, true_labels
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, run_stage
+from tests.chain import Finished, run_stage
 
 
 def opened(finished: Finished) -> tuple[Workspace, SampleTable]:

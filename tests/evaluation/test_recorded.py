@@ -6,6 +6,7 @@ import pytest
 
 from elfs.evaluation.recorded import Journal, published, trainings_csv
 from elfs.evaluation.training import Accuracy
+from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
 
 FIRST, SECOND = "sha256:" + 64 * "a", "sha256:" + 64 * "b"
@@ -43,7 +44,7 @@ def test_published_trainings_are_read_back(workspace: Path) -> None:
     assert data.decode() == f"digest,correct,test_images\n{FIRST},3,4\n{SECOND},1,5\n"
     made = Workspace.create(workspace)
     assert published(made) == {}
-    draft = made.draft("compare", FIRST)
+    draft = open_draft(made, "compare", FIRST)
     draft.save_bytes("trainings", "comparison/trainings.csv", data)
     draft.commit("compare", stage="compare", config={}, inputs={}, seed=0, smoke=False, summary={}, metadata={}, run={})
     assert published(made) == trainings

@@ -20,12 +20,12 @@ from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.train import TrainReport, train
 from elfs.evaluation.training import Trainer
 from elfs.models.networks import build_network
+from elfs.parallel.runtime import Runtime
 from elfs.train.classifier import _train_step, predict
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, bytes_of, run_stage
+from tests.chain import Finished, bytes_of, run_stage
 
 CPU = Runtime(devices="cpu")
 

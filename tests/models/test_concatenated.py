@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from elfs.models.concatenated import ConcatenatedEncoder
-from elfs.models.encoders import Encoder, build_encoder
+from elfs.models.encoder import Encoder
+from elfs.models.encoders import build_encoder
 from elfs.models.pixels import PixelEncoder
 
 

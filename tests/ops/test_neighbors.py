@@ -15,7 +15,7 @@ from elfs.ops import neighbors
 from elfs.ops._engine import Engine
 from elfs.ops.database import Database
 from elfs.ops.neighbors import cosine_neighbors, exact_neighbors, queries_at_once, reranked
-from elfs.train.ranks import Ranks
+from elfs.parallel.ranks import Ranks
 from elfs.workspace.tensors import RowArray
 from tests.ranks import in_ranks
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline import Finished, finished
+from tests.chain import Finished, finished
 
 
 @pytest.fixture(scope="session")

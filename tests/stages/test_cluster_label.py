@@ -11,13 +11,13 @@ import torch
 from elfs.config import ClusterConfig
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
+from elfs.parallel.runtime import Runtime
 from elfs.stages import cluster, label
 from elfs.stages.cluster import settings_for
 from elfs.stages.label import kmeans_probabilities
 from elfs.train.features import Features
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, run_stage
+from tests.chain import Finished, run_stage
 
 
 class TestSettings:

@@ -15,7 +15,7 @@ from elfs.stages import dynamics, label, score
 from elfs.stages.dynamics import recipe_for
 from elfs.train.recipes import RECIPES
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, bytes_of, make_embeddings, run_stage
+from tests.chain import Finished, bytes_of, make_embeddings, run_stage
 
 
 class TestRecipe:

@@ -13,13 +13,14 @@ from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
-from elfs.stages import embedding_rows, pool_encoder
+from elfs.parallel.runtime import Runtime
 from elfs.stages.embed import prepare
-from elfs.stages.embedding_rows import check_broken
-from elfs.stages.pool_encoder import PRETRAINED, choose_encoder
-from elfs.train.runtime import Runtime
+from elfs.stages.embedding import encoder as pool_encoder
+from elfs.stages.embedding import rows as embedding_rows
+from elfs.stages.embedding.encoder import PRETRAINED, choose_encoder
+from elfs.stages.embedding.rows import check_broken
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Interruption, make_embeddings, make_pictures, run_stage
+from tests.chain import Interruption, make_embeddings, make_pictures, run_stage
 
 
 class TestEncoder:

@@ -14,10 +14,10 @@ from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.data.training_images import StreamedImages
 from elfs.evaluation.train import train
+from elfs.parallel.runtime import Runtime
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import artifacts_of, run_stage
+from tests.chain import artifacts_of, run_stage
 
 CLASSES = ("n01440764", "n02102040", "n03000684")
 NUM_TRAIN, NUM_TEST = 14, 4

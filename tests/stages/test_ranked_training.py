@@ -13,15 +13,16 @@ from elfs.config import CompareConfig, TrainConfig
 from elfs.errors import InputDataError
 from elfs.evaluation.compare import compare
 from elfs.evaluation.train import train
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.job import Job
 from elfs.stages import cluster, dynamics, label
-from elfs.stages.job import Job
-from elfs.stages.pieces import Pieces
 from elfs.train.classifier import Fit
-from elfs.train.place import Place
-from elfs.train.ranks import ALONE, Ranks
-from elfs.train.runtime import Runtime
+from elfs.workspace.draft import open_draft
+from elfs.workspace.pieces import Pieces
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, artifacts_of, config, run_stage
+from tests.chain import Finished, artifacts_of, config, run_stage
 from tests.ranks import in_ranks
 
 TRAIN = TrainConfig(network="mlp", iterations=12, batch_size=16, seeds=2)
@@ -217,7 +218,7 @@ def test_more_ranks_than_images_are_refused(digits: Finished, stage: str, tmp_pa
     num_images = 200 if stage == "label" else 160
     workspace = Workspace.open(digits.path)
     runtime = Runtime(devices="cpu", ranks=Ranks(Place(0, 201, 0, 1, "", 0)))
-    job = Job(workspace, workspace.draft("x", "sha256:" + 64 * "0"), runtime)
+    job = Job(workspace, open_draft(workspace, "x", "sha256:" + 64 * "0"), runtime)
     module = {"cluster": cluster, "label": label, "dynamics": dynamics}[stage]
     with pytest.raises(InputDataError, match=rf"^201 ranks for {num_images} images: every rank needs at least one\."):
         module.run(job, config(stage))

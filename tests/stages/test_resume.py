@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 
 from elfs.models.encoders import build_encoder
-from elfs.stages import dynamics, embedding_rows, pool_encoder
-from elfs.train.encoding import encode_rows
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
+from elfs.stages import dynamics
+from elfs.stages.embedding import encoder as pool_encoder
+from elfs.stages.embedding import rows as embedding_rows
+from elfs.stages.embedding.batches import encode_rows
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, Interruption, artifacts_of, make_pictures, run_chain, run_stage
+from tests.chain import Finished, Interruption, artifacts_of, make_pictures, run_chain, run_stage
 
 
 def stopped(stage: str, path: Path, label: str, after: int, **options: Any) -> None:

@@ -11,11 +11,11 @@ from elfs.config import DEFAULT_WORKSPACE
 from elfs.errors import MissingUpstreamError
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES
+from elfs.pipeline.status import require_key
 from elfs.stages import score
-from elfs.stages.status import require_key
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, bytes_of, run_stage
+from tests.chain import Finished, bytes_of, run_stage
 
 NEEDS_MORE_THAN_THREE_EPOCHS = ["dual", "dyn_unc", "tdds"]
 

@@ -13,12 +13,13 @@ from elfs.catalog import SELECTORS
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.selections import mending_command
 from elfs.stages import select
-from elfs.stages.selections import mending_command
-from elfs.train.runtime import Runtime
 from elfs.train.window_search import ProxyJudge
+from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, make_embeddings, run_chain, run_stage
+from tests.chain import Finished, make_embeddings, run_chain, run_stage
 
 
 @pytest.mark.parametrize("key", ["aum", "el2n", "entropy", "loss", "forgetting", "correctness"])
@@ -385,7 +386,7 @@ def test_pool_without_any_usable_image_is_refused(embeddings: Finished, workspac
 def republish(workspace: Workspace, record: str, artifacts: dict[str, dict[str, np.ndarray]]) -> None:
     """Replace the artifacts of a record."""
     entry = workspace.manifest.records[record]
-    draft = workspace.draft(record, "sha256:" + 64 * "0")
+    draft = open_draft(workspace, record, "sha256:" + 64 * "0")
     for name, tensors in artifacts.items():
         draft.save(name, {key: np.array(tensor) for key, tensor in tensors.items()})
     draft.commit(

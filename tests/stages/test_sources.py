@@ -14,10 +14,10 @@ from elfs.cli.app import run
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
+from elfs.pipeline.status import command_line
 from elfs.stages.embed import prepare
-from elfs.stages.status import command_line
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import make_pictures, run_chain, run_stage
+from tests.chain import make_pictures, run_chain, run_stage
 
 
 def write_list(tmp_path: Path) -> tuple[Path, dict[str, Any]]:

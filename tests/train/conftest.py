@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.pipeline import Finished, finished
+from tests.chain import Finished, finished
 
 
 @dataclass

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 from elfs.data.batch_share import BatchShare
 from elfs.errors import StorageError, UsageError
 from elfs.models.heads import ClusterHeads
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.parallel.shared_batch_norm import SharedBatchNorm
 from elfs.train import classifier, clustering
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.classifier import Fit, record_dynamics, train_iterations
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features
-from elfs.train.place import Place
-from elfs.train.ranks import ALONE, Ranks
 from elfs.train.recipes import RECIPES
-from elfs.train.shared_batch_norm import SharedBatchNorm
 from tests.ranks import in_ranks
 
 CPU = torch.device("cpu")

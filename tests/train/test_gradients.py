@@ -10,13 +10,13 @@ from torch import Tensor
 from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError
 from elfs.models.networks import Network
+from elfs.parallel.runtime import Runtime
 from elfs.stages import dynamics
 from elfs.train.classifier import Fit
 from elfs.train.gradients import load_proxy, proxy_outputs
 from elfs.train.inputs import InputBuilder
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished, Interruption, run_stage
+from tests.chain import Finished, Interruption, run_stage
 
 CPU = torch.device("cpu")
 KINDS = ["digits", "folder", "embeddings"]

@@ -12,14 +12,14 @@ from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import Ranks
+from elfs.parallel.runtime import Runtime
 from elfs.train.features import Features
 from elfs.train.inputs import InputBuilder
-from elfs.train.place import Place
-from elfs.train.ranks import Ranks
 from elfs.train.recipes import RECIPES, Recipe
-from elfs.train.runtime import Runtime
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished
+from tests.chain import Finished
 
 SMALL = RECIPES["small"]
 CPU = torch.device("cpu")

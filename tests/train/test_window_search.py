@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from elfs.data.samples import SampleTable
-from elfs.train.runtime import Runtime
+from elfs.parallel.runtime import Runtime
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.workspace import Workspace
-from tests.pipeline import Finished
+from tests.chain import Finished
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
@@ -33,7 +34,7 @@ class Builder:
     def commit(
         self, record: str, artifact: str, tensors: dict[str, np.ndarray], inputs: tuple[str, ...] = (), **changes: Any
     ) -> None:
-        draft = self.workspace.draft(record, KEY)
+        draft = open_draft(self.workspace, record, KEY)
         draft.save(artifact, tensors)
         draft.commit(record, **self.provenance(record.split("/")[0], inputs, **changes))
 

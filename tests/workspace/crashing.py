@@ -18,6 +18,7 @@ import numpy as np
 
 from elfs.errors import StorageError
 from elfs.workspace import files
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.workspace import Workspace
@@ -28,7 +29,7 @@ def stage(path: Path, version: int, num_shards: int) -> None:
     workspace = Workspace.open(path)
     with writer_lock(path):
         workspace.clean_leftovers()
-        draft = workspace.draft("embed", digest_json([version, num_shards]))
+        draft = open_draft(workspace, "embed", digest_json([version, num_shards]))
         for index in range(num_shards):
             if not draft.has_shard("embeddings", (index, num_shards)):
                 values = np.full((3, 2), 10 * version + index, np.float32)

@@ -21,7 +21,7 @@ def names(path: Path) -> list[str]:
 
 def test_commit_writes_what_the_manifest_says(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    draft = workspace.draft("embed", KEY)
+    draft = open_draft(workspace, "embed", KEY)
     draft.save("samples", {"split": np.zeros(4, np.uint8), "offsets": np.arange(5)})
     draft.save("embeddings", {"embeddings": np.ones((4, 2), np.float16)})
     (draft.directory / "checkpoint.bin").write_bytes(b"scratch")
@@ -55,7 +55,7 @@ def test_source_root_stays_where_it_is_not_given(builder: Any) -> None:
 
 def test_shards_become_one_artifact(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    draft = workspace.draft("embed", KEY)
+    draft = open_draft(workspace, "embed", KEY)
     for index in (2, 0, 1):
         draft.save("neighbors", {"indices": np.full((index + 1, 2), index)}, shard=(index, 3))
     draft.commit("embed", **builder.provenance("embed"))
@@ -67,7 +67,7 @@ def test_shards_become_one_artifact(builder: Any) -> None:
 
 def test_a_selection_has_a_directory_of_its_own(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    draft = workspace.draft("select/a-0.1", KEY)
+    draft = open_draft(workspace, "select/a-0.1", KEY)
     draft.save("selections/a-0.1", {"indices": np.arange(3)})
     draft.save_bytes("selections/a-0.1", "selections/a-0.1/selection.csv", b"rank,id\n")
     draft.commit("select/a-0.1", **builder.provenance("select"))
@@ -80,7 +80,7 @@ def test_a_selection_has_a_directory_of_its_own(builder: Any) -> None:
 
 
 def test_artifacts_with_odd_names_keep_them(builder: Any) -> None:
-    draft = builder.workspace.draft("train/x", KEY)
+    draft = open_draft(builder.workspace, "train/x", KEY)
     for artifact in ("models/a%2Fb", "models/a b"):
         draft.save(artifact, {"x": np.zeros(1)})
     draft.commit("train/x", **builder.provenance("train"))
@@ -112,11 +112,11 @@ def test_wall_clock_facts_change_no_digest(tmp_path: Path, make_builder: Any) ->
 
 
 def test_finished_files_outlive_the_process(builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save("embeddings", {"x": np.arange(3)}, shard=(1, 2))
     leftover = draft.directory / "artifacts" / "embeddings" / "embeddings-00001-of-00002.safetensors.tmp-1-00000000"
     leftover.write_bytes(b"half")
-    again = Workspace.open(builder.workspace.path).draft("embed", KEY)
+    again = open_draft(Workspace.open(builder.workspace.path), "embed", KEY)
     assert again.directory == draft.directory
     assert again.has_shard("embeddings", (1, 2))
     assert not again.has_shard("embeddings", (0, 2))
@@ -132,38 +132,40 @@ def test_finished_files_outlive_the_process(builder: Any) -> None:
 
 def test_another_key_starts_afresh(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    old = workspace.draft("embed", KEY)
+    old = open_draft(workspace, "embed", KEY)
     old.save("embeddings", {"x": np.arange(3)})
-    other = workspace.draft("cluster", KEY)
-    new = workspace.draft("embed", "sha256:" + "f" * 64)
+    other = open_draft(workspace, "cluster", KEY)
+    new = open_draft(workspace, "embed", "sha256:" + "f" * 64)
     assert new.directory == workspace.path / "partial" / "embed" / ("f" * 16)
     assert not new.has_shard("embeddings")
     assert not old.directory.exists()
     assert other.directory.exists()
-    assert workspace.draft("select/x", KEY).directory == workspace.path / "partial" / "select-x" / "0123456789abcdef"
+    assert (
+        open_draft(workspace, "select/x", KEY).directory == workspace.path / "partial" / "select-x" / "0123456789abcdef"
+    )
 
 
 @pytest.mark.parametrize(("record", "key"), [("../x", KEY), ("", KEY), ("embed", ""), ("embed", "../../../../../..")])
 def test_draft_refuses_names(builder: Any, record: str, key: str) -> None:
     with pytest.raises(ValueError, match="expected a plain relative path and a digest"):
-        builder.workspace.draft(record, key)
+        open_draft(builder.workspace, record, key)
 
 
 @pytest.mark.parametrize("shard", [(-1, 2), (2, 2), (0, 0), (0, 100_000)])
 def test_save_refuses_shards(builder: Any, shard: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=f"shard {shard[0]} of {shard[1]}: expected an index from 0"):
-        builder.workspace.draft("embed", KEY).save("embeddings", {"x": np.zeros(1)}, shard=shard)
+        open_draft(builder.workspace, "embed", KEY).save("embeddings", {"x": np.zeros(1)}, shard=shard)
 
 
 @pytest.mark.parametrize(("artifact", "name"), [("../x", "x"), ("x", "../x"), ("x", "/x"), ("x", "a\\b")])
 def test_save_refuses_names(builder: Any, artifact: str, name: str) -> None:
     with pytest.raises(ValueError, match="is not a plain relative path"):
-        builder.workspace.draft("embed", KEY).save_bytes(artifact, name, b"")
+        open_draft(builder.workspace, "embed", KEY).save_bytes(artifact, name, b"")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", ".lock", "partial/x"])
 def test_commit_refuses_reserved_names(builder: Any, name: str) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save_bytes("x", name, b"")
     before = (builder.workspace.path / "manifest.json").read_bytes()
     with pytest.raises(CorruptArtifactError, match="expected a name that is not reserved"):
@@ -172,7 +174,7 @@ def test_commit_refuses_reserved_names(builder: Any, name: str) -> None:
 
 
 def test_commit_refuses_an_empty_or_foreign_draft(builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     with pytest.raises(ValueError, match="nothing was saved in the draft of 'embed'"):
         draft.commit("embed", **builder.provenance("embed"))
     draft.save("x", {"x": np.zeros(1)})
@@ -190,7 +192,7 @@ def test_an_artifact_has_one_owner(builder: Any) -> None:
 
 @pytest.mark.parametrize("shards", [[(0, 3), (2, 3)], [(0, 2), (0, 3), (1, 3), (2, 3)], [(0, 1), None], [(1, 2)]])
 def test_commit_refuses_missing_or_mixed_shards(builder: Any, shards: list[tuple[int, int] | None]) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     for shard in shards:
         draft.save("x", {"x": np.zeros(1)}, shard=shard)
     with pytest.raises(ValueError, match=r"artifact 'x' has shards \[.*\], expected all of one numbering"):
@@ -199,7 +201,7 @@ def test_commit_refuses_missing_or_mixed_shards(builder: Any, shards: list[tuple
 
 def test_commit_refuses_two_tensor_files_that_are_no_shards(builder: Any, tmp_path: Path) -> None:
     save_tensors(tmp_path / "y", {"x": np.zeros(1)})
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save("x", {"x": np.zeros(1)})
     draft.save_bytes("x", "y.safetensors", (tmp_path / "y").read_bytes())
     with pytest.raises(ValueError, match=r"artifact 'x' has shards \[\]"):
@@ -216,7 +218,7 @@ def test_commit_refuses_two_tensor_files_that_are_no_shards(builder: Any, tmp_pa
     ],
 )
 def test_commit_refuses_shards_that_do_not_fit(builder: Any, second: dict[str, np.ndarray], message: str) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save("x", {"x": np.zeros(2)}, shard=(0, 2))
     draft.save("x", second, shard=(1, 2))
     with pytest.raises(ValueError, match=message):
@@ -242,7 +244,7 @@ def test_commit_refuses_what_json_cannot_hold_before_touching_anything(builder: 
 
 
 def test_commit_keeps_what_another_process_committed_meanwhile(builder: Any, make_builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save("embeddings", {"x": np.zeros(1)})
     make_builder(builder.workspace.path).commit("label", "pseudo_labels", {"x": np.zeros(1)})
     draft.commit("embed", **builder.provenance("embed"))
@@ -261,7 +263,7 @@ def test_a_full_disk_is_named(builder: Any, monkeypatch: pytest.MonkeyPatch) -> 
     def fail(_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StorageError, match=r"cannot .*: No space left on device; [\d,]+ bytes are free"):
         draft.save("embeddings", {"x": np.zeros(1)})
@@ -269,8 +271,8 @@ def test_a_full_disk_is_named(builder: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_discard_leaves_nothing(builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
-    other = builder.workspace.draft("label", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
+    other = open_draft(builder.workspace, "label", KEY)
     draft.save("embeddings", {"x": np.zeros(1)})
     draft.discard()
     assert other.directory.is_dir()
@@ -292,7 +294,7 @@ def test_finished_file_becomes_a_shard_without_a_copy(
 
     if not links:
         monkeypatch.setattr(os, "link", refuse)
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     paths = [draft.directory / f"{number}.safetensors" for number in range(2)]
     for number, path in enumerate(paths):
         save_tensors(path, {"x": np.full(3, number)})
@@ -305,17 +307,17 @@ def test_finished_file_becomes_a_shard_without_a_copy(
     np.testing.assert_array_equal(found.arrays("embeddings")["x"], [0, 0, 0, 1, 1, 1])
     assert not found.verify()
     with pytest.raises(StorageError, match=r"cannot (read|write) .*gone"):
-        builder.workspace.draft("embed", KEY).link("embeddings", draft.directory / "gone")
+        open_draft(builder.workspace, "embed", KEY).link("embeddings", draft.directory / "gone")
 
 
 def test_draft_that_several_commands_fill_is_not_removed_for_another(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    shared, plain = workspace.draft("embed", KEY), "sha256:" + "f" * 64
+    shared, plain = open_draft(workspace, "embed", KEY), "sha256:" + "f" * 64
     assert not shared.is_shared
     (shared.directory / REQUEST_NAME).write_text("{}")
     assert shared.is_shared
-    first = workspace.draft("embed", plain)
+    first = open_draft(workspace, "embed", plain)
     open_draft(workspace, "embed", "sha256:" + "e" * 64, tidy=False)
     assert first.directory.is_dir()
-    workspace.draft("embed", "sha256:" + "d" * 64)
+    open_draft(workspace, "embed", "sha256:" + "d" * 64)
     assert (shared.directory.is_dir(), first.directory.is_dir()) == (True, False)

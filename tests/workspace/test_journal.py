@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace.draft import Draft
+from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import JOURNAL_NAME, Manifest
 from elfs.workspace.workspace import Workspace
@@ -27,7 +27,7 @@ def test_an_interrupted_commit_goes_back_into_its_draft(
 ) -> None:
     workspace: Workspace = builder.workspace
     builder.commit("embed", "embeddings", {"embeddings": np.ones((9, 9))})
-    draft = workspace.draft("embed", KEY)
+    draft = open_draft(workspace, "embed", KEY)
     fill(draft, 7)
     saved = {path.name: path.read_bytes() for path in draft.directory.rglob("*.safetensors")}
     replace, left = os.replace, [moved]
@@ -49,7 +49,7 @@ def test_an_interrupted_commit_goes_back_into_its_draft(
     assert not again.has("embeddings")
     again.clean_leftovers()
     assert sorted(os.listdir(workspace.path)) == ["manifest.json", "partial"]
-    resumed = again.draft("embed", KEY)
+    resumed = open_draft(again, "embed", KEY)
     assert all(resumed.has_shard("embeddings", (index, NUM_SHARDS)) for index in range(NUM_SHARDS))
     assert {path.name: path.read_bytes() for path in draft.directory.rglob("*.safetensors")} == saved
     resumed.commit("embed", **builder.provenance("embed"))

@@ -10,6 +10,7 @@ import pytest
 
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, StorageError, UsageError
 from elfs.workspace import workspace as module
+from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.tensors import RowArray, save_tensors
@@ -91,7 +92,7 @@ def test_a_workspace_can_be_moved(builder: Any, tmp_path: Path) -> None:
 
 
 def commit_shards(builder: Any, sizes: list[int]) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     start = 0
     for index, size in enumerate(sizes):
         draft.save("embeddings", {"embeddings": np.arange(start, start + size)}, shard=(index, len(sizes)))
@@ -115,7 +116,7 @@ def test_one_shard_reads_as_an_array(builder: Any) -> None:
 
 
 def test_json_artifacts(builder: Any) -> None:
-    draft = builder.workspace.draft("cluster", KEY)
+    draft = open_draft(builder.workspace, "cluster", KEY)
     draft.save_bytes("clusters", "clusters.json", b'{"loss": [1.5]}')
     draft.save_bytes("broken", "broken.json", b'{"loss": NaN}')
     draft.save_bytes("two", "two.json", b"1")
@@ -205,7 +206,7 @@ def test_one_selection_is_singular(builder: Any) -> None:
 
 
 def test_external_inputs_are_not_looked_for(builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save("embeddings", {"x": np.zeros(3)})
     draft.commit("embed", **builder.provenance("embed") | {"inputs": {"external:weights": "sha256:abc"}})
     assert builder.workspace.stale_reason("embed") is None
@@ -335,7 +336,7 @@ def test_verify_holds_shapes_against_the_manifest(builder: Any, shape: list[int]
 
 
 def test_tensors_without_a_file(builder: Any) -> None:
-    draft = builder.workspace.draft("embed", KEY)
+    draft = open_draft(builder.workspace, "embed", KEY)
     draft.save_bytes("embeddings", "embeddings.json", b"1")
     draft.commit("embed", **builder.provenance("embed"))
     edit(builder.workspace, "tensors", {"x": {"dtype": "int64", "shape": [1]}})
@@ -345,7 +346,7 @@ def test_tensors_without_a_file(builder: Any) -> None:
 
 def test_clean_leftovers_takes_only_what_dead_writers_left(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    draft = workspace.draft("embed", KEY)
+    draft = open_draft(workspace, "embed", KEY)
     dead = draft.directory / "x.tmp-999999999-00000000"
     alive = workspace.path / f"x.tmp-{os.getpid()}-00000000"
     for path in (dead, alive):
@@ -358,7 +359,7 @@ def test_clean_leftovers_takes_only_what_dead_writers_left(builder: Any) -> None
 
 def test_remove_if_empty(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    draft = workspace.draft("embed", KEY)
+    draft = open_draft(workspace, "embed", KEY)
     draft.save("embeddings", {"x": np.zeros(3)})
     with writer_lock(workspace.path):
         pass

@@ -1,0 +1,1 @@
+"""One command on many processes and devices: the only room that knows torch.distributed."""

@@ -1,0 +1,85 @@
+"""How the ranks of one command meet, and whether they fit together."""
+
+import os
+import platform
+from collections.abc import Callable
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+import elfs
+from elfs.errors import DeviceError, ElfsError
+from elfs.parallel.liveness import Liveness, prefixed
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import GRACE, Ranks
+
+__all__ = ["join"]
+
+
+def _ignore(error: ElfsError) -> None:
+    """Say nothing."""
+
+
+def join(place: Place, device: torch.device, timeout_s: float, on_end: Callable[[ElfsError], None] = _ignore) -> Ranks:
+    """Meet the other ranks.
+
+    Parameters
+    ----------
+    place : Place
+        Which rank this is, and where the ranks meet.
+    device : torch.device
+        What this rank computes on.
+    timeout_s : float
+        How long to wait for the others, and how long a rank may be silent, in seconds.
+    on_end : Callable
+        Takes the error with which this process ends where the ranks get no further.
+
+    Returns
+    -------
+    Ranks
+        Ready to talk.
+
+    Raises
+    ------
+    DeviceError
+        If the ranks do not meet in time, run different versions, or share a GPU.
+    """
+    os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = place.host, str(place.port)
+    timeout = timedelta(seconds=timeout_s)
+    url = f"env://?rank={place.rank}&world_size={place.size}"
+    try:
+        meeting, _, _ = next(rendezvous(url, timeout=timeout))
+        store = prefixed(meeting, "ranks")
+        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+        group = prefixed(meeting, "group")
+        dist.init_process_group(backend, store=group, rank=place.rank, world_size=place.size, timeout=timeout + GRACE)
+        liveness = Liveness(place, timeout_s, on_end)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DeviceError(
+            f"rank {place.rank} of {place.size} on {platform.node()} could not meet the others at {place.host}, port "
+            f"{place.port}, within {timeout_s:g} s: {(str(error).splitlines() or [type(error).__name__])[0]} "
+            "Is MASTER_ADDR right, is the port open, and have all ranks been started?"
+        ) from error
+    ranks = Ranks(place, store, liveness)
+    _compare(ranks, device)
+    return ranks
+
+
+def _compare(ranks: Ranks, device: torch.device) -> None:
+    """Refuse ranks that would not compute the same, or that share a GPU."""
+    uuid = f"{platform.node()} {torch.cuda.get_device_properties(device).uuid}" if device.type == "cuda" else None
+    mine = {"elfs": elfs.__version__, "torch": torch.__version__, "device": device.type}
+    said = ranks.collect([platform.node(), mine, uuid])
+    host, first, _ = said[0]
+    owner: dict[str, int] = {}
+    for rank, (other_host, facts, other_uuid) in enumerate(said):
+        for what, value in facts.items():
+            if value != first[what]:
+                raise DeviceError(
+                    f"rank 0 ({host}) has {what} {first[what]}, rank {rank} ({other_host}) has {value}: "
+                    "all ranks must have the same."
+                )
+        if other_uuid is not None and owner.setdefault(other_uuid, rank) != rank:
+            raise DeviceError(f"rank {owner[other_uuid]} and rank {rank} have the same GPU on {other_host}.")

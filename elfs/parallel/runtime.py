@@ -1,0 +1,148 @@
+"""Where and how a stage runs: devices, worker processes, progress. Nothing here changes what a stage computes."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from elfs.parallel.devices import DeviceChoice, parse_devices
+
+if TYPE_CHECKING:
+    import torch
+
+    from elfs.parallel.ranks import Ranks
+
+__all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus"]
+
+
+class Task(Protocol):
+    """One running piece of work."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Say that `count` more units are done; `note` is a short text such as the current loss."""
+
+
+class Progress(Protocol):
+    """What shows people how far a stage is."""
+
+    def task(self, label: str, total: int, unit: str) -> AbstractContextManager[Task]:
+        """Open a piece of work of `total` units; it closes with the context."""
+
+
+class Silence:
+    """A progress display that shows nothing."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Do nothing."""
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> Iterator["Silence"]:
+        """Open a piece of work that nobody watches."""
+        yield self
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use.
+
+    Returns
+    -------
+    int
+        At least 1; respects the affinity mask that containers and schedulers set.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1
+
+
+def _ignore(message: str) -> None:
+    """Drop a warning."""
+
+
+def _alone() -> "Ranks":
+    from elfs.parallel.ranks import ALONE
+
+    return ALONE
+
+
+@dataclass
+class Runtime:
+    """Devices, processes and the two ways of talking to the person who waits.
+
+    Attributes
+    ----------
+    devices : str
+        ``auto``, ``cpu``, ``cpu:2``, ``0``, ``0,1`` (see ``elfs.parallel.devices``).
+    ranks : Ranks
+        The processes that run the command together, seen from this one.
+    num_workers : int or None
+        Processes that decode images; 0 decodes in this process; None chooses.
+    progress : Progress
+        Shows how far a stage is.
+    warn : Callable
+        Takes one sentence that the person should see.
+    """
+
+    devices: str = "auto"
+    ranks: "Ranks" = field(default_factory=_alone)
+    num_workers: int | None = None
+    progress: Progress = field(default_factory=Silence)
+    warn: Callable[[str], None] = _ignore
+
+    @property
+    def choice(self) -> DeviceChoice:
+        """The parsed ``devices``."""
+        return parse_devices(self.devices)
+
+    def device(self) -> "torch.device":
+        """Return the device that this process computes on.
+
+        Returns
+        -------
+        torch.device
+            A GPU, or the CPU, as ``devices`` says; the first of them where only one process runs.
+
+        Raises
+        ------
+        DeviceError
+            If the device does not exist here.
+        """
+        return self.choice.resolve(self.ranks.local_rank, self.ranks.local_size)
+
+    def advancing(self, task: Task) -> Callable[[int], None]:
+        """Return what is called with the units that are done: it tells people, and the other ranks.
+
+        Parameters
+        ----------
+        task : Task
+            The piece of work.
+
+        Returns
+        -------
+        Callable
+            Takes how many units were done since the last call.
+        """
+
+        def advance(count: int) -> None:
+            self.ranks.beat()
+            task.advance(count)
+
+        return advance
+
+    def workers_for(self, num_images: int) -> int:
+        """Return how many processes should decode `num_images` images.
+
+        Parameters
+        ----------
+        num_images : int
+            Images that will be decoded.
+
+        Returns
+        -------
+        int
+            What the user chose; else none below 2,000 images, where starting processes costs more than they save, and
+            one per CPU (at most 16) above, shared among the ranks of this host.
+        """
+        if self.num_workers is not None:
+            return self.num_workers
+        return 0 if num_images < 2000 else min(16, max(1, available_cpus() // self.ranks.local_size))

@@ -1,0 +1,1 @@
+"""What runs a stage, knows its upstream, and says what is stale."""

@@ -1,0 +1,327 @@
+"""Run one stage: check what it builds on, skip what is there, publish what it makes."""
+
+import dataclasses
+import datetime
+import importlib
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import elfs
+from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
+from elfs.data.synthetic.spec import canonical_source
+from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageError
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.following import follow, invite, require_same_call, withdraw
+from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name
+from elfs.pipeline.job import Job, Prepared, Result, Step
+from elfs.pipeline.status import require
+from elfs.workspace.draft import open_draft
+from elfs.workspace.files import digest_json
+from elfs.workspace.lock import writer_lock
+from elfs.workspace.manifest import MANIFEST_NAME, Record
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_step", "writing"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one call of a stage.
+
+    Attributes
+    ----------
+    stage, record : str
+        The stage, and the name of its record in the manifest.
+    ran : bool
+        False where everything was there already.
+    seconds : float
+        Wall-clock time; 0 where nothing ran.
+    summary : dict
+        The record's summary.
+    smoke : bool
+        True where ``--smoke`` settings went into it or into anything it was made from.
+    """
+
+    stage: str
+    record: str
+    ran: bool
+    seconds: float
+    summary: dict[str, Any]
+    smoke: bool
+
+    @property
+    def headline(self) -> str:
+        """One line for people."""
+        return str(self.summary.get("headline", ""))
+
+
+def execute(
+    stage: str,
+    path: Path,
+    config: StageConfig,
+    runtime: Runtime,
+    *,
+    force: bool = False,
+    smoke: bool = False,
+    source_root: Path | None = None,
+) -> Outcome:
+    """Run one of the six stages, unless what it would make is there already.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    path : Path
+        The workspace; embed makes it where there is none.
+    config : StageConfig
+        The stage's config.
+    runtime : Runtime
+        Devices, workers, progress.
+    force : bool
+        Run even if everything is fresh.
+    smoke : bool
+        Record that these are smoke settings.
+    source_root : Path or None
+        Folder of the images; None keeps the recorded one.
+
+    Returns
+    -------
+    Outcome
+        What was made or found.
+
+    Raises
+    ------
+    ElfsError
+        Whatever the stage refuses; the workspace is then as it was.
+    """
+    step = Step(STAGES[stage], record_name(stage, config), needed_artifacts(stage, config), force, smoke)
+    return run_step(step, path, config, runtime, source_root)
+
+
+def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None = None) -> Outcome:
+    """Run a stage of the table, or one that is not in it, such as the training on a coreset.
+
+    Parameters
+    ----------
+    step : Step
+        What to run.
+    path : Path
+        The workspace.
+    config : StageConfig
+        The stage's config.
+    runtime : Runtime
+        Devices, workers, progress.
+    source_root : Path or None
+        Folder of the images; None keeps the recorded one.
+
+    Returns
+    -------
+    Outcome
+        What was made or found.
+
+    Raises
+    ------
+    ElfsError
+        Whatever the stage refuses; the workspace is then as it was.
+    """
+    runtime.device()  # one that is not here is refused before anything is read or made
+    ranks = runtime.ranks
+    if ranks.size > 1:
+        require_same_call(ranks, [step.record, as_json(portable(config)), step.force, step.smoke])
+    if ranks.is_first:
+        outcome = _lead(step, path, config, runtime, source_root)
+        ranks.share(dataclasses.asdict(outcome))
+        return outcome
+    if step.stage.parallel:
+        follow(step, path, config, runtime)
+    return Outcome(**ranks.share())
+
+
+def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None) -> Outcome:
+    """Run a stage as the rank that writes the workspace; tell the others, if there are any, what there is to do."""
+    module = importlib.import_module(step.stage.module)
+    if not step.stage.parallel:
+        runtime = dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
+    source_root = source_root or recorded_root(path, config)
+    prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
+    with writing(path, create=step.stage.name == "embed") as workspace:
+        require(workspace, step.stage.name, step.needs)
+        manifest = workspace.manifest
+        uses = [name for name in step.stage.needs if name not in step.needs and _usable(workspace, name)]
+        reads = [*step.needs, *uses]
+        inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
+        stored = as_json(portable(config))
+        known = None if step.force else _fresh(workspace, step, stored, inputs)
+        if known is not None:
+            runtime.ranks.share(None)
+            if source_root is not None and manifest.source_root != str(source_root):
+                workspace.set_source_root(str(source_root))
+            return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
+        smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
+        draft = open_draft(workspace, step.record, step.draft_key or draft_key(config, inputs))
+        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
+        started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
+        result = _run(step, job, config)
+        seconds = time.perf_counter() - clock
+        summary = result.summary | {"headline": result.headline}
+        draft.commit(
+            step.record,
+            stage=step.stage.name,
+            config=stored,
+            inputs=inputs,
+            seed=stored.get("seed"),
+            smoke=smoke,
+            summary=summary,
+            metadata=result.metadata,
+            run=_run_facts(started, seconds, runtime),
+            source_root=None if source_root is None else str(source_root),
+        )
+    return Outcome(step.stage.name, step.record, True, seconds, summary, smoke)
+
+
+def draft_key(config: StageConfig, inputs: dict[str, str]) -> str:
+    """Return the key of the draft of a stage.
+
+    Parameters
+    ----------
+    config : StageConfig
+        What the user asked for.
+    inputs : dict of str to str
+        Artifacts, and outside things, to their digests.
+
+    Returns
+    -------
+    str
+        Changes with anything that decides what the stage makes.
+    """
+    return digest_json([as_json(portable(config)), inputs, elfs.__version__])
+
+
+def recorded_root(path: Path, config: StageConfig) -> Path | None:
+    """Return the folder that was recorded; embed looks at it only if it embeds the same kind of source again.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace, which need not exist.
+    config : StageConfig
+        Of the stage that is to run.
+
+    Returns
+    -------
+    Path or None
+        None if there is none, or it does not count.
+    """
+    try:
+        manifest = Workspace.open(path).manifest
+    except MissingUpstreamError:
+        return None
+    if isinstance(config, EmbedConfig):
+        record = manifest.records.get("embed")
+        if record is None or record.config["source"] != config.source:
+            return None
+    return None if manifest.source_root is None else Path(manifest.source_root)
+
+
+def _usable(workspace: Workspace, artifact: str) -> bool:
+    if not workspace.has(artifact):
+        return False
+    return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
+
+
+def _fresh(workspace: Workspace, step: Step, config: dict[str, Any], inputs: dict[str, str]) -> Record | None:
+    """Return the record if it was made with this config from these inputs, and is neither incomplete nor stale.
+
+    It is incomplete where an older elfs made it, which did not know one of the stage's artifacts.
+    """
+    known = workspace.manifest.records.get(step.record)
+    if known is None or known.config != config or known.inputs != inputs:
+        return None
+    made = {artifact.partition("/")[0] for artifact in known.outputs}
+    complete = made >= {artifact.partition("/")[0] for artifact in step.stage.makes}
+    return known if complete and workspace.stale_reason(step.record) is None else None
+
+
+def portable(config: StageConfig) -> StageConfig:
+    """Return the config as the manifest records it: no path of this machine.
+
+    Parameters
+    ----------
+    config : StageConfig
+        What the user asked for.
+
+    Returns
+    -------
+    StageConfig
+        Files by name alone, their digests stand among the inputs; nothing of where data sets lie and whether they were
+        fetched; a spec of synthetic images in the one way to write it.
+    """
+    changes: dict[str, Any] = {
+        field: Path(value).name
+        for field in ("files", "weights", "embeddings", "ids", "labels")
+        if (value := getattr(config, field, None)) is not None
+    }
+    if isinstance(config, SelectConfig):
+        for option in ("include", "exclude"):
+            parts = named_parts(getattr(config, option))
+            names = [part if part.startswith("selections/") else Path(part).name for part in parts]
+            changes |= {option: ",".join(names) or None}
+    if isinstance(config, EmbedConfig):
+        changes |= {"data_root": None, "download": False, "source": canonical_source(config.source)}
+    return dataclasses.replace(config, **changes)
+
+
+def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:
+    """Return the wall-clock facts of a run, which stay outside every digest."""
+    facts = {
+        "started": started.isoformat(timespec="milliseconds"),
+        "seconds": round(seconds, 3),
+        "host": platform.node(),
+        "device": str(runtime.device()),
+    }
+    return facts | ({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {})
+
+
+def _run(step: Step, job: Job, config: StageConfig) -> Result:
+    """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
+    module, ranks = importlib.import_module(step.stage.module), job.runtime.ranks
+    has_begun = any(job.draft.directory.iterdir())
+    try:
+        if ranks.size > 1:
+            if hasattr(module, "share"):
+                module.share(job.prepared, job.draft.directory)
+            invite(job)
+        has_begun = True
+        result: Result = (step.run or module.run)(job, config)
+        ranks.wait()  # until the others have written what is theirs
+    except ElfsError as error:
+        withdraw(job)
+        is_empty = not any(job.draft.directory.iterdir())
+        if isinstance(error, StorageError | DeviceError):
+            useless = not has_begun or (is_empty and ranks.size > 1)
+        else:
+            useless = is_empty or (step.draft_key is None and not job.draft.is_shared)
+        if useless:
+            job.draft.discard()
+        raise
+    return result
+
+
+@contextmanager
+def writing(path: Path, *, create: bool) -> Iterator[Workspace]:
+    """Open a workspace for writing; one that was made for a stage that then failed is removed again."""
+    directory_existed, existed = path.exists(), (path / MANIFEST_NAME).exists()
+    workspace = Workspace.create(path) if create else Workspace.open(path)
+    try:
+        with writer_lock(path):
+            workspace.reload()
+            workspace.clean_leftovers()
+            yield workspace
+    finally:
+        if not existed:
+            workspace.remove_if_empty(keep_directory=directory_existed)

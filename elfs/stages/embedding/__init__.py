@@ -1,0 +1,1 @@
+"""The parts of embed: batches, rows, reuse, shards, neighbours, given embeddings, the pool's encoder."""

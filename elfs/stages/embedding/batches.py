@@ -1,0 +1,388 @@
+"""Decode images, run the encoder over them, and keep what could not be read apart.
+
+Shapes: M rows asked for, D dimensions, B images of a batch.
+"""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from elfs.data.loaders import decode_batches
+from elfs.data.samples import Outcome
+from elfs.data.sources import ImageReader
+from elfs.errors import DeviceError, InputDataError
+from elfs.models.encoder import Encoder
+
+__all__ = [
+    "BatchEncoder",
+    "Encoding",
+    "encode_rows",
+    "is_out_of_memory",
+    "out_of_memory",
+    "transformed_sample",
+    "typical_side",
+    "unreadable_rows",
+]
+
+_SIDES_READ = 16
+_CPU_MEMORY = ("can't allocate memory", "not enough memory")
+"""What torch's allocators for the CPU say, on Linux and on Windows."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """Embeddings of some rows.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_rows,), int64
+        Which, ascending.
+    embeddings : ndarray of shape (n_rows, n_dims), float16
+        NaN where there is no embedding.
+    failures : dict of int to (Outcome, str)
+        Row number to what became of it and why.
+    remarks : dict of int to list of str
+        What is to be said about images, by row number (`elfs.data.decoding.remarks`); of most there is nothing.
+    """
+
+    rows: NDArray[np.int64]
+    embeddings: NDArray[np.float16]
+    failures: dict[int, tuple[Outcome, str]]
+    remarks: dict[int, list[str]]
+
+
+@dataclass
+class BatchEncoder:
+    """Runs an encoder on batches of one size, and on smaller ones where memory does not suffice.
+
+    Every pass has the same number of images, the last one copies of an image to fill it up: what an image becomes does
+    not depend on which others there are. After a pass that ran out of memory all later ones are half as large.
+
+    Attributes
+    ----------
+    encoder : Encoder
+        Ready to encode, on its device.
+    num_images : int
+        Images of a pass, at least 1; lowered where memory does not suffice.
+    device : torch.device
+        Where the encoder computes.
+    warn : Callable
+        Takes one sentence for people, when the first pass runs out of memory.
+    """
+
+    encoder: Encoder
+    num_images: int
+    device: torch.device
+    warn: Callable[[str], None]
+    _warned: bool = False
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Return the embeddings of any number of images.
+
+        Parameters
+        ----------
+        images : Tensor of shape (n_images, ...)
+            Stacked results of the encoder's transform, at least one.
+
+        Returns
+        -------
+        Tensor of shape (n_images, dim), float32
+            On the CPU.
+
+        Raises
+        ------
+        DeviceError
+            If memory does not suffice for a single image.
+        """
+        parts: list[Tensor] = []
+        done = 0
+        while done < len(images):
+            piece = images[done : done + self.num_images]
+            embeddings = self._encoded(piece)
+            if embeddings is None:
+                self._halve()
+                continue
+            parts.append(embeddings)
+            done += len(piece)
+        return torch.cat(parts)
+
+    def _encoded(self, piece: Tensor) -> Tensor | None:
+        """Return the embeddings of at most `num_images` images; None if memory does not suffice."""
+        missing = self.num_images - len(piece)
+        try:
+            full = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
+            with torch.inference_mode():
+                return self.encoder.encode(full)[: len(piece)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return None
+
+    def _halve(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if self.num_images == 1:
+            raise out_of_memory(self.encoder.name, self.device)
+        if not self._warned:
+            self.warn(
+                f"{self.device} has not enough memory for {self.num_images} images at once; going on with half as "
+                "many, or fewer still."
+            )
+            self._warned = True
+        self.num_images //= 2
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory, of a GPU or of the machine, does not suffice.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    bool
+        True for torch's own error of GPUs, the message of its allocator on the CPU, and Python's MemoryError.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MEMORY)
+
+
+def out_of_memory(name: str, device: torch.device) -> DeviceError:
+    """Return the error of an encoder for which there is no memory.
+
+    Parameters
+    ----------
+    name : str
+        The encoder.
+    device : torch.device
+        Where it was to compute.
+
+    Returns
+    -------
+    DeviceError
+        To be raised.
+    """
+    on_gpu = device.type == "cuda"
+    instead = "free memory there, take another GPU, or --devices cpu" if on_gpu else "free memory"
+    return DeviceError(
+        f"{device} has not enough memory for the encoder {name} and one image: {instead}, or take a smaller --encoder. "
+        "What was embedded so far is kept.",
+        hint="elfs embed --devices cpu" if on_gpu else None,
+    )
+
+
+def typical_side(reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int) -> int:
+    """Return the short side of a typical image.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n,), int64
+        Rows that should be readable.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+
+    Returns
+    -------
+    int
+        Median over up to 16 images spread over the rows, in pixels.
+
+    Raises
+    ------
+    InputDataError
+        If none of them can be read.
+    """
+    sides: list[int] = []
+    reasons: list[str] = []
+    tried = torch.from_numpy(rows[np.linspace(0, len(rows) - 1, min(len(rows), _SIDES_READ)).astype(np.int64)])
+    for batch in decode_batches(reader, tried, _short_side, batch_size=_SIDES_READ, num_workers=num_workers):
+        sides += batch.images.tolist()
+        reasons += [reason for _, _, reason in batch.failures]
+    if not sides:
+        reason = f"; the first: {reasons[0]}" if reasons else ""
+        raise InputDataError(f"none of the {len(reasons)} images that were tried could be read{reason}.")
+    return int(np.median(sides))
+
+
+def unreadable_rows(
+    reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int, advance: Callable[[int], None]
+) -> dict[int, tuple[Outcome, str]]:
+    """Return which images cannot be read.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n_rows,), int64
+        Which images to try.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Returns
+    -------
+    dict of int to (Outcome, str)
+        Row number to what became of it and why.
+    """
+    failures: dict[int, tuple[Outcome, str]] = {}
+    for batch in decode_batches(reader, torch.from_numpy(rows), _nothing, batch_size=256, num_workers=num_workers):
+        failures |= {row: (outcome, reason) for row, outcome, reason in batch.failures}
+        advance(len(batch.rows) + len(batch.failures))
+    return failures
+
+
+def _short_side(image: Image.Image) -> Tensor:
+    return torch.tensor(min(image.size))
+
+
+def _nothing(image: Image.Image) -> Tensor:
+    return torch.empty(0)
+
+
+def transformed_sample(
+    reader: ImageReader,
+    rows: NDArray[np.int64],
+    encoder: Encoder,
+    *,
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """Return what an encoder sees of some images, for it to learn from.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n,), int64
+        Which images; broken ones are left out.
+    encoder : Encoder
+        Its `fit_transform` is applied.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Returns
+    -------
+    Tensor of shape (n_readable, ...), float32
+        Stacked, on the CPU.
+
+    Raises
+    ------
+    InputDataError
+        If none of them can be read.
+    """
+    found = []
+    for batch in decode_batches(
+        reader, torch.from_numpy(rows), encoder.fit_transform, batch_size=256, num_workers=num_workers
+    ):
+        if len(batch.rows):
+            found.append(batch.images)
+        advance(len(batch.rows) + len(batch.failures))
+    if not found:
+        raise InputDataError(f"none of {len(rows):,} training images could be read: there is nothing to learn from.")
+    return torch.cat(found)
+
+
+def encode_rows(
+    reader: ImageReader,
+    rows: NDArray[np.int64],
+    encoder: BatchEncoder,
+    *,
+    ends: Sequence[int],
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> Generator[Encoding, None, None]:
+    """Embed the images of some rows, and hand them out in parts, each as soon as it is complete.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Row number to image.
+    rows : ndarray of shape (n_rows,), int64
+        What to embed, ascending.
+    encoder : BatchEncoder
+        Ready to encode; images are decoded in batches of the size that it has at first.
+    ends : Sequence of int
+        Ascending. Part i has the rows below ``ends[i]`` that no part before it has.
+    num_workers : int
+        Processes that decode; 0 decodes in this one.
+    advance : Callable
+        Takes the number of images done.
+
+    Yields
+    ------
+    Encoding
+        For each end. An embedding that is not finite counts as a failure.
+
+    Raises
+    ------
+    DeviceError
+        If memory does not suffice for a single image, or worker processes die or hang one after the other.
+    """
+    batches = _encoded_batches(reader, rows, encoder, num_workers, advance)
+    waiting = Encoding(rows[:0], np.empty((0, encoder.encoder.dim), np.float16), {}, {})
+    for end, num_rows in zip(ends, np.diff(np.searchsorted(rows, ends), prepend=0).tolist(), strict=True):
+        parts = [waiting]
+        while sum(len(part.rows) for part in parts) < num_rows:
+            parts.append(next(batches))
+        part, waiting = _split(parts, end)
+        yield part
+
+
+def _split(parts: list[Encoding], end: int) -> tuple[Encoding, Encoding]:
+    """Return what lies below a row, and the rest."""
+    rows, embeddings = np.concatenate([part.rows for part in parts]), np.concatenate([p.embeddings for p in parts])
+    failures = {row: failure for part in parts for row, failure in part.failures.items()}
+    remarks = {row: said for part in parts for row, said in part.remarks.items()}
+    below, rest = (
+        Encoding(
+            rows[mask],
+            embeddings[mask],
+            {row: failure for row, failure in failures.items() if (row < end) == is_below},
+            {row: said for row, said in remarks.items() if (row < end) == is_below},
+        )
+        for mask, is_below in ((rows < end, True), (rows >= end, False))
+    )
+    return below, rest
+
+
+def _encoded_batches(
+    reader: ImageReader,
+    rows: NDArray[np.int64],
+    encoder: BatchEncoder,
+    num_workers: int,
+    advance: Callable[[int], None],
+) -> Iterator[Encoding]:
+    batches = decode_batches(
+        reader,
+        torch.from_numpy(rows),
+        encoder.encoder.transform,
+        batch_size=encoder.num_images,
+        num_workers=num_workers,
+        pin=encoder.device.type == "cuda",
+    )
+    done = 0
+    for batch in batches:
+        failures = {row: (outcome, reason) for row, outcome, reason in batch.failures}
+        batch_rows = rows[done : done + len(batch.rows) + len(failures)]
+        done += len(batch_rows)
+        embeddings = np.full((len(batch_rows), encoder.encoder.dim), np.nan, dtype=np.float16)
+        if len(batch.rows):
+            decoded = batch.rows.numpy()
+            block_BD = encoder.encode(batch.images).to("cpu", torch.float16).numpy()
+            finite_B = np.isfinite(block_BD).all(axis=1)
+            embeddings[np.searchsorted(batch_rows, decoded[finite_B])] = block_BD[finite_B]
+            failures |= {int(row): (Outcome.BROKEN, "its embedding is not finite") for row in decoded[~finite_B]}
+        advance(len(batch_rows))
+        yield Encoding(batch_rows, embeddings, failures, batch.remarks)

@@ -1,0 +1,165 @@
+"""What is to be embedded: the source with all its samples, as every rank sees it."""
+
+import json
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from elfs.config import EmbedConfig
+from elfs.data.decoding import BadImageError
+from elfs.data.hashing import listing_digest
+from elfs.data.samples import Outcome, SampleTable
+from elfs.data.sources import ImageReader, Source, open_source
+from elfs.errors import InputDataError, UsageError
+from elfs.pipeline.job import Prepared
+from elfs.stages.embedding.given import own_embeddings
+from elfs.workspace.files import atomic_write, json_bytes, sha256_file
+from elfs.workspace.tensors import load_tensors, save_tensors
+
+__all__ = ["Listing", "join", "prepare", "share"]
+
+_LISTING_NAME = "listing.safetensors"
+_INPUTS_NAME = "listing.json"
+_IMAGES_TRIED = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing(Prepared):
+    """Every sample of the source.
+
+    Attributes
+    ----------
+    source : Source
+        Where the images come from.
+    table : SampleTable
+        Every sample, in its final order.
+    """
+
+    source: Source
+    table: SampleTable
+
+    @cached_property
+    def reader(self) -> ImageReader:
+        """Reads the images of the table."""
+        return self.source.reader(self.table)
+
+
+def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
+    """List the source.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        What to embed.
+    source_root : Path or None
+        Folder of the images or of the named data sets.
+
+    Returns
+    -------
+    Listing
+        The samples and the digests of all outside inputs.
+
+    Raises
+    ------
+    InputDataError
+        If the source is not there, is empty, a named file does not exist, or embeddings have ids that it lacks.
+    UsageError
+        If files are listed for a source that is no folder.
+    """
+    inputs = {}
+    for option in ("weights", "embeddings", "ids"):
+        name = getattr(config, option)
+        if name is not None:
+            if not Path(name).is_file():
+                raise InputDataError(f"--{option} {name}: there is no such file.")
+            inputs[f"external:{option}"] = sha256_file(Path(name))
+    if config.files is not None and config.source != "files":
+        raise UsageError(f"--files lists images below a folder, and the source is '{config.source}'.")
+    source = open_source(
+        config.source, source_root, download=config.download, max_pixels=config.max_pixels, files=config.files
+    )
+    if source.has_images:
+        table = source.list()
+        if config.embeddings is not None:
+            table.rows_of(own_embeddings(config)[0])  # all of them, before --limit leaves some out
+    else:
+        ids, embeddings = own_embeddings(config)
+        table = SampleTable.from_ids(ids, np.zeros(len(embeddings), np.uint8), np.zeros(len(embeddings), np.int64))
+    if config.limit is not None and config.limit < len(table):
+        table = table.take(np.linspace(0, len(table) - 1, config.limit).round().astype(np.int64))
+    inputs["external:source"] = listing_digest(table)
+    return Listing(inputs, source=source, table=table)
+
+
+def share(prepared: Listing, directory: Path) -> None:
+    """Write the listing down for the other ranks.
+
+    Parameters
+    ----------
+    prepared : Listing
+        As `prepare` gave it to the first rank.
+    directory : Path
+        Of the draft.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    save_tensors(directory / _LISTING_NAME, prepared.table.tensors())
+    with atomic_write(directory / _INPUTS_NAME) as file:
+        file.write(json_bytes(prepared.inputs))
+
+
+def join(config: EmbedConfig, source_root: Path | None, directory: Path) -> Listing:
+    """Take over the listing of the first rank, on another one.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        What to embed.
+    source_root : Path or None
+        Folder of the images or of the named data sets.
+    directory : Path
+        Of the draft.
+
+    Returns
+    -------
+    Listing
+        The same as on the first rank.
+
+    Raises
+    ------
+    InputDataError
+        If this host cannot see the images.
+    """
+    table = SampleTable.from_tensors(load_tensors(directory / _LISTING_NAME))
+    inputs: dict[str, str] = json.loads((directory / _INPUTS_NAME).read_bytes())
+    try:
+        source = open_source(config.source, source_root, download=config.download, max_pixels=config.max_pixels)
+        listing = Listing(inputs, source=source, table=table)
+        if source.has_images:
+            _require_images(listing)
+    except InputDataError as error:
+        message = f"{platform.node()} cannot see the images: {error.message}"
+        raise InputDataError(message, hint=error.hint) from None
+    return listing
+
+
+def _require_images(listing: Listing) -> None:
+    """Refuse a listing of which no image is there."""
+    rows = np.flatnonzero(listing.table.usable())
+    reason = ""
+    for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), _IMAGES_TRIED)).astype(np.int64)].tolist():
+        try:
+            listing.reader.read(row)
+        except BadImageError as error:
+            if error.outcome == Outcome.MISSING:
+                reason = f"{listing.table.id(row)}: {error.reason}"
+                continue
+        return
+    if reason:
+        raise InputDataError(f"none of {min(len(rows), _IMAGES_TRIED)} that were tried is there ({reason}).")

@@ -1,0 +1,1 @@
+"""The parts of select: candidates, rounds, reasons."""

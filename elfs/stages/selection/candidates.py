@@ -1,0 +1,151 @@
+"""Artifacts to the pool that a selector looks at. Axes: M rows of the pool, K neighbours."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from elfs.catalog import SELECTORS
+from elfs.config import SelectConfig
+from elfs.data.hashing import id_hashes
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError
+from elfs.ops.duplicates import EXACT_DISTANCE, close_pairs, kept_rows, near_distance, rounding_distance
+from elfs.ops.scores import hardness
+from elfs.ops.selection import Pool
+from elfs.ops.selection.pool import take
+from elfs.pipeline.graph import needed_artifacts
+from elfs.pipeline.job import Job
+from elfs.pipeline.status import require_key
+from elfs.stages.selection.rounds import settled_rows
+from elfs.train.gradients import proxy_outputs
+from elfs.workspace.tensors import RowArray
+
+__all__ = ["Candidates", "gather_candidates"]
+
+_SAMPLE_ROWS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The pool of a selection and where its rows come from.
+
+    Attributes
+    ----------
+    pool : Pool
+        With the fields that the config asks for, in canonical order.
+    rows : ndarray of shape (n_rows,), int64
+        Row of the workspace of each row of the pool.
+    included : ndarray of shape (n_included,), int64
+        Rows of the workspace with which the selection starts.
+    num_copies : int
+        Images that are left out as copies of others.
+    """
+
+    pool: Pool
+    rows: NDArray[np.int64]
+    included: NDArray[np.int64]
+    num_copies: int
+
+
+def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Candidates:
+    """Read what a selection needs.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace.
+    config : SelectConfig
+        Method, key, rounds, copies.
+    table : SampleTable
+        The samples.
+
+    Returns
+    -------
+    Candidates
+        Pool and rows.
+
+    Raises
+    ------
+    InputDataError
+        If there is no eligible image, or a list of images names an unknown one.
+    UsageError
+        If an image is both included and excluded.
+    """
+    rows = np.flatnonzero(table.eligible())
+    if len(rows) == 0:
+        raise InputDataError("no image can be selected: every one is broken or in the test split.")
+    hashes = id_hashes(table, rows, config.seed)
+    order = np.argsort(hashes, kind="stable")
+    rows, hashes = rows[order], hashes[order]
+    included, excluded = settled_rows(job.workspace, table, config)
+    settled = torch.from_numpy(np.isin(rows, np.concatenate([included, excluded])))
+    needs = needed_artifacts("select", config)
+    pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)
+    if "neighbors" in needs:
+        pool = _with_neighbors(job, pool, rows, len(table))
+    kept = torch.arange(len(rows))
+    if config.dedup != "off":
+        kept = _kept(job, config, pool, rows)
+    num_copies = len(rows) - len(kept)
+    if num_copies:
+        rows, pool = rows[kept.numpy()], take(pool, kept)
+    return Candidates(_with_fields(job, config, table, pool, rows), rows, included, num_copies)
+
+
+def _read(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:
+    values: np.ndarray | RowArray = job.workspace.tensors(artifact)[tensor]
+    return torch.from_numpy(values.take(rows) if isinstance(values, RowArray) else values[rows])
+
+
+def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int) -> Pool:
+    position = np.full(num_rows + 1, -1, dtype=np.int32)  # the last entry stands for the neighbour -1
+    position[rows] = np.arange(len(rows), dtype=np.int32)
+    neighbors = torch.from_numpy(position[_read(job, "neighbors", "indices", rows).numpy()])
+    return dataclasses.replace(pool, neighbors=neighbors, similarity=_read(job, "neighbors", "similarity", rows))
+
+
+def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
+    """Return the positions that stay when of all copies of an image only one does."""
+    assert pool.neighbors is not None
+    assert pool.similarity is not None
+    assert pool.settled is not None
+    sample = np.sort(rows[:: max(1, len(rows) // _SAMPLE_ROWS)])
+    rounding = rounding_distance(_read(job, "embeddings", "embeddings", sample))
+    near = near_distance(pool.similarity[:, 0]) if config.dedup == "near" else None
+
+    def is_copy(first: Tensor, second: Tensor) -> Tensor:
+        a, b = (_read(job, "embeddings", "embeddings", rows[side.numpy()]).float() for side in (first, second))
+        copied: Tensor = (a - b).norm(dim=1) <= rounding
+        if near is not None:
+            copied |= (normalize(a) - normalize(b)).norm(dim=1) <= near
+        return copied
+
+    pairs = close_pairs(pool.neighbors, pool.similarity, max(near or 0.0, EXACT_DISTANCE))
+    return torch.nonzero(kept_rows(pairs, pool.settled, is_copy)).flatten()
+
+
+def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool, rows: NDArray[np.int64]) -> Pool:
+    """Return the pool with what the method reads and what the search for a hard rate reads."""
+    method = SELECTORS[config.method]
+    for key in [config.key] * method.keyed + list(method.scores):
+        require_key(job.workspace, key)
+    fields: dict[str, Tensor] = {}
+    if method.keyed:
+        fields["hardness"] = hardness(_read(job, "scores", config.key, rows), config.key)
+    if "pseudo_labels" in job.inputs:
+        fields["pseudo_labels"] = _read(job, "pseudo_labels", "pseudo_labels", rows)
+    if "embeddings" in method.reads or (method.prunes and config.hard_rate is None):
+        embeddings = _read(job, "embeddings", "embeddings", rows)
+        fields["embeddings"] = embeddings.float() if embeddings.dtype == torch.float64 else embeddings
+    if "proxy" in method.reads:
+        labels = _read(job, "pseudo_labels", "pseudo_labels", rows)
+        fields["features"], fields["errors"] = proxy_outputs(
+            job.workspace, table, rows, labels, job.runtime, job.source_root
+        )
+    scores = {key: _read(job, "scores", key, rows) for key in method.scores}
+    return dataclasses.replace(pool, scores=scores, **fields)

@@ -1,0 +1,136 @@
+"""Images that are annotated already or not wanted: what ``--include`` and ``--exclude`` name. Costs no torch."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.config import SelectConfig
+from elfs.data.id_lists import read_ids
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError, UsageError
+from elfs.pipeline.graph import named_parts
+from elfs.workspace.files import sha256_file
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["list_digests", "refuse_circle", "settled_rows"]
+
+_NAMED = 3
+"""How many ids an error names."""
+
+
+def list_digests(config: SelectConfig) -> dict[str, str]:
+    """Return the digests of the files that a selection reads.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        Names them.
+
+    Returns
+    -------
+    dict of str to str
+        ``external:include`` or ``external:exclude``, the place in the list and the file's name, to its digest.
+
+    Raises
+    ------
+    InputDataError
+        If there is no such file.
+    """
+    digests = {}
+    for option in ("include", "exclude"):
+        for place, part in enumerate(named_parts(getattr(config, option))):
+            if not _is_selection(part):
+                if Path(part).is_dir():
+                    raise InputDataError(
+                        f"--{option} {part} is a folder; an earlier selection is written selections/{Path(part).name}."
+                    )
+                if not Path(part).is_file():
+                    raise InputDataError(f"--{option} {part}: there is no such file.")
+                digests[f"external:{option}:{place}:{Path(part).name}"] = sha256_file(Path(part))
+    return digests
+
+
+def refuse_circle(workspace: Workspace, config: SelectConfig) -> None:
+    """Check that a selection does not build on itself.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds earlier selections.
+    config : SelectConfig
+        Its name, ``include`` and ``exclude``.
+
+    Raises
+    ------
+    UsageError
+        If it is one of those that it names, or of those that these build on.
+    """
+    own, seen = f"selections/{config.name}", set[str]()
+    waiting = [part for part in named_parts(config.include) + named_parts(config.exclude) if _is_selection(part)]
+    while waiting:
+        artifact = waiting.pop()
+        if artifact == own:
+            raise UsageError(
+                f"selection '{config.name}' would build on itself and lose its images. Give it another --name."
+            )
+        if artifact not in seen and workspace.has(artifact):
+            seen.add(artifact)
+            record = workspace.manifest.records[workspace.manifest.artifacts[artifact].record]
+            waiting += [name for name in record.inputs if _is_selection(name)]
+
+
+def settled_rows(
+    workspace: Workspace, table: SampleTable, config: SelectConfig
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows that are in the selection from the start, and those that must not come into it.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Holds earlier selections.
+    table : SampleTable
+        The samples.
+    config : SelectConfig
+        ``include`` and ``exclude``.
+
+    Returns
+    -------
+    included : ndarray of shape (n_included,), int64
+        Rows of the workspace, each once, in the order in which they are named.
+    excluded : ndarray of shape (n_excluded,), int64
+        Rows of the workspace, each once; none of them is included.
+
+    Raises
+    ------
+    InputDataError
+        If an id is unknown, or an included image is broken or in the test split.
+    UsageError
+        If an image is both included and excluded.
+    """
+    included, excluded = (_rows(workspace, table, getattr(config, option)) for option in ("include", "exclude"))
+    if len(both := np.intersect1d(included, excluded)):
+        raise UsageError(f"--include and --exclude both name {_some(table, both)}.")
+    unusable = included[~table.eligible()[included]]
+    if len(unusable):
+        raise InputDataError(f"--include names images that are broken or in the test split: {_some(table, unusable)}.")
+    return included, excluded
+
+
+def _is_selection(part: str) -> bool:
+    return part.startswith("selections/")
+
+
+def _rows(workspace: Workspace, table: SampleTable, text: str | None) -> NDArray[np.int64]:
+    found: list[int] = []
+    for part in named_parts(text):
+        if _is_selection(part):
+            found += workspace.arrays(part)["indices"].tolist()
+        else:
+            found += table.rows_of(read_ids(Path(part))).tolist()
+    return np.array(list(dict.fromkeys(found)), dtype=np.int64)
+
+
+def _some(table: SampleTable, rows: NDArray[np.int64]) -> str:
+    named = ", ".join(repr(name) for name in table.ids(rows[:_NAMED]))
+    return named + (f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else "")

@@ -1,0 +1,153 @@
+"""Tiny pools, small settings and the chain of stages, for tests that need real workspaces."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from elfs.catalog import STAGES
+from elfs.config import CONFIGS, StageConfig, from_json
+from elfs.parallel.runtime import Runtime, Silence
+from elfs.pipeline.execution import Outcome, execute
+
+NUM_PICTURES = 60
+CORRUPT = "b/19.png"
+
+SMALL: dict[str, dict[str, Any]] = {
+    "embed": {"encoder": "pixels", "neighbors": 5},
+    "cluster": {
+        "clusters": 3,
+        "heads": 2,
+        "epochs": 6,
+        "batch_size": 32,
+        "warmup_epochs": 1,
+        "hidden": 16,
+        "bottleneck": 8,
+    },
+    "label": {},
+    "dynamics": {"epochs": 3, "batch_size": 32},
+    "score": {"window": 2},
+    "select": {"budget": "0.2"},
+}
+"""Settings with which a stage takes a moment."""
+
+
+def make_pictures(folder: Path, *, corrupt: bool = False) -> Path:
+    """Write 60 noisy pictures of 8x8 pixels in three colours, one folder a colour; `corrupt` cuts one of them off."""
+    random = np.random.default_rng(0)
+    for channel, name in enumerate("abc"):
+        (folder / name).mkdir(parents=True)
+        for number in range(NUM_PICTURES // 3):
+            pixels = random.integers(0, 80, (8, 8, 3))
+            pixels[..., channel] += 150
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{number:02d}.png")
+    if corrupt:
+        (folder / CORRUPT).write_bytes((folder / CORRUPT).read_bytes()[:60])
+    return folder
+
+
+def make_embeddings(path: Path, num_rows: int = NUM_PICTURES, *, num_dims: int = 6) -> Path:
+    """Write embeddings in three well separated groups of equal size, in row order."""
+    values = np.random.default_rng(1).normal(0, 0.3, (num_rows, num_dims))
+    values[np.arange(num_rows), np.arange(num_rows) * 3 // num_rows] += 5
+    np.save(path, values.astype(np.float32))
+    return path
+
+
+def config(stage: str, **changes: Any) -> StageConfig:
+    """Return the small settings of a stage, with changes."""
+    return from_json(CONFIGS[stage], SMALL[stage] | changes)
+
+
+def run_stage(
+    stage: str,
+    workspace: Path,
+    *,
+    root: Path | None = None,
+    runtime: Runtime | None = None,
+    force: bool = False,
+    smoke: bool = False,
+    **changes: Any,
+) -> Outcome:
+    """Run one stage with small settings on the CPU."""
+    given = runtime or Runtime(devices="cpu")
+    return execute(stage, workspace, config(stage, **changes), given, force=force, smoke=smoke, source_root=root)
+
+
+def run_chain(
+    workspace: Path, *, root: Path | None = None, stages: tuple[str, ...] = STAGES, seed: int = 0, **embed: Any
+) -> dict[str, Outcome]:
+    """Run several stages, all with one seed; `embed` holds settings of the first."""
+    outcomes = {}
+    for stage in stages:
+        changes = embed if stage == "embed" else {}
+        if "seed" in {field for field in CONFIGS[stage].__dataclass_fields__}:
+            changes = changes | {"seed": seed}
+        outcomes[stage] = run_stage(stage, workspace, root=root if stage == "embed" else None, **changes)
+    return outcomes
+
+
+def bytes_of(path: Path) -> dict[str, bytes | None]:
+    """Return every file below a folder with its contents, and every folder with None; empty if there is nothing."""
+    found = sorted(path.rglob("*"))
+    return {entry.relative_to(path).as_posix(): entry.read_bytes() if entry.is_file() else None for entry in found}
+
+
+def artifacts_of(workspace: Path) -> dict[str, bytes | None]:
+    """Return the contents of every file of a workspace but the manifest and the lock's."""
+    files = bytes_of(workspace)
+    return {name: data for name, data in files.items() if name != "manifest.json" and not name.startswith(".")}
+
+
+@dataclass
+class Interruption(Silence):
+    """A progress display that acts like Ctrl-C once a piece of work has advanced so far."""
+
+    label: str
+    after: int
+    current: str = ""
+    done: int = 0
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: str) -> Iterator["Interruption"]:
+        self.current, self.done = label, 0
+        yield self
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.done += count
+        if self.current == self.label and self.done >= self.after:
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A workspace in which every stage has run, to be read or copied, never changed; and the folder of its images."""
+
+    path: Path
+    root: Path | None
+
+    def copy(self, target: Path) -> Path:
+        """Return a copy that a test may change."""
+        return Path(shutil.copytree(self.path, target))
+
+
+def finished(kind: str, base: Path) -> Finished:
+    """Return a finished workspace of ``folder``, ``digits`` or ``embeddings``; made once below `base`."""
+    place = base / f"finished-{kind}"
+    root = place / "pictures" if kind == "folder" else None
+    if not place.exists():
+        place.mkdir()
+        options: dict[str, Any] = {"source": kind}
+        if root is not None:
+            make_pictures(root, corrupt=True)
+        elif kind == "digits":
+            options["limit"] = 200
+        else:
+            options |= {"embeddings": str(make_embeddings(place / "own.npy")), "encoder": None}
+        run_chain(place / "workspace", root=root, **options)
+    return Finished(place / "workspace", root)

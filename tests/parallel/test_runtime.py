@@ -1,0 +1,43 @@
+"""Where a stage runs."""
+
+import os
+
+import pytest
+import torch
+
+from elfs.parallel.devices import DeviceChoice
+from elfs.parallel.runtime import Runtime, Silence, available_cpus
+
+
+def test_runtime_knows_its_device() -> None:
+    runtime = Runtime(devices="cpu")
+    assert runtime.choice == DeviceChoice("cpu")
+    assert runtime.device() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "num_images", "expected"), [(3, 10, 3), (0, 10**6, 0), (None, 1999, 0), (None, 2000, 5)]
+)
+def test_workers(monkeypatch: pytest.MonkeyPatch, chosen: int | None, num_images: int, expected: int) -> None:
+    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 5)
+    assert Runtime(num_workers=chosen).workers_for(num_images) == expected
+
+
+def test_workers_are_at_most_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 96)
+    assert Runtime().workers_for(10**6) == 16
+
+
+def test_cpus_respect_the_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 5, 7}, raising=False)
+    assert available_cpus() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert available_cpus() == 1
+
+
+def test_silence_takes_everything() -> None:
+    with Silence().task("label", 3, "steps") as task:
+        task.advance()
+        task.advance(2, "note")
+    Runtime().warn("nobody hears this")
