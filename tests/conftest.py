@@ -1,10 +1,14 @@
-"""Settings that every test shares."""
+"""Settings and fixtures that every test shares."""
 
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+from pathlib import Path
+
 import pytest
+
+from tests.chain import Finished, finished
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +17,23 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("ELFS_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("folder", tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("digits", tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="session")
+def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("embeddings", tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    return tmp_path / "workspace"

@@ -15,7 +15,7 @@ from elfs.cli.app import app
 from elfs.config import SMOKE, CompareConfig
 from elfs.evaluation.compare import CompareReport
 from elfs.evaluation.comparison import Cell, Comparison
-from tests.chain import Finished, bytes_of, finished
+from tests.chain import Finished, bytes_of
 
 Elfs = Callable[..., Any]
 
@@ -100,11 +100,6 @@ def test_methods_are_completed_and_come_first_in_the_help() -> None:
     assert methods.values == ("all", *SELECTORS)
     assert words(methods.values)("typ") == ["typiclust"]
     assert [option.spellings[0] for option in compare.options[:2]] == ["--methods", "--budgets"]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("digits", tmp_path_factory.getbasetemp())
 
 
 OPTIONS = "--methods random,hardest --budgets 0.1,999 --seeds 2 --iterations 3 --batch-size 16 --devices cpu"

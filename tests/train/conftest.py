@@ -3,8 +3,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.chain import Finished, finished
-
 
 @dataclass
 class Watcher:
@@ -37,18 +35,3 @@ def stop_after() -> Callable[[int], Watcher]:
         return Watcher(then)
 
     return stopping
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("folder", tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("digits", tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(scope="session")
-def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("embeddings", tmp_path_factory.getbasetemp())
