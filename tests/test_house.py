@@ -23,6 +23,11 @@ MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 60
 DOCSTRING_RULES = frozenset({"PR01", "PR02", "PR03", "PR04", "PR05", "RT02", "GL08"})
 
+LABELS_OF_DATA_SETS = {"label", "labels", "_labels", "target", "targets", "target_names", "y"} | {
+    f"{level}_label{plural}" for level in ("fine", "coarse") for plural in ("", "s")
+}
+"""Names under which torchvision, scikit-learn and Hugging Face data sets hand out true labels."""
+
 needs_checkout = pytest.mark.skipif(not (ROOT / "pyproject.toml").exists(), reason="needs the source tree")
 
 
@@ -60,17 +65,52 @@ def test_module_and_its_functions_are_short(path: Path) -> None:
             assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
 
 
+def labels_read(tree: ast.AST) -> set[str]:
+    """Return under which names code asks anything for its labels: as an attribute, as a key, by `getattr` or `get`."""
+    named = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    keys = [node.slice for node in ast.walk(tree) if isinstance(node, ast.Subscript)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("get", "getattr", "pop", "attrgetter", "itemgetter"):
+                keys += node.args
+    named |= {key.value for key in keys if isinstance(key, ast.Constant) and isinstance(key.value, str)}
+    return named & LABELS_OF_DATA_SETS
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_evaluation_reads_labels(path: Path) -> None:
-    """Label-free is a property of the code: outside ``elfs.evaluation`` nothing asks a data set for its targets."""
+    """Label-free is a property of the code: outside ``elfs.evaluation`` nothing asks a data set for its labels."""
     if path.is_relative_to(ROOT / "elfs" / "evaluation"):
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    assert not read & {"target", "targets", "target_names"}
+    assert not labels_read(tree)
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
     if not path.is_relative_to(ROOT / "elfs" / "cli"):
         assert not any(module.startswith("elfs.evaluation") for module in imported)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "y = SVHN(root).labels",
+        "y = STL10(root, split='train').labels[rows]",
+        "y = CIFAR10(root).targets",
+        "y = load_digits().target",
+        "y = Flowers102(root)._labels",
+        "y = getattr(dataset, 'labels')",
+        "y = load_digits()['target']",
+        "y = row.get('label')",
+        "y = [row['fine_label'] for row in dataset]",
+        "y = map(operator.itemgetter('label'), dataset)",
+    ],
+)
+def test_reading_the_labels_of_a_data_set_is_seen(code: str) -> None:
+    assert labels_read(ast.parse(code))
+
+
+def test_pseudo_labels_may_be_read() -> None:
+    assert not labels_read(ast.parse("y = pool.pseudo_labels, arrays['pseudo_labels'], STAGES['select'].needs"))
 
 
 def public_objects() -> Iterator[tuple[str, Any]]:

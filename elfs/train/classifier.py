@@ -7,7 +7,6 @@ the whole batch. Shapes: B samples of the share of a batch, C classes, N samples
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +25,11 @@ from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Task
 from elfs.parallel.shared_batch_norm import with_shared_batch_norm
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.numerics import mixed_precision, repeatable
 from elfs.train.recipes import Recipe
 from elfs.train.seeding import generator
 
-__all__ = ["Fit", "mixed_precision", "predict", "record_dynamics", "train_iterations"]
+__all__ = ["Fit", "predict", "record_dynamics", "train_iterations"]
 
 _STEPS_PER_LOOK = 1_000
 """After how many steps on a coreset a loss that is not finite is noticed; each look waits for the GPU."""
@@ -45,7 +45,7 @@ class Fit:
         Inputs to logits [B, C]; on ``device``.
     inputs : TrainingImages
         Network inputs of N samples.
-    labels : Tensor of shape (N,), int64
+    classes : Tensor of shape (N,), int64
         Class of each sample, in ``[0, C)``; on the CPU.
     recipe : Recipe
         Hyper-parameters.
@@ -64,7 +64,7 @@ class Fit:
 
     network: nn.Module
     inputs: TrainingImages
-    labels: Tensor
+    classes: Tensor
     recipe: Recipe
     seed: int
     device: torch.device
@@ -106,13 +106,12 @@ class Fit:
             yield positions_B, inputs, len(batch)
 
     def rate(self, step: int, num_steps: int) -> float:
-        """Return the learning rate of a step."""
+        """Return the learning rate of a step; it never rises."""
         return warmup_cosine(
             step,
             peak=self.recipe.learning_rate,
-            final=self.recipe.final_learning_rate,
+            final=min(self.recipe.final_learning_rate, self.recipe.learning_rate),
             num_steps=num_steps,
-            num_warmup_steps=0,
         )
 
     @property
@@ -148,35 +147,6 @@ class Fit:
             )
 
 
-def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return the context that networks run in on a device.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where to compute.
-
-    Returns
-    -------
-    AbstractContextManager
-        bfloat16 autocast on a GPU; nothing on the CPU.
-    """
-    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
-
-
-@contextmanager
-def _repeatable(num_threads: int) -> Iterator[None]:
-    """Compute on a fixed number of CPU threads, and on GPUs by cuDNN's deterministic convolutions alone."""
-    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.set_num_threads(num_threads)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
-
-
 class _Training:
     """A fit under way: the network as it is called, the optimiser, the labels where they are needed, the loss so far.
 
@@ -185,7 +155,7 @@ class _Training:
 
     def __init__(self, fit: Fit, optimizer: torch.optim.Optimizer) -> None:
         self.fit, self.optimizer = fit, optimizer
-        self.labels_N = fit.labels.to(fit.device)
+        self.labels_N = fit.classes.to(fit.device)
         fit.network.train()
         fit.require_statistics()
         fit.ranks.wait()
@@ -271,7 +241,7 @@ def record_dynamics(
     agreement = float(extra["agreement"]) if resumed else 0.0
     task.advance(first_epoch * fit.steps_per_epoch())
     training = _Training(fit, optimizer)
-    with _repeatable(fit.num_threads), fit.ranks.working():
+    with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
             traces = _gathered(fit, epoch, _recorded_epoch(training, epoch, num_epochs, task))
             if fit.ranks.is_first:
@@ -341,7 +311,7 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     """
     training = _Training(fit, fit.optimizer())
     epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())
-    with _repeatable(fit.num_threads), fit.ranks.working():
+    with repeatable(fit.num_threads), fit.ranks.working():
         for step, batch in enumerate(itertools.islice(epochs, num_iterations)):
             rate = fit.rate(step, num_iterations)
             _train_step(training, rate, *batch)

@@ -6,7 +6,6 @@ the whole batch. Shapes: H heads, B pairs of (the share of) a batch, C clusters,
 
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +31,16 @@ from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Task
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.features import Features
+from elfs.train.numerics import mixed_precision, repeatable, threads_for
 from elfs.train.seeding import generator
 
 __all__ = ["HeadSettings", "HeadTraining", "train_heads"]
 
 _CHECKPOINTS = 10
 """How many checkpoints a training writes at most, evenly spaced: a kill costs a tenth of the work."""
+
+_PRODUCTS_PER_THREAD = 1 << 26
+"""Multiplications of a step's first layer that are worth a CPU thread."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,13 +120,16 @@ class _Training:
         self.num_batches = math.ceil(len(features) / settings.batch_size)
         self._frozen = {id(parameter) for parameter in self.student.last_layer_parameters()}
 
+    @property
+    def num_threads(self) -> int:
+        """CPU threads of a step: one for every 67 million products of its images and the first layers' weights."""
+        settings = self.settings
+        products = 2 * settings.batch_size * settings.heads * self.features.dim * settings.hidden
+        return threads_for(products // (self.ranks.size * _PRODUCTS_PER_THREAD), self.ranks)
+
     def start(self) -> None:
         """Join the students of all ranks, so that their gradients are those of whole batches."""
         self.parallel = self.ranks.data_parallel(self.student)
-
-    def precision(self) -> AbstractContextManager[object]:
-        """Return bfloat16 autocast on a GPU."""
-        return torch.autocast("cuda", dtype=torch.bfloat16) if self.device.type == "cuda" else nullcontext()
 
     def loss(self, student: Views, teacher: Views, num_own: int, num_pairs: int) -> Tensor:
         """Return the loss of each head [H] on this rank's pairs, updating the prior first.
@@ -143,7 +149,7 @@ class _Training:
 
     def views(self, heads: nn.Module, inputs: Tensor) -> Views:
         """Return the log-probabilities of both halves of the inputs."""
-        with self.precision():
+        with mixed_precision(self.device):
             logits_HBC = heads(inputs)
         first_HBC, second_HBC = log_probabilities(logits_HBC, self.settings.temperature).chunk(2, dim=1)
         return first_HBC, second_HBC
@@ -262,7 +268,7 @@ def train_heads(
         task.advance(first_epoch * training.num_batches)
     training.start()
     interval = math.ceil(settings.epochs / _CHECKPOINTS)
-    with ranks.working():
+    with repeatable(training.num_threads), ranks.working():
         for number in range(first_epoch, settings.epochs):
             training.epoch(number, neighbors_of, task)
             if (number + 1) % interval == 0 and ranks.is_first:

@@ -15,8 +15,8 @@ from torch import Tensor
 from elfs.data.samples import SampleTable
 from elfs.models.networks import Network, build_network
 from elfs.parallel.runtime import Runtime
-from elfs.train.classifier import mixed_precision
 from elfs.train.inputs import InputBuilder
+from elfs.train.numerics import mixed_precision
 from elfs.train.recipes import Recipe
 from elfs.workspace.workspace import Workspace
 

@@ -16,8 +16,9 @@ from elfs.data.samples import SampleTable
 from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
-from elfs.parallel.runtime import Runtime, available_cpus
+from elfs.parallel.runtime import Runtime
 from elfs.train.features import Features, standardization
+from elfs.train.numerics import threads_for
 from elfs.train.recipes import Recipe
 from elfs.workspace.workspace import Workspace
 
@@ -81,13 +82,9 @@ class InputBuilder:
 
     @property
     def num_threads(self) -> int:
-        """CPU threads that a training step keeps busy: one for every 16,384 pixels of this rank's share of a batch.
-
-        The ranks of a host share its CPUs.
-        """
-        ranks = self.runtime.ranks
+        """CPU threads of a training step: one for every 16,384 pixels of this rank's part of a batch."""
         pixels = self.recipe.batch_size * self.image_size**2 if self.uses_images else 0
-        return max(1, min(available_cpus() // ranks.local_size, pixels // (ranks.size * _PIXELS_PER_THREAD)))
+        return threads_for(pixels // (self.runtime.ranks.size * _PIXELS_PER_THREAD), self.runtime.ranks)
 
     def build(self, rows: NDArray[np.int64], label: str) -> TrainingImages:
         """Return the network inputs of some rows.

@@ -37,7 +37,7 @@ class ProxyJudge:
         Made the inputs; its recipe is that of the recorded dynamics.
     inputs : TrainingImages
         Of all rows of the pool.
-    labels : Tensor of shape (n_rows,), int64
+    pseudo_labels : Tensor of shape (n_rows,), int64
         Their pseudo-labels.
     seed : int
         Seed of weights, order and augmentation, the same for every selection.
@@ -49,7 +49,7 @@ class ProxyJudge:
 
     builder: InputBuilder
     inputs: TrainingImages
-    labels: Tensor
+    pseudo_labels: Tensor
     seed: int
 
     @classmethod
@@ -103,7 +103,7 @@ class ProxyJudge:
         float
             Share of the other rows, in [0, 1]; higher = better. 1 where there are none.
         """
-        rest = torch.ones(len(self.labels), dtype=torch.bool)
+        rest = torch.ones(len(self.pseudo_labels), dtype=torch.bool)
         rest[positions] = False
         others = torch.nonzero(rest).flatten()
         if len(others) == 0:
@@ -112,15 +112,15 @@ class ProxyJudge:
         device = builder.runtime.device()
         network = build_network(
             recipe.network,
-            num_classes=int(self.labels.max()) + 1,
+            num_classes=int(self.pseudo_labels.max()) + 1,
             image_size=builder.image_size,
             dim=builder.dim,
             seed=derived_seed(self.seed, "search-network"),
         ).to(device)
         positions = positions.sort().values  # a set of rows gives one result
         inputs, seed = Subset(self.inputs, positions), derived_seed(self.seed, "search")
-        fit = Fit(network, inputs, self.labels[positions], recipe, seed, device, builder.num_threads)
+        fit = Fit(network, inputs, self.pseudo_labels[positions], recipe, seed, device, builder.num_threads)
         with builder.runtime.progress.task("search", recipe.iterations, "steps") as task:
             train_iterations(fit, recipe.iterations, task)
         predicted = predict(network, Subset(self.inputs, others), batch_size=512, device=device)
-        return float((predicted == self.labels[others]).double().mean())
+        return float((predicted == self.pseudo_labels[others]).double().mean())

@@ -104,7 +104,7 @@ def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
     seen: list[list[int]] = []
 
     def accuracy(judge: ProxyJudge, positions: Tensor) -> float:
-        assert len(judge.labels) == len(judge.inputs) == 160
+        assert len(judge.pseudo_labels) == len(judge.inputs) == 160
         seen.append(positions.tolist())
         return 0.5 if len(seen) != 4 else 0.75
 

@@ -118,7 +118,7 @@ def test_traces_are_those_of_the_forward_pass_before_the_step(path: Path) -> Non
     logits = what.inputs.take(torch.arange(NUM_ROWS)).numpy().astype(np.float64) @ network.weight.detach().numpy().T  # type: ignore[attr-defined]
     agreement, stored = record(what, 1, path)
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = what.labels.numpy()
+    labels = what.classes.numpy()
     rows = np.arange(NUM_ROWS)
     others = p.copy()
     others[rows, labels] = 0
@@ -144,7 +144,7 @@ def by_hand(what: Fit, batches: list[list[int]], num_steps: int) -> nn.Linear:
         optimizer.zero_grad()
         rows = torch.tensor(positions)
         assert isinstance(what.inputs, Recording)
-        F.cross_entropy(network(what.inputs.take(rows)), what.labels[rows]).backward()
+        F.cross_entropy(network(what.inputs.take(rows)), what.classes[rows]).backward()
         optimizer.step()
     return network
 
@@ -160,6 +160,12 @@ def test_proxy_is_trained_as_written_out_by_hand(path: Path) -> None:
 def test_rate_is_a_cosine_from_peak_to_final() -> None:
     what = fit()
     assert [what.rate(step, 4) for step in (0, 2, 4)] == pytest.approx([0.1, 0.5 * (0.1 + 1e-4), 1e-4])
+
+
+def test_rate_never_rises_where_its_peak_lies_below_the_recipes_end() -> None:
+    """The hint of a training that diverged leads there: a tenth of the rate, again and again."""
+    what = fit(learning_rate=1e-5)
+    assert [what.rate(step, 4) for step in range(5)] == pytest.approx([1e-5] * 5)
 
 
 def test_iterations_are_counted_in_steps_and_the_last_iterate_is_kept(watcher: Any) -> None:

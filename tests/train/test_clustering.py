@@ -4,7 +4,8 @@ import dataclasses
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from torch import Tensor
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.schedules import warmup_cosine
-from elfs.train import clustering
+from elfs.parallel.ranks import Ranks
+from elfs.train import clustering, numerics
 from elfs.train.clustering import HeadSettings, HeadTraining, train_heads
 from elfs.train.features import Features
 from elfs.train.seeding import generator
@@ -244,3 +246,46 @@ def test_divergence_is_named(path: Path) -> None:
     ):
         train(path, learning_rate=1e38, warmup_epochs=0, epochs=6)
     assert not path.exists() or np.isfinite(load_tensors(path)["extra.loss"]).all()
+
+
+def test_heads_compute_repeatably_and_leave_torch_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same threads whatever torch was set to, and cuDNN's deterministic convolutions alone."""
+
+    def settings() -> tuple[int, bool, bool]:
+        return torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+
+    class Watching(Recording):
+        def take(self, positions: Tensor) -> Tensor:
+            seen.add(settings())
+            return super().take(positions)
+
+    seen: set[tuple[int, bool, bool]] = set()
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    try:
+        torch.set_num_threads(3)
+        train(path, features=Watching(), epochs=1)
+        assert (seen, settings()) == ({(1, True, False)}, (3, False, True))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "ranks", "dim", "expected"),
+    [
+        (8, 1, 64, 1),  # by hand: 2 x 256 images x 8 heads x 64 x 256 weights = 2**26 products
+        (8, 1, 256, 4),
+        (8, 2, 256, 2),  # half of the products on each rank
+        (2, 1, 256, 2),
+        (2, 2, 256, 1),  # half of the CPUs for each rank
+    ],
+)
+def test_threads_grow_with_the_products_of_a_step(
+    monkeypatch: pytest.MonkeyPatch, cpus: int, ranks: int, dim: int, expected: int
+) -> None:
+    monkeypatch.setattr(numerics, "available_cpus", lambda: cpus)
+    features = Features(np.zeros((4, dim), np.float32), np.arange(4), torch.device("cpu"))
+    settings = dataclasses.replace(SETTINGS, heads=8, hidden=256, batch_size=256)
+    several = cast(Ranks, SimpleNamespace(rank=0, size=ranks, local_size=ranks))
+    assert clustering._Training(features, settings, several).num_threads == expected

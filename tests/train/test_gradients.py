@@ -63,7 +63,7 @@ def expected_outputs(fit: Fit) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         features = torch.cat([network.features(batch) for _, batch in batches])
         p = network.classifier(features).softmax(dim=1)
-    return features.half(), (p - torch.eye(p.shape[1])[fit.labels]).half()
+    return features.half(), (p - torch.eye(p.shape[1])[fit.classes]).half()
 
 
 @pytest.mark.parametrize("finished", KINDS, indirect=True)

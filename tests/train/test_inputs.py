@@ -136,7 +136,7 @@ def test_mlp_takes_standardised_embeddings(digits: Finished) -> None:
 def test_threads_grow_with_the_pixels_of_a_batch(
     digits: Finished, monkeypatch: pytest.MonkeyPatch, batch_size: int, cpus: int, expected: int
 ) -> None:
-    monkeypatch.setattr("elfs.train.inputs.available_cpus", lambda: cpus)
+    monkeypatch.setattr("elfs.train.numerics.available_cpus", lambda: cpus)
     assert builder(digits, dataclasses.replace(SMALL, batch_size=batch_size)).num_threads == expected
 
 
@@ -153,7 +153,7 @@ def test_threads_grow_with_the_pixels_of_a_batch(
 def test_threads_are_shared_among_the_ranks(
     digits: Finished, monkeypatch: pytest.MonkeyPatch, size: int, local_size: int, cpus: int, expected: int
 ) -> None:
-    monkeypatch.setattr("elfs.train.inputs.available_cpus", lambda: cpus)
+    monkeypatch.setattr("elfs.train.numerics.available_cpus", lambda: cpus)
     made = builder(digits, dataclasses.replace(SMALL, batch_size=8 * 256))
     made.runtime = Runtime(devices="cpu", ranks=Ranks(Place(0, size, 0, local_size, "", 0)))
     assert made.image_size**2 * 256 == 16_384

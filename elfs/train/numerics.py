@@ -1,0 +1,64 @@
+"""How training computes, wherever it does: precision, threads, and the same numbers twice."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+
+from elfs.parallel.ranks import Ranks
+from elfs.parallel.runtime import available_cpus
+
+__all__ = ["mixed_precision", "repeatable", "threads_for"]
+
+
+def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return the context that networks run in on a device.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    AbstractContextManager
+        bfloat16 autocast on a GPU; nothing on the CPU.
+    """
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def threads_for(num_busy: int, ranks: Ranks) -> int:
+    """Return on how many CPU threads a rank computes; the ranks of a host share its CPUs.
+
+    Parameters
+    ----------
+    num_busy : int
+        Threads that its part of a step keeps busy: more spend their time waiting for each other.
+    ranks : Ranks
+        All that compute together.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    return max(1, min(available_cpus() // ranks.local_size, num_busy))
+
+
+@contextmanager
+def repeatable(num_threads: int) -> Iterator[None]:
+    """Compute on a fixed number of CPU threads, and on GPUs by cuDNN's deterministic convolutions alone.
+
+    Parameters
+    ----------
+    num_threads : int
+        At least 1. What was set before comes back at the end.
+    """
+    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    torch.set_num_threads(num_threads)
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
