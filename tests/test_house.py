@@ -4,10 +4,11 @@ import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from numpydoc.validate import validate
 
 import elfs
+from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, EmbeddingScoreFunction, ScoreFunction
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "elfs").rglob("*.py"))
@@ -129,6 +131,24 @@ def public_objects() -> Iterator[tuple[str, Any]]:
             for method, function in vars(thing).items() if inspect.isclass(thing) else ():
                 if not method.startswith("_") and inspect.isroutine(function):
                     yield f"{info.name}.{name}.{method}", function
+
+
+CONTRACTS: dict[type, tuple[Mapping[str, Any], list[str]]] = {
+    ScoreFunction: (TRACE_SCORES, ["Needs ", "(High|Low)er = harder", r"[Ii]n `*\[|Whole numbers in"]),
+    EmbeddingScoreFunction: (EMBEDDING_SCORES, ["Needs ", "(High|Low)er = harder", r"In \["]),
+}
+"""Protocols that state what the functions of a table share; the table, and what each function says by itself."""
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_contract_is_stated_once(contract: type) -> None:
+    name = f"{contract.__module__}.{contract.__qualname__}.__call__"
+    assert not [text for code, text in validate(name)["errors"] if code in DOCSTRING_RULES]
+    functions, own = CONTRACTS[contract]
+    for function in functions.values():
+        doc = inspect.getdoc(function) or ""
+        assert not any(f"{section}\n---" in doc for section in ("Parameters", "Returns", "Raises")), function
+        assert all(re.search(pattern, doc) for pattern in own), function
 
 
 @pytest.mark.parametrize("name", sorted(name for name, _ in public_objects()))

@@ -1,13 +1,12 @@
 """Difficulty scores from the traces of a training run.
 
-Every score takes the traces and the window and returns one float32 number a sample. A sample with NaN in an epoch that
-the score looks at (never visited: a test image, a broken file) gets NaN. ``p_y`` is the probability of the pseudo-label
-(``target_probability``). The functions trust that there are as many epochs as ``elfs.catalog.required_epochs`` says.
-Shape suffixes: E epochs, W epochs of a window, N samples.
+`ScoreFunction` is what they share. ``p_y`` is the probability of the pseudo-label (``target_probability``). Shape
+suffixes: E epochs, W epochs of a window, N samples.
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -32,8 +31,27 @@ __all__ = [
 Traces = Mapping[str, Tensor]
 """The names of ``TRACES`` to Tensors of shape (n_epochs, n_samples): uint8 for ``correct``, floating for the others."""
 
-ScoreFunction = Callable[[Traces, int], Tensor]
-"""From traces and window (epochs, at least 1) to scores of shape (n_samples,), float32."""
+
+class ScoreFunction(Protocol):
+    """What every score of a training run keeps; its own docstring says which traces it needs, its range, direction."""
+
+    def __call__(self, traces: Traces, window: int, /) -> Tensor:
+        """Return one number a sample.
+
+        Parameters
+        ----------
+        traces : mapping of str to Tensor of shape (n_epochs, n_samples)
+            With those that the score needs, and as many epochs as ``elfs.catalog.required_epochs`` says.
+        window : int
+            Epochs that a windowed score looks at, at least 1; without effect on the others.
+
+        Returns
+        -------
+        Tensor of shape (n_samples,), float32
+            NaN for a sample with NaN in an epoch that the score looks at: never visited, such as a test image or a
+            broken file.
+        """
+
 
 SMALLEST_PROBABILITY = 2.0**-24
 """Smallest positive float16: what a stored ``p_y`` of 0 counts as under a logarithm (16.6 nats)."""
@@ -79,17 +97,7 @@ def _windows(values_EN: Tensor, window: int) -> Iterator[Tensor]:
 def aum(traces: Traces, window: int) -> Tensor:
     """Return the area under the margin: the sum of the margin over all epochs. Lower = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``margin``.
-    window : int
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In ``[-n_epochs, n_epochs]``.
+    Needs ``margin``. In ``[-n_epochs, n_epochs]``.
 
     References
     ----------
@@ -101,17 +109,7 @@ def aum(traces: Traces, window: int) -> Tensor:
 def confidence(traces: Traces, window: int) -> Tensor:
     """Return the mean of ``p_y`` over all epochs. Lower = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In [0, 1].
+    Needs ``target_probability``. In [0, 1].
 
     References
     ----------
@@ -123,17 +121,7 @@ def confidence(traces: Traces, window: int) -> Tensor:
 def correctness(traces: Traces, window: int) -> Tensor:
     """Return the number of epochs in which the prediction was the pseudo-label. Lower = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``correct`` and ``target_probability``.
-    window : int
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        Whole numbers in ``[0, n_epochs]``.
+    Needs ``correct`` and ``target_probability``. Whole numbers in ``[0, n_epochs]``.
     """
     return _nan_where_unvisited(traces["correct"].sum(dim=0), traces)
 
@@ -141,17 +129,8 @@ def correctness(traces: Traces, window: int) -> Tensor:
 def dual(traces: Traces, window: int) -> Tensor:
     """Return uncertainty times difficulty: ``std(p_y) * (1 - mean(p_y))``, mean over windows. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Epochs J of a window, which slides by one epoch; 1 counts as 2.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In [0, 0.39], with the sample standard deviation (divided by ``J - 1``).
+    Needs ``target_probability``. In [0, 0.39], with the sample standard deviation (divided by ``J - 1``) of the J
+    epochs of a window, which slides by one epoch; a window of 1 counts as 2.
 
     Notes
     -----
@@ -173,17 +152,8 @@ def dual(traces: Traces, window: int) -> Tensor:
 def dyn_unc(traces: Traces, window: int) -> Tensor:
     """Return the dynamic uncertainty: the deviation of ``p_y`` in a window, mean over windows. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Epochs J of a window, which slides by one epoch; 1 counts as 2.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        Sample standard deviation (divided by ``J - 1``), in [0, 0.71].
+    Needs ``target_probability``. Sample standard deviation (divided by ``J - 1``), in [0, 0.71], of the J epochs of a
+    window, which slides by one epoch; a window of 1 counts as 2.
 
     Notes
     -----
@@ -204,17 +174,7 @@ def dyn_unc(traces: Traces, window: int) -> Tensor:
 def el2n(traces: Traces, window: int) -> Tensor:
     """Return the error norm summed over the first epochs. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``error_norm``.
-    window : int
-        Number of first epochs to sum over; all, where there are fewer.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In ``[0, window * sqrt(2)]``.
+    Needs ``error_norm``. In ``[0, window * sqrt(2)]``. Summed are `window` epochs; all, where there are fewer.
 
     References
     ----------
@@ -226,17 +186,7 @@ def el2n(traces: Traces, window: int) -> Tensor:
 def entropy(traces: Traces, window: int) -> Tensor:
     """Return the entropy of the prediction, mean of the last epochs. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``entropy``.
-    window : int
-        Number of last epochs in the mean; all, where there are fewer.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In nats, in ``[0, log(n_classes)]``.
+    Needs ``entropy``. In nats, in ``[0, log(n_classes)]``. Over `window` epochs; all, where there are fewer.
     """
     return _mean(traces["entropy"][-window:])
 
@@ -244,17 +194,8 @@ def entropy(traces: Traces, window: int) -> Tensor:
 def forgetting(traces: Traces, window: int) -> Tensor:
     """Return how often a sample was right at one visit and wrong at the next. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``correct`` and ``target_probability``.
-    window : int
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        Whole numbers in ``[0, n_epochs / 2]``; 0 also for a sample that was never right, as in the reference [2]_.
+    Needs ``correct`` and ``target_probability``. Whole numbers in ``[0, n_epochs / 2]``; 0 also for a sample that was
+    never right, as in the reference [2]_.
 
     References
     ----------
@@ -268,17 +209,8 @@ def forgetting(traces: Traces, window: int) -> Tensor:
 def loss(traces: Traces, window: int) -> Tensor:
     """Return the cross-entropy against the pseudo-label, mean of the last epochs. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Number of last epochs in the mean; all, where there are fewer.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In nats, in [0, 16.64]: a target probability counts as at least 2**-24, the smallest that float16 holds.
+    Needs ``target_probability``. In nats, in [0, 16.64]: a target probability counts as at least 2**-24, the smallest
+    that float16 holds. Over `window` epochs; all, where there are fewer.
     """
     target_EN = traces["target_probability"][-window:].float()
     return -_mean(target_EN.clamp_min(SMALLEST_PROBABILITY).log())
@@ -291,17 +223,8 @@ def tdds(traces: Traces, window: int) -> Tensor:
     nats. A window's value is the Euclidean norm of its changes less their mean. The score is the exponential moving
     average of the windows' values, from the oldest to the newest: weight 0.9 for the newest, 0.09 for the one before.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Changes J in a window, which slides by one epoch, so that ``J + 1`` epochs are needed; 1 counts as 2.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        In nats, at least 0.
+    Needs ``target_probability``. In nats, in [0, inf). A window has J changes and slides by one epoch, so that ``J +
+    1`` epochs are needed; a window of 1 counts as 2.
 
     Notes
     -----
@@ -326,17 +249,7 @@ def tdds(traces: Traces, window: int) -> Tensor:
 def variability(traces: Traces, window: int) -> Tensor:
     """Return the standard deviation of ``p_y`` over all epochs. Higher = harder.
 
-    Parameters
-    ----------
-    traces : mapping of str to Tensor of shape (n_epochs, n_samples)
-        Needs ``target_probability``.
-    window : int
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (n_samples,), float32
-        Population standard deviation (divided by ``n_epochs``), in [0, 0.5].
+    Needs ``target_probability``. Population standard deviation (divided by ``n_epochs``), in [0, 0.5].
 
     References
     ----------

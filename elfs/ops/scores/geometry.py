@@ -1,12 +1,9 @@
 """Difficulty scores from where a sample lies among the embeddings; they need no training.
 
-Every score returns one float32 number a sample, NaN where the sample's embedding or neighbours are NaN. A sample's
-score depends on its own row alone, so the rows can come block by block. Shape suffixes: N rows, K neighbours,
-D dimensions.
+`EmbeddingScoreFunction` is what they share. Shape suffixes: N rows, K neighbours.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -41,8 +38,24 @@ class Geometry(NamedTuple):
     prototypes: Tensor
 
 
-EmbeddingScoreFunction = Callable[[Geometry], Tensor]
-"""From where samples lie to scores of shape (n_rows,), float32."""
+class EmbeddingScoreFunction(Protocol):
+    """What every score of the embeddings keeps; its own docstring says what it needs, its range and direction."""
+
+    def __call__(self, geometry: Geometry, /) -> Tensor:
+        """Return one number a sample.
+
+        Parameters
+        ----------
+        geometry : Geometry
+            Where the samples lie.
+
+        Returns
+        -------
+        Tensor of shape (n_rows,), float32
+            Of each sample by its own row alone, so that the rows can come block by block; NaN where its embedding or
+            neighbours are NaN.
+        """
+
 
 TYPICALITY_NEIGHBORS = 20
 """Neighbours that typicality looks at; all, where there are fewer."""
@@ -54,15 +67,7 @@ DUPLICATE_DISTANCE = 1e-5
 def density(geometry: Geometry) -> Tensor:
     """Return the mean cosine to all neighbours. Lower = harder.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Where the samples lie.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), float32
-        In [-1, 1].
+    Needs ``similarity``. In [-1, 1].
     """
     return geometry.similarity.float().mean(dim=1)
 
@@ -70,15 +75,7 @@ def density(geometry: Geometry) -> Tensor:
 def prototypicality(geometry: Geometry) -> Tensor:
     """Return the Euclidean distance to the own prototype: the nearest centre of k-means. Higher = harder.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Where the samples lie.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), float32
-        In [0, 2] for embeddings of length 1.
+    Needs ``embeddings`` and ``prototypes``. In [0, 2] for embeddings of length 1.
 
     References
     ----------
@@ -92,15 +89,8 @@ def prototypicality(geometry: Geometry) -> Tensor:
 def typicality(geometry: Geometry) -> Tensor:
     """Return the inverse of the mean distance to the 20 nearest neighbours. Lower = harder.
 
-    Parameters
-    ----------
-    geometry : Geometry
-        Where the samples lie; of its neighbours the first 20 count.
-
-    Returns
-    -------
-    Tensor of shape (n_rows,), float32
-        In [0.49, 1e5]: ``1 / (mean + 1e-5)`` with the Euclidean distance ``sqrt(2 - 2 * cosine)`` of unit vectors.
+    Needs ``similarity``, of which the first 20 neighbours count. In [0.49, 1e5]: ``1 / (mean + 1e-5)`` with the
+    Euclidean distance ``sqrt(2 - 2 * cosine)`` of unit vectors.
 
     Notes
     -----

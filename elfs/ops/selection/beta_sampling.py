@@ -78,29 +78,8 @@ def dual_beta(pool: Pool, budget: int, options: SelectorOptions, generator: torc
     The fewer rows are wanted, the further the density moves to confident, easy rows, since the uncertain ones teach
     little without them.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs the scores ``dual`` and ``confidence``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows where both are finite.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; one uniform number is drawn for each eligible row.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, first drawn first. Rows with a DUAL score of 0 or below have no weight: they are drawn
-        last, each as likely as the other.
-
-    Raises
-    ------
-    UsageError
-        If there are fewer rows than `budget`.
-    ValueError
-        If the pool lacks a score.
+    Needs the scores ``dual`` and ``confidence``. First drawn first, by one uniform number for each eligible row. Rows
+    with a DUAL score of 0 or below have no weight: they are drawn last, each as likely as the other.
 
     Notes
     -----

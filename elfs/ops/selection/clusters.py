@@ -47,29 +47,9 @@ def _unit_distance(embeddings: Tensor, centres_CD: Tensor, group_M: Tensor) -> T
 def typiclust(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take the most typical row of each k-means cluster, from the clusters with the fewest taken rows first.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings``. Settled rows count as taken.
-    budget : int
-        Number of rows to select, from 1 to the number of rows that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; seeds k-means, and draws what large clusters are compared with.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool: one from each cluster without a taken row, larger clusters first, then from those with
-        one, and so on.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool has no embeddings, or they are not finite.
+    Needs ``embeddings``. Settled rows count as taken. First comes one row from each cluster without a taken row, larger
+    clusters first, then from those with one, and so on. The generator seeds k-means, and draws what large clusters are
+    compared with.
 
     Notes
     -----
@@ -165,29 +145,8 @@ def farthest_first(distance: Tensor, candidates: Tensor, budget: int) -> Tensor:
 def prototypicality(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take the rows that are farthest from their own k-means centre.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings``; ``pseudo_labels``, where there are any, say how many centres: as many as there are
-        different ones, else 10.
-    budget : int
-        Number of rows to select, from 1 to the number of rows that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; seeds k-means.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, farthest first.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool has no embeddings, or they are not finite.
+    Needs ``embeddings``; ``pseudo_labels``, where there are any, say how many centres: as many as there are different
+    ones, else 10. Farthest first. The generator seeds k-means.
 
     Notes
     -----
@@ -210,29 +169,8 @@ def prototypicality(pool: Pool, budget: int, options: SelectorOptions, generator
 def moderate(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take the rows whose distance to the centre of their pseudo-label is nearest to the median distance.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings`` and ``pseudo_labels``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool: those of each pseudo-label nearest to its median first, the pseudo-labels mixed in
-        proportion.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool has no embeddings or pseudo-labels, or the embeddings are not finite.
+    Needs ``embeddings`` and ``pseudo_labels``. Those of each pseudo-label nearest to its median come first, the
+    pseudo-labels mixed in proportion. Nothing is random.
 
     Notes
     -----

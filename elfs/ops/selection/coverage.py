@@ -66,28 +66,7 @@ def _largest_cosine(unit_TD: Tensor, others_MD: Tensor) -> Tensor:
 def k_center(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take, again and again, the row that is farthest from all rows taken so far.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings``. Settled rows count as taken.
-    budget : int
-        Number of rows to select, from 1 to the number of rows that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool: the first n are what a budget of n selects.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool has no embeddings, or they are not finite.
+    Needs ``embeddings``. Settled rows count as taken. The first n are what a budget of n selects. Nothing is random.
 
     Notes
     -----
@@ -124,28 +103,7 @@ def k_center(pool: Pool, budget: int, options: SelectorOptions, generator: torch
 def herding(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take, again and again, the row that brings the mean of those taken nearest to the mean of the pool.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings``. Settled rows count as taken.
-    budget : int
-        Number of rows to select, from 1 to the number of rows that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool: the first n are what a budget of n selects.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool has no embeddings, or they are not finite.
+    Needs ``embeddings``. Settled rows count as taken. The first n are what a budget of n selects. Nothing is random.
 
     Notes
     -----

@@ -82,28 +82,8 @@ def _blocks(num_rows: int) -> list[slice]:
 def badge(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Draw rows far from one another in the space of the gradients, each by its squared distance to those drawn before.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``errors`` and ``features``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; `budget` uniform numbers are drawn.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, first drawn first; rows that equal a drawn one come last, the lowest first.
-
-    Raises
-    ------
-    UsageError
-        If there are fewer rows than `budget`.
-    ValueError
-        If the pool lacks a field.
+    Needs ``errors`` and ``features``. First drawn first, by `budget` uniform numbers; rows that equal a drawn one come
+    last, the lowest first.
 
     Notes
     -----

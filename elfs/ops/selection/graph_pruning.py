@@ -129,28 +129,8 @@ def _pick(
 def d2(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take hard rows of hard neighbourhoods, each pick making its neighbours less wanted.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``hardness``, ``neighbors`` and ``similarity``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows with finite hardness.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, first picked first; of equally dense rows the lower comes first.
-
-    Raises
-    ------
-    UsageError
-        If there are fewer rows than `budget`.
-    ValueError
-        If the pool lacks a field.
+    Needs ``hardness``, ``neighbors`` and ``similarity``. First picked first; of equally dense rows the lower. Nothing
+    is random.
 
     Notes
     -----

@@ -1,7 +1,8 @@
 """What a selector looks at, what it is told, and the bound on its budget. Shape suffix: M rows of the pool."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -84,11 +85,36 @@ class SelectorOptions:
     hard_rate: float = 0.0
 
 
-Selector = Callable[[Pool, int, SelectorOptions, torch.Generator], Tensor]
-"""From a pool in canonical order, budget, options and a CPU generator to positions in rank order: (budget,), int64.
+class Selector(Protocol):
+    """What every selector keeps; its own docstring says what it needs, in which order it ranks, and what is random."""
 
-Raises ``UsageError`` where the options or the budget do not fit the pool, ``ValueError`` where the pool lacks a field.
-"""
+    def __call__(self, pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator, /) -> Tensor:
+        """Select rows of a pool.
+
+        Parameters
+        ----------
+        pool : Pool
+            In canonical order, with the fields that the selector needs. Embeddings that it reads must be finite.
+        budget : int
+            Number of rows to select, from 1 to the number of eligible rows: not settled, and with every score that the
+            selector looks at.
+        options : SelectorOptions
+            Without effect but for the fields that the selector names.
+        generator : torch.Generator
+            On the CPU; the only source of randomness.
+
+        Returns
+        -------
+        Tensor of shape (budget,), int64
+            Different positions in the pool, best first.
+
+        Raises
+        ------
+        UsageError
+            If the options or the budget do not fit the pool.
+        ValueError
+            If the pool lacks a field, or embeddings are not finite.
+        """
 
 
 def required(pool: Pool, name: str) -> Tensor:

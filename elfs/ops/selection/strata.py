@@ -61,30 +61,10 @@ def stratum_quotas(available: Tensor, budget: int, *, held: Tensor) -> Tensor:
 def ccs(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Drop the hardest rows by AUM, and draw from equal-width strata of the key as evenly as they allow.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``hardness`` and the score ``aum``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows where both are finite.
-    options : SelectorOptions
-        ``hard_rate`` counts: the share of these rows that is dropped.
-    generator : torch.Generator
-        On the CPU; advanced by one permutation of the rows that are left.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool: the strata in turn, from hard to easy, each at random inside. So every beginning covers
-        the difficulties, too.
-
-    Raises
-    ------
-    UsageError
-        If there are fewer rows than `budget`, or fewer are left after pruning; the message then names the largest rate
-        that fits.
-    ValueError
-        If the pool lacks a field.
+    Needs ``hardness`` and the score ``aum``; of the options ``hard_rate`` counts: the share of the rows with both that
+    is dropped. Where that leaves fewer than the budget, the error names the largest rate that fits. Ranked are the
+    strata in turn, from hard to easy, each at random inside, by one permutation of the rows that are left. So every
+    beginning covers the difficulties, too.
 
     Notes
     -----

@@ -81,29 +81,8 @@ def num_pruned(open_rows: Tensor, budget: int, hard_rate: float) -> int:
 def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Drop the hardest ``floor(hard_rate * m)`` of the m scored rows, and take the next hardest.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``hardness``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows with finite hardness.
-    options : SelectorOptions
-        ``hard_rate`` counts.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, from hard to easy.
-
-    Raises
-    ------
-    UsageError
-        If fewer than `budget` rows have finite hardness, or the rows left after pruning are fewer than `budget`; the
-        message then names the largest rate that fits.
-    ValueError
-        If the pool has no hardness.
+    Needs ``hardness``; of the options ``hard_rate`` counts. From hard to easy. Where pruning leaves fewer rows than the
+    budget, the error names the largest rate that fits. Nothing is random.
 
     Notes
     -----
@@ -122,28 +101,7 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
 def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take the hardest rows.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``hardness``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows with finite hardness.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, from hard to easy.
-
-    Raises
-    ------
-    UsageError
-        If fewer than `budget` rows have finite hardness.
-    ValueError
-        If the pool has no hardness.
+    Needs ``hardness``. From hard to easy. Nothing is random.
     """
     return _first_candidates(pool, _ranked(pool, budget, hard_first=True), budget)
 
@@ -151,28 +109,7 @@ def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
 def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take the easiest rows.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``hardness``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows with finite hardness.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        Not used.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, from easy to hard.
-
-    Raises
-    ------
-    UsageError
-        If fewer than `budget` rows have finite hardness.
-    ValueError
-        If the pool has no hardness.
+    Needs ``hardness``. From easy to hard. Nothing is random.
     """
     return _first_candidates(pool, _ranked(pool, budget, hard_first=False), budget)
 
@@ -180,27 +117,8 @@ def easiest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
 def uniform(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
     """Take rows at random, each as likely as any other, with or without a score.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs nothing but ``tie_breaker``.
-    budget : int
-        Number of rows to select, from 1 to the number of rows.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; advanced by one permutation of the pool.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, in random order: the first n are what a budget of n selects from the same generator
-        state.
-
-    Raises
-    ------
-    UsageError
-        If the pool has fewer than `budget` rows.
+    Needs nothing but ``tie_breaker``. In the order of one random permutation of the pool: the first n are what a budget
+    of n selects from the same generator state.
     """
     candidates_M = pool.candidates()
     check_budget(budget, candidates_M)
