@@ -109,29 +109,8 @@ class CachedImages:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in the order given; see `TrainingImages.batches`.
-
-        Parameters
-        ----------
-        order : Tensor of shape (m,), int64
-            Positions in ``[0, n)``.
-        batch_size : int
-            Images per batch.
-        augment : bool
-            Whether to crop and mirror at random.
-        generator : torch.Generator
-            On the CPU. The same state gives the same crops on every device.
-        device : torch.device
-            Where the images go.
-        share : BatchShare
-            Which part of every batch is wanted.
-
-        Yields
-        ------
-        positions : Tensor of shape (b,), int64
-            On the CPU.
-        images : Tensor of shape (max(b, 1), 3, S, S), float32
-            On `device`, normalised.
+        """Yield images [b, 3, S, S] as `TrainingImages` says; the same generator state gives the same crops on every
+        device.
         """
         for batch in nearly_equal(order, batch_size):
             pixels = self.images[share.padded(batch).to(self.images.device)].to(device)
@@ -205,35 +184,7 @@ class StreamedImages:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in the order given; see `TrainingImages.batches`.
-
-        Parameters
-        ----------
-        order : Tensor of shape (m,), int64
-            Positions in ``[0, n)``.
-        batch_size : int
-            Images per batch.
-        augment : bool
-            Whether to crop and mirror at random.
-        generator : torch.Generator
-            On the CPU; it gives every image of the pass a seed of its own.
-        device : torch.device
-            Where the images go.
-        share : BatchShare
-            Which part of every batch is wanted.
-
-        Yields
-        ------
-        positions : Tensor of shape (b,), int64
-            On the CPU.
-        images : Tensor of shape (max(b, 1), 3, S, S), float32
-            On `device`, normalised.
-
-        Raises
-        ------
-        InputDataError
-            If an image can no longer be read; the message names its row.
-        """
+        """Yield images [b, 3, S, S] as `TrainingImages` says. An image that can no longer be read is an InputDataError."""
         transform: RandomCrop | CenterCrop
         if augment:
             transform = RandomCrop(self.size, self.mirror)
@@ -285,30 +236,7 @@ class Subset:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in the order given; see `TrainingImages.batches`.
-
-        Parameters
-        ----------
-        order : Tensor of shape (m,), int64
-            Positions in ``[0, n)``.
-        batch_size : int
-            Images per batch.
-        augment : bool
-            Whether to crop and mirror at random.
-        generator : torch.Generator
-            On the CPU.
-        device : torch.device
-            Where the images go.
-        share : BatchShare
-            Which part of every batch is wanted.
-
-        Yields
-        ------
-        positions : Tensor of shape (b,), int64
-            In this subset, on the CPU.
-        images : Tensor of shape (max(b, 1), ...), float32
-            As `whole` gives them.
-        """
+        """Yield what `whole` gives, as `TrainingImages` says, with positions in this subset."""
         found = self.whole.batches(
             self.positions[order],
             batch_size=batch_size,

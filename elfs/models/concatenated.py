@@ -83,15 +83,7 @@ class ConcatenatedEncoder:
         return fingerprint([part.fingerprint for part in self._parts], {})
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
-        """Let every part that learns from the pool learn, in their order.
-
-        Parameters
-        ----------
-        images : Tensor of shape (n_images, n_values), float32
-            Stacked results of `fit_transform` for a sample of the pool.
-        generator : torch.Generator
-            Source of every random choice, on the CPU.
-        """
+        """Let every part that learns from the pool learn, in their order."""
         for part, inputs in zip(self._learners, _split(images, self._fit_shapes), strict=True):
             part.fit(inputs, generator)
 
@@ -104,13 +96,7 @@ class ConcatenatedEncoder:
         }
 
     def restore(self, learned: Mapping[str, Tensor]) -> None:
-        """Let every part that learns take over what it would learn.
-
-        Parameters
-        ----------
-        learned : Mapping of str to Tensor
-            As `learned` gives it.
-        """
+        """Let every part that learns take over what it would learn."""
         for number, part in enumerate(self._parts):
             prefix = f"{number}."
             part.restore(
@@ -118,34 +104,12 @@ class ConcatenatedEncoder:
             )
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return the embeddings of a batch.
-
-        Parameters
-        ----------
-        batch : Tensor of shape (n_images, n_values), float32 or uint8
-            Stacked results of `transform`.
-
-        Returns
-        -------
-        Tensor of shape (n_images, dim), float32
-            Embeddings of length ``sqrt(n_parts)``, on the CPU; a part that is all zero stays so.
-        """
+        """Return embeddings of length ``sqrt(n_parts)``; a part that is all zero stays so."""
         inputs = zip(self._parts, _split(batch, self._shapes), strict=True)
         return torch.cat([F.normalize(part.encode(images), dim=1) for part, images in inputs], dim=1)
 
     def to(self, device: torch.device) -> Self:
-        """Move all parts.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where `encode` computes from now on.
-
-        Returns
-        -------
-        ConcatenatedEncoder
-            The encoder itself.
-        """
+        """Move all parts."""
         for part in self._parts:
             part.to(device)
         return self

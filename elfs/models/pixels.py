@@ -34,55 +34,19 @@ class PixelEncoder:
         self.fingerprint = fingerprint([self.name, self.dim, channels], {})
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
-        """Learn nothing; see `Encoder.fit`.
-
-        Parameters
-        ----------
-        images : Tensor
-            Not looked at.
-        generator : torch.Generator
-            Not drawn from.
-        """
+        """Learn nothing."""
 
     def learned(self) -> dict[str, Tensor]:
-        """Return nothing: nothing is learned; see `Encoder.learned`."""
+        """Return nothing."""
         return {}
 
     def restore(self, learned: Mapping[str, Tensor]) -> None:
-        """Do nothing; see `Encoder.restore`.
-
-        Parameters
-        ----------
-        learned : Mapping of str to Tensor
-            Empty.
-        """
+        """Do nothing."""
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return the pixels in a row.
-
-        Parameters
-        ----------
-        batch : Tensor of shape (n_images, channels, size, size), float32
-            Stacked results of `transform`.
-
-        Returns
-        -------
-        Tensor of shape (n_images, dim), float32
-            Brightness in ``[0, 1]``, on the CPU.
-        """
+        """Return the pixels in a row, brightness in ``[0, 1]``."""
         return batch.flatten(1).float().cpu()
 
     def to(self, device: torch.device) -> Self:
-        """Do nothing: there is nothing to compute.
-
-        Parameters
-        ----------
-        device : torch.device
-            Not used.
-
-        Returns
-        -------
-        PixelEncoder
-            The encoder itself.
-        """
+        """Do nothing: there is nothing to compute."""
         return self

@@ -136,28 +136,6 @@ class Features:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows in the given order; embeddings know no augmentation.
-
-        Parameters
-        ----------
-        order : Tensor of shape (n,), int64
-            Positions.
-        batch_size : int
-            The batches are nearly equal in size and at most this large; there is none where `order` is empty.
-        augment : bool
-            Without effect.
-        generator : torch.Generator
-            Without effect.
-        device : torch.device
-            Where the batches are delivered.
-        share : BatchShare
-            Which part of every batch is wanted.
-
-        Yields
-        ------
-        tuple of Tensor
-            Positions int64 [B] and embeddings float32 [B, D]; where the share is empty, no position and one embedding
-            that does not count.
-        """
+        """Yield embeddings [b, D] as `TrainingImages` says; they know no augmentation."""
         for batch in nearly_equal(order, batch_size):
             yield share.cut(batch), self.take(share.padded(batch)).to(device)

@@ -31,18 +31,7 @@ class ArrayReader:
     positions: NDArray[np.int64]
 
     def read(self, row: int) -> Image.Image:
-        """Return one image.
-
-        Parameters
-        ----------
-        row : int
-            In ``[0, n_rows)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-        """
+        """Return one image."""
         ends = list(accumulate(len(part) for part in self.parts))
         position = int(self.positions[row])
         part = bisect_right(ends, position)

@@ -115,16 +115,8 @@ class ClassFoldersSource:
     def list(self) -> SampleTable:
         """List train, then test images, in ascending order of the paths' bytes in each of their folders.
 
-        Returns
-        -------
-        SampleTable
-            Ids such as ``imagenet/train/n01440764/n01440764_10026.JPEG``; sizes are 0, unknown.
-
-        Raises
-        ------
-        InputDataError
-            If the files are absent or could not be fetched, a class of a subset is, or the images of ImageNet's val lie
-            flat, which does not tell those of a subset.
+        Ids such as ``imagenet/train/n01440764/n01440764_10026.JPEG``; sizes are 0, unknown. Refused where a class of a
+        subset is absent, or the images of ImageNet's val lie flat, which does not tell those of a subset.
         """
         folder = os.fsencode(self._folder())
         is_cinic = self.name == "cinic10"
@@ -141,23 +133,7 @@ class ClassFoldersSource:
         return SampleTable.from_ids(table.names, np.repeat(np.array(codes, np.uint8), counts), table.num_bytes)
 
     def reader(self, table: SampleTable) -> FolderReader:
-        """Return what reads the files.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All images or some of them.
-
-        Returns
-        -------
-        FolderReader
-            Of the rows of `table`.
-
-        Raises
-        ------
-        InputDataError
-            If the files are absent, or the table is that of another data set.
-        """
+        """Return what reads the files."""
         prefix = f"{self.name}/"
         if len(table) and not table.id(0).startswith(prefix):
             raise InputDataError(f"the samples are not those of {self.name}: the first is {table.id(0)!r}.")

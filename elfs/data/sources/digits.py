@@ -48,34 +48,12 @@ class DigitsSource:
         return np.rint(levels * 255 / 16).astype(np.uint8)
 
     def list(self) -> SampleTable:
-        """List the digits.
-
-        Returns
-        -------
-        SampleTable
-            ``digits/train/0000`` to ``1436``, then ``digits/test/0000`` to ``0359``, 64 bytes each.
-        """
+        """List ``digits/train/0000`` to ``1436``, then ``digits/test/0000`` to ``0359``, 64 bytes each."""
         num_train = NUM_DIGITS - NUM_TEST
         return array_table(
             self.name, {Split.TRAIN: self._images[:num_train], Split.TEST: self._images[num_train:]}, width=4
         )
 
     def reader(self, table: SampleTable) -> ArrayReader:
-        """Return what reads the digits.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All digits or some of them.
-
-        Returns
-        -------
-        ArrayReader
-            Of the table's rows.
-
-        Raises
-        ------
-        InputDataError
-            If the table names something that is no digit.
-        """
+        """Return what reads the digits."""
         return array_reader(self.list(), (self._images,), table)

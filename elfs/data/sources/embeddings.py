@@ -20,38 +20,11 @@ class EmbeddingsSource:
     has_images = False
 
     def list(self) -> SampleTable:
-        """Refuse: the rows are those of the embeddings file.
-
-        Returns
-        -------
-        SampleTable
-            Never.
-
-        Raises
-        ------
-        InputDataError
-            Always.
-        """
+        """Refuse: the rows are those of the embeddings file."""
         self._refuse()
 
     def reader(self, table: SampleTable) -> NoReturn:
-        """Refuse: there is nothing to read.
-
-        Parameters
-        ----------
-        table : SampleTable
-            Unused.
-
-        Returns
-        -------
-        NoReturn
-            Never.
-
-        Raises
-        ------
-        InputDataError
-            Always.
-        """
+        """Refuse: there is nothing to read."""
         self._refuse()
 
     @staticmethod

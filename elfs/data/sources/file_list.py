@@ -59,17 +59,9 @@ class FileListSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the images by the rules of this module.
+        """List the images by the rules of this module; what is not there or no regular file has its outcome already.
 
-        Returns
-        -------
-        SampleTable
-            Ids are paths relative to the root; what is not there or no regular file has its outcome already.
-
-        Raises
-        ------
-        InputDataError
-            If no list is known, it cannot be read or is empty, or a path leads out of the root.
+        Refused where no list is known, it cannot be read or is empty, or a path leads out of the root.
         """
         if self.files is None:
             raise InputDataError("the list of files is not known.", hint="elfs embed FOLDER --files LIST")
@@ -87,18 +79,7 @@ class FileListSource:
         return listing.table()
 
     def reader(self, table: SampleTable) -> FolderReader:
-        """Return what reads the files.
-
-        Parameters
-        ----------
-        table : SampleTable
-            Its ids are looked up below the root; the list is not needed.
-
-        Returns
-        -------
-        FolderReader
-            Of the rows of `table`.
-        """
+        """Return what reads the files; ids are looked up below the root, the list is not needed."""
         return FolderReader(os.fsencode(os.path.abspath(self.root)), table.names, self.max_pixels)
 
 

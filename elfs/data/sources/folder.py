@@ -69,21 +69,8 @@ class FolderReader:
     def read(self, row: int) -> Image.Image:
         """Read and decode one file.
 
-        Parameters
-        ----------
-        row : int
-            In ``[0, n)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-
-        Raises
-        ------
-        BadImageError
-            If the file is gone (MISSING), cannot be read (BROKEN), is larger than any image of `max_pixels` could be
-            (TOO_LARGE), or does not decode. Errors that network file systems recover from are tried three times.
+        MISSING where it is gone, BROKEN where it cannot be read, TOO_LARGE where it is larger than any image of
+        `max_pixels` could be. Errors that network file systems recover from are tried three times.
         """
         return read_image(os.path.join(self.root, self.names.encoded(row)[self.num_prefix_bytes :]), self.max_pixels)
 
@@ -170,17 +157,8 @@ class FolderSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the images by the rules of this module.
-
-        Returns
-        -------
-        SampleTable
-            Ids are paths relative to the root with ``/``; dangling links are MISSING.
-
-        Raises
-        ------
-        InputDataError
-            If the root is no folder that can be listed, or holds no image.
+        """List the images by the rules of this module. Ids are paths relative to the root with ``/``; dangling links
+        are MISSING.
         """
         if not self.root.is_dir():
             problem = "is not a folder" if self.root.exists() else "does not exist"
@@ -193,18 +171,7 @@ class FolderSource:
         return listing.paths.table()
 
     def reader(self, table: SampleTable) -> FolderReader:
-        """Return what reads the files.
-
-        Parameters
-        ----------
-        table : SampleTable
-            Its ids are looked up below the root.
-
-        Returns
-        -------
-        FolderReader
-            Of the rows of `table`.
-        """
+        """Return what reads the files; ids are looked up below the root."""
         return FolderReader(os.fsencode(os.path.abspath(self.root)), table.names, self.max_pixels)
 
 

@@ -53,23 +53,7 @@ class HuggingFaceReader:
     max_pixels: int
 
     def read(self, row: int) -> Image.Image:
-        """Read and decode one image.
-
-        Parameters
-        ----------
-        row : int
-            In ``[0, n)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-
-        Raises
-        ------
-        BadImageError
-            If the row holds neither bytes nor a path (MISSING), or the image cannot be read.
-        """
+        """Read and decode one image. MISSING where the row holds neither bytes nor a path."""
         ends = list(accumulate(len(part) for part in self.parts))
         position = int(self.rows[row])
         part = bisect_right(ends, position)
@@ -108,17 +92,10 @@ class HuggingFaceSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the rows, split by split.
+        """List the rows, split by split: ``train/00000017``.
 
-        Returns
-        -------
-        SampleTable
-            Ids such as ``train/00000017``; sizes are those of the encoded images, 0 where a row has a path alone.
-
-        Raises
-        ------
-        InputDataError
-            If the library is not installed, the data set or its split is not there, or it has no rows or no images.
+        Sizes are those of the encoded images, 0 where a row has a path alone. Refused where the library is not
+        installed.
         """
         counts = [len(part) for part in self._parts.values()]
         if not sum(counts):
@@ -129,23 +106,7 @@ class HuggingFaceSource:
         return SampleTable.from_ids(ids, split_by_group(list(groups), sum(counts)), sizes)
 
     def reader(self, table: SampleTable) -> HuggingFaceReader:
-        """Return what reads the images.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All rows or some of them.
-
-        Returns
-        -------
-        HuggingFaceReader
-            Of the rows of `table`.
-
-        Raises
-        ------
-        InputDataError
-            If the data set cannot be had, or lacks a row of the table.
-        """
+        """Return what reads the images."""
         rows = self.list().rows_of(table.names)
         return HuggingFaceReader(tuple(self._parts.values()), self._column, rows, self.max_pixels)
 

@@ -86,23 +86,7 @@ class ParquetReader:
         return vars(self) | {"_kept": (-1, None)}
 
     def read(self, row: int) -> Image.Image:
-        """Read and decode one image.
-
-        Parameters
-        ----------
-        row : int
-            In ``[0, n)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-
-        Raises
-        ------
-        BadImageError
-            If the row holds no bytes (MISSING), its row group cannot be read (BROKEN), or the image does not decode.
-        """
+        """Read and decode one image. MISSING where the row holds no bytes, BROKEN where its row group cannot be read."""
         position = int(self.rows[row])
         group = int(np.searchsorted(self.group_start, position, side="right")) - 1
         if self._kept[0] != group:
@@ -148,37 +132,13 @@ class ParquetSource:
     def list(self) -> SampleTable:
         """List the rows, file by file in ascending order of their names. Only the files' metadata is read.
 
-        Returns
-        -------
-        SampleTable
-            Sizes are the mean of the row group.
-
-        Raises
-        ------
-        InputDataError
-            If pyarrow is not installed, there is no file or no row, a file is damaged, or it is not clear which column
-            holds the images.
+        Sizes are the mean of the row group. Refused where pyarrow is not installed, a file is damaged, or it is not
+        clear which column holds the images.
         """
         return self._index()[0]
 
     def reader(self, table: SampleTable) -> ParquetReader:
-        """Return what reads the images.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All rows or some of them.
-
-        Returns
-        -------
-        ParquetReader
-            Of the rows of `table`.
-
-        Raises
-        ------
-        InputDataError
-            If the files cannot be had, or lack a row of the table.
-        """
+        """Return what reads the images."""
         listing, reader = self._index()
         reader.rows = listing.rows_of(table.names)
         return reader

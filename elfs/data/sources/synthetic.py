@@ -33,18 +33,7 @@ class SyntheticReader:
     indices: NDArray[np.int64]
 
     def read(self, row: int) -> Image.Image:
-        """Return one image.
-
-        Parameters
-        ----------
-        row : int
-            In ``[0, n_rows)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-        """
+        """Draw one image."""
         return Image.fromarray(self.drawing.image(Split(int(self.splits[row])), int(self.indices[row])))
 
 
@@ -78,13 +67,8 @@ class SyntheticSource:
         return Drawing(self.spec)
 
     def list(self) -> SampleTable:
-        """List the images.
-
-        Returns
-        -------
-        SampleTable
-            ``synthetic/train/00000`` and so on, then ``synthetic/test/00000`` and so on. The order is random: it says
-            nothing about what an image shows.
+        """List ``synthetic/train/00000`` and so on, then ``synthetic/test/00000``; the order says nothing about what an
+        image shows.
         """
         counts = {Split.TRAIN: self.spec.images, Split.TEST: self.spec.test}
         ids = (f"synthetic/{split.name.lower()}/{i:05d}" for split, count in counts.items() for i in range(count))
@@ -92,23 +76,7 @@ class SyntheticSource:
         return SampleTable.from_ids(ids, splits, 3 * self.spec.size**2)
 
     def reader(self, table: SampleTable) -> SyntheticReader:
-        """Return what draws the images of a table.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All images or some of them.
-
-        Returns
-        -------
-        SyntheticReader
-            Of the table's rows.
-
-        Raises
-        ------
-        InputDataError
-            If the table names something else.
-        """
+        """Return what draws the images of a table."""
         rows = self.list().rows_of(table.ids(np.arange(len(table))))
         is_test = rows >= self.spec.images
         return SyntheticReader(self._drawing, is_test.astype(np.uint8), rows - is_test * self.spec.images)

@@ -70,21 +70,8 @@ class TarReader:
     def read(self, row: int) -> Image.Image:
         """Read and decode one member.
 
-        Parameters
-        ----------
-        row : int
-            In ``[0, n)``.
-
-        Returns
-        -------
-        PIL.Image.Image
-            Mode RGB.
-
-        Raises
-        ------
-        BadImageError
-            If the shard is gone (MISSING) or cut off (BROKEN), the member is longer than any image of `max_pixels`
-            could be (TOO_LARGE), or the image does not decode.
+        MISSING where the shard is gone, BROKEN where it is cut off, TOO_LARGE where the member is longer than any image
+        of `max_pixels` could be.
         """
         expected, limit = int(self.num_bytes[row]), most_bytes(self.max_pixels)
         if expected > limit:
@@ -122,38 +109,15 @@ class TarSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the images, shard by shard in ascending order of their names, each in its own order.
+        """List the images, shard by shard in ascending order of their names, each in its own order; ids by the rule of
+        this module.
 
-        Returns
-        -------
-        SampleTable
-            Ids by the rule of this module.
-
-        Raises
-        ------
-        InputDataError
-            If there is no shard or no image, or a shard is compressed or no tar file.
+        Refused where a shard is compressed or no tar file.
         """
         return self._index()[0]
 
     def reader(self, table: SampleTable) -> TarReader:
-        """Return what reads the images; the headers of the shards are read again.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All images or some of them.
-
-        Returns
-        -------
-        TarReader
-            Of the rows of `table`.
-
-        Raises
-        ------
-        InputDataError
-            If the shards cannot be had, or lack an image of the table.
-        """
+        """Return what reads the images; the headers of the shards are read again."""
         listing, index = self._index()
         rows = listing.rows_of(table.names)
         return TarReader(index.shards, index.shard[rows], index.offset[rows], index.num_bytes[rows], self.max_pixels)

@@ -163,38 +163,11 @@ class TorchvisionSource:
         }
 
     def list(self) -> SampleTable:
-        """List train and test images in torchvision's order.
-
-        Returns
-        -------
-        SampleTable
-            Ids such as ``cifar10/train/00001``; sizes are those of the pixels.
-
-        Raises
-        ------
-        InputDataError
-            If the files are absent or damaged, or could not be fetched.
-        """
+        """List train and test images in torchvision's order: ``cifar10/train/00001``; sizes are those of the pixels."""
         return array_table(self.name, self._images, width=5)
 
     def reader(self, table: SampleTable) -> ArrayReader:
-        """Return what reads the images.
-
-        Parameters
-        ----------
-        table : SampleTable
-            All images or some of them.
-
-        Returns
-        -------
-        ArrayReader
-            Of the table's rows.
-
-        Raises
-        ------
-        InputDataError
-            If the files are absent or damaged, or lack an image of the table.
-        """
+        """Return what reads the images."""
         return array_reader(self.list(), tuple(self._images.values()), table)
 
 
