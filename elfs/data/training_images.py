@@ -109,9 +109,7 @@ class CachedImages:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images [b, 3, S, S] as `TrainingImages` says; the same generator state gives the same crops on every
-        device.
-        """
+        """Yield images as `TrainingImages` says; the same generator state gives the same crops on every device."""
         for batch in nearly_equal(order, batch_size):
             pixels = self.images[share.padded(batch).to(self.images.device)].to(device)
             if augment:
@@ -184,7 +182,7 @@ class StreamedImages:
         device: torch.device,
         share: BatchShare = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images [b, 3, S, S] as `TrainingImages` says. An image that can no longer be read is an InputDataError."""
+        """Yield images as `TrainingImages` says; one that can no longer be read is an InputDataError."""
         transform: RandomCrop | CenterCrop
         if augment:
             transform = RandomCrop(self.size, self.mirror)

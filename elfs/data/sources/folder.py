@@ -157,8 +157,9 @@ class FolderSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the images by the rules of this module. Ids are paths relative to the root with ``/``; dangling links
-        are MISSING.
+        """List the images by the rules of this module.
+
+        Ids are paths relative to the root with ``/``; dangling links are MISSING.
         """
         if not self.root.is_dir():
             problem = "is not a folder" if self.root.exists() else "does not exist"

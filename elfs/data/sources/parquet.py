@@ -86,7 +86,7 @@ class ParquetReader:
         return vars(self) | {"_kept": (-1, None)}
 
     def read(self, row: int) -> Image.Image:
-        """Read and decode one image. MISSING where the row holds no bytes, BROKEN where its row group cannot be read."""
+        """Read and decode one image; MISSING where the row holds no bytes, BROKEN where its row group is damaged."""
         position = int(self.rows[row])
         group = int(np.searchsorted(self.group_start, position, side="right")) - 1
         if self._kept[0] != group:

@@ -67,8 +67,9 @@ class SyntheticSource:
         return Drawing(self.spec)
 
     def list(self) -> SampleTable:
-        """List ``synthetic/train/00000`` and so on, then ``synthetic/test/00000``; the order says nothing about what an
-        image shows.
+        """List ``synthetic/train/00000`` and so on, then ``synthetic/test/00000``.
+
+        The order says nothing about what an image shows.
         """
         counts = {Split.TRAIN: self.spec.images, Split.TEST: self.spec.test}
         ids = (f"synthetic/{split.name.lower()}/{i:05d}" for split, count in counts.items() for i in range(count))

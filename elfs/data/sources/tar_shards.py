@@ -109,10 +109,9 @@ class TarSource:
     has_images = True
 
     def list(self) -> SampleTable:
-        """List the images, shard by shard in ascending order of their names, each in its own order; ids by the rule of
-        this module.
+        """List the images, shard by shard in ascending order of their names, each in its own order.
 
-        Refused where a shard is compressed or no tar file.
+        Ids follow the rule of this module. Refused where a shard is compressed or no tar file.
         """
         return self._index()[0]
 
