@@ -23,7 +23,7 @@ from elfs.evaluation.training import Accuracy, Trainer, require_labels
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute, run_step
 from elfs.pipeline.graph import Stage
-from elfs.pipeline.job import Job, Prepared, Result, Step
+from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.files import digest_json
 from elfs.workspace.manifest import PARTIAL_NAME
@@ -138,7 +138,7 @@ def compare(
     selections = (f"selections/{plan.selection}" for plan in setting.plans if plan in rows)
     needs = ("samples", "embeddings", *dict.fromkeys(selections))
     stage = Stage(_RECORD, needs, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
-    step = Step(stage, _RECORD, needs, force, smoke, run=run, draft_key=digest_json(_RECORD))
+    step = Step(stage, _RECORD, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(_RECORD))
     outcome = run_step(step, path, config, runtime)
     files = tuple(str(path / name) for name in _FILES)
     return CompareReport(Comparison.from_json(outcome.summary), files, outcome.ran, outcome.smoke)

@@ -17,13 +17,13 @@ from elfs.evaluation.training import Accuracy, Trainer, require_labels, training
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, run_step
 from elfs.pipeline.graph import Stage
-from elfs.pipeline.job import Job, Prepared, Result, Step
+from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
 from elfs.pipeline.selections import require_fresh, selection_name
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.files import json_bytes
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["TrainReport", "prepare", "run", "train"]
+__all__ = ["CODE", "TrainReport", "prepare", "run", "train"]
 
 
 @dataclass(frozen=True)
@@ -195,3 +195,6 @@ def _results(job: Job, trainer: Trainer, seeds: range, artifact: str) -> list[Ac
             journal.put(digest, result)
         results.append(result)
     return results
+
+
+CODE = StageCode(run, prepare)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import importlib
 import platform
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageErr
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
 from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name
-from elfs.pipeline.job import Job, Prepared, Result, Step
+from elfs.pipeline.job import Job, Prepared, Result, Step, code_of
 from elfs.pipeline.status import require
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
@@ -144,11 +143,10 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
 
 def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None) -> Outcome:
     """Run a stage as the rank that writes the workspace; tell the others, if there are any, what there is to do."""
-    module = importlib.import_module(step.stage.module)
     if not step.stage.parallel:
         runtime = dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
     source_root = source_root or recorded_root(path, config)
-    prepared: Prepared = module.prepare(config, source_root) if hasattr(module, "prepare") else Prepared()
+    prepared: Prepared = code_of(step).prepare(config, source_root)
     with writing(path, create=step.stage.name == "embed") as workspace:
         require(workspace, step.stage.name, step.needs)
         manifest = workspace.manifest
@@ -289,15 +287,14 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
 
 def _run(step: Step, job: Job, config: StageConfig) -> Result:
     """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
-    module, ranks = importlib.import_module(step.stage.module), job.runtime.ranks
+    code, ranks = code_of(step), job.runtime.ranks
     has_begun = any(job.draft.directory.iterdir())
     try:
         if ranks.size > 1:
-            if hasattr(module, "share"):
-                module.share(job.prepared, job.draft.directory)
+            code.hand_over(job.prepared, job.draft.directory)
             invite(job)
         has_begun = True
-        result: Result = (step.run or module.run)(job, config)
+        result: Result = code.run(job, config)
         ranks.wait()  # until the others have written what is theirs
     except ElfsError as error:
         withdraw(job)

@@ -1,6 +1,5 @@
 """How the ranks run a stage together: the first invites, the others follow it into its draft."""
 
-import importlib
 import platform
 import time
 import uuid
@@ -11,7 +10,7 @@ from elfs.config import StageConfig
 from elfs.errors import CorruptArtifactError, DeviceError, RankLostError
 from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.job import Job, Prepared, Step
+from elfs.pipeline.job import Job, Prepared, Step, code_of
 from elfs.workspace.draft import Draft
 from elfs.workspace.files import atomic_write
 from elfs.workspace.workspace import Workspace
@@ -128,13 +127,13 @@ def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> Non
 
 
 def _run(step: Step, path: Path, config: StageConfig, runtime: Runtime, order: dict[str, Any]) -> None:
-    module, directory = importlib.import_module(step.stage.module), path / order["draft"]
+    code, directory = code_of(step), path / order["draft"]
     workspace = Workspace.open(path)
     root = None if order["source_root"] is None else Path(order["source_root"])
-    prepared: Prepared = module.join(config, root, directory) if hasattr(module, "join") else Prepared()
+    prepared: Prepared = code.join(config, root, directory)
     draft = Draft(workspace, step.record, directory)
     job = Job(workspace, draft, runtime, root, prepared, frozenset(order["inputs"]), step.force)
-    (step.run or module.run)(job, config)
+    code.run(job, config)
 
 
 def _reads(path: Path, token: str) -> bool:

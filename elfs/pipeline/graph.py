@@ -34,7 +34,7 @@ class Stage:
     makes : tuple of str
         Artifacts that it writes; a select makes ``selections/<name>``.
     module : str
-        Module with ``run(job, config) -> Result``.
+        Module with the constant ``CODE``, a `elfs.pipeline.job.StageCode`.
     parallel : bool
         Whether all ranks run it; otherwise the first does and the others wait.
     """

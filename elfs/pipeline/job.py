@@ -1,16 +1,20 @@
 """One call of a stage: what is to run, what the stage is given and what it gives back."""
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from elfs.config import StageConfig
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.graph import Stage
 from elfs.workspace.draft import Draft
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Job", "Prepared", "Result", "Step"]
+__all__ = ["Job", "Prepared", "Result", "StageCode", "Step", "code_of"]
+
+C = TypeVar("C", bound=StageConfig)
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,45 @@ class Result:
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+def _prepare_nothing(config: StageConfig, source_root: Path | None) -> Prepared:
+    """Look at nothing."""
+    return Prepared()
+
+
+def _hand_nothing_over(prepared: Prepared, directory: Path) -> None:
+    """Write nothing."""
+
+
+def _join_nothing(config: StageConfig, source_root: Path | None, directory: Path) -> Prepared:
+    """Read nothing."""
+    return Prepared()
+
+
+@dataclass(frozen=True)
+class StageCode(Generic[C]):
+    """What a stage's module offers, as its constant ``CODE``: the four moments in which the pipeline calls it.
+
+    Attributes
+    ----------
+    run : Callable
+        From job and config to the result: makes the stage's artifacts in the job's draft. All ranks call it where the
+        stage is parallel; the result of the first one counts.
+    prepare : Callable
+        From config and folder of the images to what lies outside the workspace. The first rank calls it before it is
+        known whether there is anything to do.
+    hand_over : Callable
+        Takes what `prepare` returned and the draft's directory: writes down what the other ranks need of it.
+    join : Callable
+        From config, folder of the images and the draft's directory to what `prepare` returned on the first rank, on
+        another one.
+    """
+
+    run: Callable[[Job, C], Result]
+    prepare: Callable[[C, Path | None], Prepared] = _prepare_nothing
+    hand_over: Callable[[Any, Path], None] = _hand_nothing_over
+    join: Callable[[C, Path | None, Path], Prepared] = _join_nothing
+
+
 @dataclass(frozen=True)
 class Step:
     """One call of a stage.
@@ -91,8 +134,8 @@ class Step:
         Artifacts that must be there; the stage's other needs are read where they are there.
     force, smoke : bool
         Run even if fresh; mark as smoke.
-    run : Callable or None
-        What runs, from job and config to result; None for ``run`` of the stage's module.
+    code : StageCode or None
+        What runs; None for that of the stage's module.
     draft_key : str or None
         Digest under which the draft is kept. None: that of config, inputs and version, and a refusal throws the draft
         away. A step whose drafts hold parts that other configs and inputs can use gives one of its own.
@@ -103,5 +146,22 @@ class Step:
     needs: tuple[str, ...]
     force: bool = False
     smoke: bool = False
-    run: Callable[[Job, Any], Result] | None = None
+    code: StageCode[Any] | None = None
     draft_key: str | None = None
+
+
+def code_of(step: Step) -> StageCode[Any]:
+    """Return what a step runs; the stage's module is imported only now.
+
+    Parameters
+    ----------
+    step : Step
+        What is to run.
+
+    Returns
+    -------
+    StageCode
+        The step's own, or the ``CODE`` of the stage's module.
+    """
+    code: StageCode[Any] = step.code or importlib.import_module(step.stage.module).CODE
+    return code

@@ -16,14 +16,14 @@ from elfs.models.heads import ClusterHeads
 from elfs.ops.kmeans import kmeans
 from elfs.parallel.limits import require_rows
 from elfs.parallel.ranks import ALONE, Ranks
-from elfs.pipeline.job import Job, Result
+from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features, standardization
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import json_bytes
 
-__all__ = ["run", "settings_for"]
+__all__ = ["CODE", "run", "settings_for"]
 
 SMALL_POOL = 20_000
 """Below this many images the automatic settings are those for small pools."""
@@ -268,3 +268,6 @@ def _kmeans(
         "heads": [_head_report(counts_C, found.inertia / len(pool.rows))],
     }
     return {"centroids": found.centroids.numpy()}, report, f"k-means, {clusters} clusters"
+
+
+CODE = StageCode(run)

@@ -12,7 +12,7 @@ from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.models.networks import build_network
 from elfs.parallel.limits import require_rows
-from elfs.pipeline.job import Job, Result
+from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.classifier import Fit, record_dynamics
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
@@ -20,7 +20,7 @@ from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
 from elfs.train.seeding import derived_seed
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["recipe_for", "run"]
+__all__ = ["CODE", "recipe_for", "run"]
 
 _FILE_BYTES = 1 << 30
 """Above this size the traces of a run are spread over several files, whole epochs in each."""
@@ -153,3 +153,6 @@ def _publish(job: Job, rows: np.ndarray, num_rows: int, num_epochs: int) -> None
                     stacked[name] = np.full((len(epochs), num_rows), _UNRECORDED.get(name, np.nan), dtype=trace.dtype)
                 stacked[name][offset, rows] = trace
         job.draft.save("dynamics", stacked, shard=(index, num_files) if num_files > 1 else None)
+
+
+CODE = StageCode(run)

@@ -6,15 +6,15 @@ import numpy as np
 
 from elfs.config import EmbedConfig
 from elfs.parallel.limits import require_rows
-from elfs.pipeline.job import Job, Result
+from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.embedding.batches import typical_side
 from elfs.stages.embedding.given import copy_embeddings, unreadable
-from elfs.stages.embedding.listing import Listing, join, prepare, share
+from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import Failures, check_broken, noted, publish_pieces, require_all
 from elfs.workspace.pieces import Run
 
-__all__ = ["join", "prepare", "run", "share"]
+__all__ = ["CODE", "run"]
 
 
 def run(job: Job, config: EmbedConfig) -> Result:
@@ -80,3 +80,6 @@ def _embed(job: Job, config: EmbedConfig, prepared: Listing) -> Embedded:
         check_broken(table, failures, config.max_broken)
         publish_pieces(job.draft, pieces, len(table))
     return Embedded(pool.encoder.name, pool.image_side, pool.key, failures, remarks)
+
+
+CODE = StageCode(run, prepare, write_listing, read_listing)

@@ -14,11 +14,11 @@ from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
-from elfs.pipeline.job import Job, Result
+from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.features import Features
 from elfs.workspace.pieces import Pieces, Run, shares
 
-__all__ = ["kmeans_probabilities", "run"]
+__all__ = ["CODE", "kmeans_probabilities", "run"]
 
 _BLOCK_ROWS = 16_384
 _PIECE_BLOCKS = 64
@@ -193,3 +193,6 @@ def kmeans_probabilities(inputs: Tensor, centroids: Tensor) -> Tensor:
     squared_BC = torch.cdist(inputs, centroids, compute_mode="donot_use_mm_for_euclid_dist").square()
     inverse_BC = 1 / squared_BC.clamp_min(1e-12)
     return inverse_BC / inverse_BC.sum(dim=1, keepdim=True)
+
+
+CODE = StageCode(run)

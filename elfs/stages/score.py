@@ -12,11 +12,11 @@ from elfs.config import ScoreConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, Geometry, compute_scores
-from elfs.pipeline.job import Job, Result
+from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.seeding import generator
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["run"]
+__all__ = ["CODE", "run"]
 
 _BLOCK_ROWS = 262_144
 """Samples whose traces are in memory at a time."""
@@ -117,3 +117,6 @@ def _rows(array: np.ndarray | RowArray, rows: NDArray[np.int64]) -> Tensor:
 def _columns(trace: np.ndarray | RowArray, start: int, stop: int) -> np.ndarray:
     """Copy the columns of some samples out of a trace [E, N]."""
     return trace.columns(start, stop) if isinstance(trace, RowArray) else np.array(trace[:, start:stop])
+
+
+CODE = StageCode(run)

@@ -19,14 +19,14 @@ from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
 from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
 from elfs.ops.selection.pool import required
 from elfs.pipeline.graph import default_selection_name
-from elfs.pipeline.job import Job, Prepared, Result
+from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
 
-__all__ = ["prepare", "run"]
+__all__ = ["CODE", "prepare", "run"]
 
 _LONG_SECONDS = 60
 _TIMED_ROWS = 65_536
@@ -209,3 +209,6 @@ def _clusters(job: Job, found: Candidates, labels: NDArray[np.int64] | None) -> 
     sizes = np.array([np.count_nonzero(labels == cluster) for cluster in of_pool])
     facts = {"clusters": len(of_pool), "clusters_covered": int((sizes > 0).sum())}
     return facts | {"fewest_per_cluster": int(sizes.min()), "most_per_cluster": int(sizes.max())}
+
+
+CODE = StageCode(run, prepare)

@@ -14,10 +14,10 @@ from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
 from elfs.parallel.runtime import Runtime
-from elfs.stages.embed import prepare
 from elfs.stages.embedding import encoder as pool_encoder
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.encoder import PRETRAINED, choose_encoder
+from elfs.stages.embedding.listing import prepare
 from elfs.stages.embedding.rows import check_broken
 from elfs.workspace.workspace import Workspace
 from tests.chain import Interruption, make_embeddings, make_pictures, run_stage

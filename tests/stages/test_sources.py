@@ -15,7 +15,7 @@ from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.status import command_line
-from elfs.stages.embed import prepare
+from elfs.stages.embedding.listing import prepare
 from elfs.workspace.workspace import Workspace
 from tests.chain import make_pictures, run_chain, run_stage
 

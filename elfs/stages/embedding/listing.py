@@ -19,7 +19,7 @@ from elfs.stages.embedding.given import own_embeddings
 from elfs.workspace.files import atomic_write, json_bytes, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["Listing", "join", "prepare", "share"]
+__all__ = ["Listing", "prepare", "read_listing", "write_listing"]
 
 _LISTING_NAME = "listing.safetensors"
 _INPUTS_NAME = "listing.json"
@@ -94,7 +94,7 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     return Listing(inputs, source=source, table=table)
 
 
-def share(prepared: Listing, directory: Path) -> None:
+def write_listing(prepared: Listing, directory: Path) -> None:
     """Write the listing down for the other ranks.
 
     Parameters
@@ -114,7 +114,7 @@ def share(prepared: Listing, directory: Path) -> None:
         file.write(json_bytes(prepared.inputs))
 
 
-def join(config: EmbedConfig, source_root: Path | None, directory: Path) -> Listing:
+def read_listing(config: EmbedConfig, source_root: Path | None, directory: Path) -> Listing:
     """Take over the listing of the first rank, on another one.
 
     Parameters

@@ -19,10 +19,10 @@ from elfs.errors import CorruptArtifactError, InputDataError, MissingUpstreamErr
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, draft_key, portable, recorded_root, run_step
 from elfs.pipeline.graph import STAGES
-from elfs.pipeline.job import Job, Result, Step
+from elfs.pipeline.job import Job, Result, StageCode, Step
 from elfs.pipeline.status import command_line
 from elfs.stages.embedding.encoder import noted_encoder
-from elfs.stages.embedding.listing import Listing, prepare
+from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import check_broken, embedding_pieces, noted, publish_pieces
 from elfs.workspace.draft import REQUEST_NAME, open_draft
@@ -251,8 +251,8 @@ def merge(
             f"the shards in {request.directory} were made by elfs {request.version}, this is {elfs.__version__}."
         )
     key = draft_key(request.config, request.inputs)
-    merging = functools.partial(_merge, request)
-    step = Step(STAGES["embed"], _RECORD, (), force=True, smoke=request.smoke, run=merging, draft_key=key)
+    merging = StageCode(functools.partial(_merge, request), prepare, write_listing, read_listing)
+    step = Step(STAGES["embed"], _RECORD, (), force=True, smoke=request.smoke, code=merging, draft_key=key)
     return run_step(step, path, request.config, runtime, source_root or request.source_root)
 
 

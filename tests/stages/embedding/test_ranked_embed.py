@@ -15,9 +15,9 @@ from elfs.errors import DeviceError, InputDataError, RankLostError, StorageError
 from elfs.models.pixels import PixelEncoder
 from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
-from elfs.stages.embed import join, prepare, share
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
+from elfs.stages.embedding.listing import prepare, read_listing, write_listing
 from elfs.stages.embedding.rows import require_all
 from elfs.stages.embedding.shards import make_shard, merge
 from elfs.workspace.pieces import Pieces
@@ -181,13 +181,13 @@ class TestJoin:
         settings = config("embed", source="folder")
         assert isinstance(settings, EmbedConfig)
         directory.mkdir()
-        share(prepare(settings, pictures), directory)
+        write_listing(prepare(settings, pictures), directory)
         return settings
 
     def test_the_listing_is_that_of_the_first_rank(self, pictures: Path, tmp_path: Path) -> None:
         settings = self.listed(pictures, tmp_path / "draft")
         (pictures / "a" / "new.png").write_bytes(b"")
-        listing = join(settings, pictures, tmp_path / "draft")
+        listing = read_listing(settings, pictures, tmp_path / "draft")
         assert len(listing.table) == NUM_PICTURES
         assert listing.table.id(59) == "c/19.png"
         assert listing.inputs.keys() == {"external:source"}
@@ -203,13 +203,13 @@ class TestJoin:
             (tmp_path / "elsewhere").mkdir()
         monkeypatch.setattr("platform.node", lambda: "node7")
         with pytest.raises(InputDataError, match=r"^node7 cannot see the images: none of 16 .* is there \(c/19\.png: "):
-            join(settings, tmp_path / "elsewhere", tmp_path / "draft")
+            read_listing(settings, tmp_path / "elsewhere", tmp_path / "draft")
 
     def test_a_source_that_is_not_there(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = self.listed(make_pictures(tmp_path / "pictures"), tmp_path / "draft")
         monkeypatch.setattr("platform.node", lambda: "node7")
         with pytest.raises(InputDataError, match=r"^node7 cannot see the images: the folder of images is not known"):
-            join(settings, None, tmp_path / "draft")
+            read_listing(settings, None, tmp_path / "draft")
 
 
 def test_pieces_that_never_show_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
