@@ -52,7 +52,7 @@ _elfs() {
                 --name) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
                 --data-root) takes_value=1 values="" paths=DIRECTORY ;;
-                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
+                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg lite mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
                 --weights) takes_value=1 values="" paths=FILE ;;
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;
@@ -102,7 +102,7 @@ _elfs() {
                 --shard) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
                 --data-root) takes_value=1 values="" paths=DIRECTORY ;;
-                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
+                --encoder) takes_value=1 values="auto patches pixels clip_RN50 clip_ViT-B/16 clip_ViT-B/32 clip_ViT-L/14 convnext_base convnext_large convnext_small dino_resnet50 dino_vitb16 dino_vitb8 dino_vits16 dino_vits8 dinov2_vitb14 dinov2_vitb14_reg dinov2_vitg14 dinov2_vitg14_reg dinov2_vitl14 dinov2_vitl14_reg dinov2_vits14 dinov2_vits14_reg lite mae_vit_base mae_vit_huge mae_vit_large mocov3_vit_base mocov3_vit_small msn_vit_base msn_vit_large msn_vit_small swav_resnet50" paths= ;;
                 --weights) takes_value=1 values="" paths=FILE ;;
                 --embeddings) takes_value=1 values="" paths=FILE ;;
                 --ids) takes_value=1 values="" paths=FILE ;;

@@ -15,13 +15,14 @@ import typer
 import elfs
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.errors import DeviceError
+from elfs.errors import DeviceError, InputDataError
 
 __all__ = ["EXAMPLES", "Check", "body", "checks"]
 
 EXAMPLES = ("elfs doctor", "elfs doctor --devices 0 --json")
 
 USUAL_ENCODER = "vit_base_patch16_224.dino"
+SMALL_ENCODER = "lite"
 
 OK, NOTE, BAD = "ok", "note", "bad"
 
@@ -92,6 +93,7 @@ def checks(workspace: Path, devices: str) -> Iterator[Check]:
         yield from _devices(devices)
         yield _data_sets()
         yield _weights()
+        yield _small_weights()
 
 
 def _package(name: str, absence: str) -> Check:
@@ -147,3 +149,13 @@ def _weights() -> Check:
         return Check("weights", OK, f"{USUAL_ENCODER}: cached, or the hub answers")
     advice = "give --weights FILE, or use the encoder 'patches'"
     return Check("weights", NOTE, f"{USUAL_ENCODER}: not cached, and the hub does not answer: {advice}")
+
+
+def _small_weights() -> Check:
+    """Say whether the small encoder's package is installed."""
+    from elfs.models.weights import find_weights
+
+    try:
+        return Check("lite", OK, f"{find_weights(SMALL_ENCODER)}")
+    except InputDataError as error:
+        return Check("lite", NOTE, f"not installed; for photographs, {error.hint} brings a small network")

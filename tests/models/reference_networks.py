@@ -193,6 +193,73 @@ class ClipResNet(nn.Module):
         return pooled
 
 
+class SamePadded(nn.Conv2d):
+    """A convolution with TensorFlow's padding: as many places as strides fit, the odd row of zeros right and below."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        bottom, right = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in maps.shape[2:])
+        padding = (right // 2, right - right // 2, bottom // 2, bottom - bottom // 2)
+        return F.conv2d(F.pad(maps, padding), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+class InvertedBottleneck(nn.Module):
+    """A block of EfficientNet; `squeeze` scales its channels by what all places say, and its lite relatives do not."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, widening: int, squeeze: bool) -> None:
+        super().__init__()
+        width = inputs * widening
+        if widening > 1:
+            self._expand_conv = SamePadded(inputs, width, 1, bias=False)
+            self._bn0 = nn.BatchNorm2d(width, eps=1e-3)
+        self._depthwise_conv = SamePadded(width, width, kernel, stride, groups=width, bias=False)
+        self._bn1 = nn.BatchNorm2d(width, eps=1e-3)
+        if squeeze:
+            self._se_reduce, self._se_expand = SamePadded(width, inputs // 4, 1), SamePadded(inputs // 4, width, 1)
+        self._project_conv = SamePadded(width, outputs, 1, bias=False)
+        self._bn2 = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.activation = F.silu if squeeze else F.relu6
+        self.is_residual = stride == 1 and inputs == outputs
+
+    def forward(self, maps: Tensor) -> Tensor:
+        hidden = self.activation(self._bn0(self._expand_conv(maps))) if hasattr(self, "_bn0") else maps
+        hidden = self.activation(self._bn1(self._depthwise_conv(hidden)))
+        if hasattr(self, "_se_reduce"):
+            means = hidden.mean(dim=(2, 3), keepdim=True)
+            hidden = hidden * torch.sigmoid(self._se_expand(self.activation(self._se_reduce(means))))
+        projected: Tensor = self._bn2(self._project_conv(hidden))
+        return projected + maps if self.is_residual else projected
+
+
+class EfficientNet(nn.Module):
+    """EfficientNet-B0, or Lite0 without `squeeze`, as TensorFlow computes it: from images to the pooled features."""
+
+    STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112))
+    LAST_STAGES = ((4, 5, 2, 6, 192), (1, 3, 1, 6, 320))
+    """Blocks, kernel, stride of the first block, widening, channels."""
+
+    def __init__(self, *, squeeze: bool) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = SamePadded(3, 32, 3, 2, bias=False), nn.BatchNorm2d(32, eps=1e-3)
+        self._blocks = nn.ModuleList()
+        inputs = 32
+        for depth, kernel, stride, widening, outputs in (*self.STAGES, *self.LAST_STAGES):
+            for number in range(depth):
+                step = stride if number == 0 else 1
+                self._blocks.append(InvertedBottleneck(inputs, outputs, kernel, step, widening, squeeze))
+                inputs = outputs
+        self._conv_head, self._bn1 = SamePadded(inputs, 1280, 1, bias=False), nn.BatchNorm2d(1280, eps=1e-3)
+        self._fc = nn.Linear(1280, 1000)
+        self.activation = F.silu if squeeze else F.relu6
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.activation(self._bn0(self._conv_stem(images)))
+        for block in self._blocks:
+            maps = block(maps)
+        embeddings: Tensor = self.activation(self._bn1(self._conv_head(maps))).mean(dim=(2, 3))
+        return embeddings
+
+
 def randomised(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
     """Return a network in evaluation mode, every number in it drawn at random, so that none can be left out unseen."""
     with torch.random.fork_rng(devices=[]):

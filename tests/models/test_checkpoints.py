@@ -95,6 +95,20 @@ def test_mismatch_names_the_keys_and_changes_nothing(tmp_path: Path, state: dict
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+def test_other_names_alone_are_told_from_another_network(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    renamed = {f"net_{key}": value for key, value in state.items()}
+    torch.save(renamed, tmp_path / "weights.pth")
+    expected = (
+        r"weights\.pth' have the shapes of the encoder's and other names: \d+ theirs \(net_conv1\.0\.weight, [^)]+\), "
+        r"\d+ of the encoder \(conv1\.0\.weight, [^)]+\)\. If they are of the same network, rename them\.$"
+    )
+    with pytest.raises(InputDataError, match=expected):
+        loaded(tmp_path / "weights.pth")
+    torch.save(renamed | {"net_conv1.0.weight": torch.zeros(1)}, tmp_path / "weights.pth")
+    with pytest.raises(InputDataError, match=r"do not fit the encoder: \d+ missing \(conv1\.0\.weight, "):
+        loaded(tmp_path / "weights.pth")
+
+
 class Payload:
     """Would leave a file behind if its pickle were executed."""
 

@@ -55,7 +55,7 @@ def test_timm_path_equals_plain_timm(name: str, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = reference.eval()(expected_input[None])
     embeddings = encoder.to(torch.device("cpu")).encode(inputs)
-    assert torch.equal(embeddings, expected)
+    torch.testing.assert_close(embeddings, expected, atol=1e-5 * float(expected.std()), rtol=1e-5)
     assert inputs.dtype == torch.uint8
     assert embeddings.std() > 0.01
     assert (embeddings.dtype, embeddings.shape) == (torch.float32, (1, encoder.dim))

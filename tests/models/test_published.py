@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from elfs.models.checkpoints import LAYOUTS, fitted_weights
 from elfs.models.encoders import build_architecture
 from elfs.models.published import PUBLISHED
-from tests.models.reference_networks import ClipResNet, ClipTransformer, VisionTransformer
+from tests.models.reference_networks import ClipResNet, ClipTransformer, EfficientNet, VisionTransformer
 
 SIZES = {"small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
 """Width, depth and heads of the vision transformers of Dosovitskiy et al. (2021) and Touvron et al. (DeiT, 2021)."""
@@ -47,6 +47,7 @@ ORIGINALS: dict[str, Callable[[], nn.Module]] = {
     **{f"dino_vit{size[0]}{patch}": vit(patch, size) for size in ("small", "base") for patch in (8, 16)},
     **{f"dinov2_vit{size[0]}14": dinov2(size, 0) for size in (*SIZES, "giant")},
     **{f"dinov2_vit{size[0]}14_reg": dinov2(size, 4) for size in (*SIZES, "giant")},
+    "lite": partial(EfficientNet, squeeze=False),
     "mae_vit_base": vit(16, "base"),
     "mae_vit_large": vit(16, "large"),
     "mae_vit_huge": partial(VisionTransformer, 14, 1280, 32, 16, 224),
@@ -87,11 +88,14 @@ def test_full_size(name: str) -> None:
         weights["mask_token"] = torch.empty(1, entry.dim)
     found = fitted_weights(weights, network, LAYOUTS[entry.layout], Path("original.pth"))
     assert found.keys() == network.state_dict().keys()
-    for block in getattr(network, "blocks", ()):
-        assert block.attn.num_heads == heads(original)
+    if isinstance(original, ClipTransformer | VisionTransformer):
+        assert all(
+            block.get_submodule("attn").num_heads == heads(original)
+            for block in network.get_submodule("blocks").children()
+        )
 
 
-@pytest.mark.parametrize("name", [name for name, entry in PUBLISHED.items() if not entry.is_address])
+@pytest.mark.parametrize("name", [name for name, entry in PUBLISHED.items() if entry.source.startswith("timm/")])
 def test_source_is_where_timm_keeps_the_weights(name: str) -> None:
     entry = PUBLISHED[name]
     tag = entry.source.rpartition(".")[2]
@@ -105,6 +109,12 @@ def test_source_is_where_torchvision_keeps_the_weights(size: str) -> None:
     entry = PUBLISHED[f"convnext_{size.lower()}"]
     assert entry.source == torchvision.models.get_weight(f"ConvNeXt_{size}_Weights.IMAGENET1K_V1").url
     assert entry.sha256 in entry.source  # torch.hub's convention: the file is named after its digest
+
+
+def test_lite_is_prepared_as_its_twin_in_timm() -> None:
+    entry, config = PUBLISHED["lite"], timm.get_pretrained_cfg("tf_efficientnet_lite0")
+    assert (config.mean, config.std, config.interpolation) == (entry.mean, entry.std, "bicubic")
+    assert (config.crop_pct, config.input_size) == (entry.crop_share, (3, entry.input_size, entry.input_size))
 
 
 def test_addresses_are_distinct_files() -> None:

