@@ -17,11 +17,11 @@ from elfs.data.samples import SampleTable, Split
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels
-from elfs.models.networks import build_network
 from elfs.parallel.limits import require_rows
-from elfs.train.classifier import Fit, predict, train_iterations
+from elfs.train.classifier import predict, train_iterations
+from elfs.train.fit import Fit
 from elfs.train.inputs import InputBuilder
-from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
+from elfs.train.recipes import Recipe, recipe_for
 from elfs.train.seeding import derived_seed
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -112,15 +112,7 @@ def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingCo
     """
     side = workspace.manifest.artifacts["samples"].metadata["image_side"]
     num_rows = int(np.count_nonzero(table.eligible()))
-    recipe = choose_recipe(num_rows, side) if config.recipe is None else RECIPES[config.recipe]
-    recipe = override(
-        recipe,
-        network=config.network or ("mlp" if side is None else None),
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        image_size=config.image_size,
-    )
+    recipe = recipe_for(config, num_rows, side)
     return recipe, config.iterations or recipe.iterations
 
 
@@ -232,26 +224,16 @@ class Trainer:
         """
         builder, device, ranks = self.builder, self.builder.runtime.device(), self.builder.runtime.ranks
         require_rows(len(rows), ranks)
-        network = build_network(
-            builder.recipe.network,
-            num_classes=len(self.truth.names),
-            image_size=builder.image_size,
-            dim=builder.dim,
-            seed=derived_seed(seed, "train-network"),
-        ).to(device)
         rows = np.sort(rows)
         inputs = Subset(self._inputs, torch.from_numpy(np.searchsorted(self.rows, rows)))
         labels = torch.from_numpy(self.truth.values[rows])
-        fit = Fit(
-            network,
+        fit = Fit.from_scratch(
+            builder,
             inputs,
             labels,
-            builder.recipe,
-            derived_seed(seed, "train"),
-            device,
-            builder.num_threads,
-            ranks,
-            self.sync_batch_norm,
+            num_classes=len(self.truth.names),
+            seeds=(derived_seed(seed, "train-network"), derived_seed(seed, "train")),
+            sync_batch_norm=self.sync_batch_norm,
         )
         if fit.caveat and ranks.is_first and not self._warned:
             builder.runtime.warn(fit.caveat)
@@ -259,11 +241,11 @@ class Trainer:
         with builder.runtime.progress.task(f"{label}, seed {seed}", self.iterations, "steps") as task:
             train_iterations(fit, self.iterations, task)
         if len(self.test_rows) == 0:
-            return network, Accuracy(0, 0)
+            return fit.network, Accuracy(0, 0)
         own = torch.arange(*ranks.part(len(self.test_rows)))
-        predicted = predict(network, Subset(self._test_inputs, own), batch_size=512, device=device)
+        predicted = predict(fit.network, Subset(self._test_inputs, own), batch_size=512, device=device)
         correct = int((predicted == torch.from_numpy(self.truth.values[self.test_rows])[own]).sum())
-        return network, Accuracy(sum(ranks.collect(correct)), len(self.test_rows))
+        return fit.network, Accuracy(sum(ranks.collect(correct)), len(self.test_rows))
 
 
 def _hex(values: NDArray[np.int64]) -> str:

@@ -10,54 +10,23 @@ from torch import Tensor
 from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
-from elfs.models.networks import build_network
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
-from elfs.train.classifier import Fit, record_dynamics
+from elfs.train.classifier import record_dynamics
+from elfs.train.fit import Fit
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
-from elfs.train.recipes import RECIPES, Recipe, choose_recipe, override
+from elfs.train.recipes import recipe_for
 from elfs.train.seeding import derived_seed
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["CODE", "recipe_for", "run"]
+__all__ = ["CODE", "run"]
 
 _FILE_BYTES = 1 << 30
 """Above this size the traces of a run are spread over several files, whole epochs in each."""
 
 _UNRECORDED = {"correct": 255}
 """What stands in a trace where a sample was never trained on; NaN in the floating traces."""
-
-
-def recipe_for(config: DynamicsConfig, num_rows: int, image_side: int | None) -> tuple[Recipe, int]:
-    """Return the recipe and the number of epochs, with every ``auto`` worked out.
-
-    Parameters
-    ----------
-    config : DynamicsConfig
-        What the user asked for.
-    num_rows : int
-        Samples of the pool.
-    image_side : int or None
-        Short side of a typical image in pixels; None where there are no images.
-
-    Returns
-    -------
-    tuple of (Recipe, int)
-        Hyper-parameters and epochs.
-    """
-    recipe = choose_recipe(num_rows, image_side) if config.recipe is None else RECIPES[config.recipe]
-    if image_side is None:
-        recipe = dataclasses.replace(recipe, network="mlp")
-    recipe = override(
-        recipe,
-        network=config.network,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        image_size=config.image_size,
-    )
-    return recipe, config.epochs or recipe.epochs
 
 
 def run(job: Job, config: DynamicsConfig) -> Result:
@@ -89,26 +58,17 @@ def run(job: Job, config: DynamicsConfig) -> Result:
     ranks = job.runtime.ranks
     require_rows(len(rows), ranks)
     image_side = job.workspace.manifest.artifacts["samples"].metadata["image_side"]
-    recipe, num_epochs = recipe_for(config, len(rows), image_side)
+    recipe = recipe_for(config, len(rows), image_side)
+    num_epochs = config.epochs or recipe.epochs
+    num_classes = int(labels.max()) + 1
     inputs = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    device = job.runtime.device()
-    network = build_network(
-        recipe.network,
-        num_classes=int(labels.max()) + 1,
-        image_size=inputs.image_size,
-        dim=inputs.dim,
-        seed=derived_seed(config.seed, "network"),
-    ).to(device)
-    fit = Fit(
-        network,
+    fit = Fit.from_scratch(
+        inputs,
         inputs.build(rows, "dynamics"),
         labels,
-        recipe,
-        derived_seed(config.seed, "dynamics"),
-        device,
-        inputs.num_threads,
-        ranks,
-        config.sync_batch_norm,
+        num_classes=num_classes,
+        seeds=(derived_seed(config.seed, "network"), derived_seed(config.seed, "dynamics")),
+        sync_batch_norm=config.sync_batch_norm,
     )
     if ranks.is_first and fit.caveat:
         job.runtime.warn(fit.caveat)
@@ -123,11 +83,11 @@ def run(job: Job, config: DynamicsConfig) -> Result:
     if not ranks.is_first:
         return Result("", {})
     _publish(job, rows, len(table), num_epochs)
-    job.draft.save("proxy", {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
+    job.draft.save("proxy", {name: tensor.cpu().numpy() for name, tensor in fit.network.state_dict().items()})
     summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}
     summary |= {"samples": len(rows), "image_size": inputs.image_size if inputs.uses_images else None}
     del summary["iterations"]
-    metadata = {"proxy": describe_proxy(inputs, network.classifier.out_features)}
+    metadata = {"proxy": describe_proxy(inputs, num_classes)}
     return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary, metadata)
 
 

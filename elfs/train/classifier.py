@@ -6,8 +6,7 @@ the whole batch. Shapes: B samples of the share of a batch, C classes, N samples
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -15,139 +14,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elfs.data.batch_share import BatchShare
-from elfs.data.loaders import nearly_equal
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
-from elfs.models.networks import has_batch_norm
-from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import trace_batch
-from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Task
 from elfs.parallel.shared_batch_norm import with_shared_batch_norm
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.fit import Fit
 from elfs.train.numerics import mixed_precision, repeatable
-from elfs.train.recipes import Recipe
-from elfs.train.seeding import generator
 
-__all__ = ["Fit", "predict", "record_dynamics", "train_iterations"]
+__all__ = ["predict", "record_dynamics", "train_iterations"]
 
 _STEPS_PER_LOOK = 1_000
 """After how many steps on a coreset a loss that is not finite is noticed; each look waits for the GPU."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """One network, what it is trained on, and how.
-
-    Attributes
-    ----------
-    network : nn.Module
-        Inputs to logits [B, C]; on ``device``.
-    inputs : TrainingImages
-        Network inputs of N samples.
-    classes : Tensor of shape (N,), int64
-        Class of each sample, in ``[0, C)``; on the CPU.
-    recipe : Recipe
-        Hyper-parameters.
-    seed : int
-        Seed of the order and the augmentation.
-    device : torch.device
-        Where to compute; bfloat16 autocast on a GPU, float32 on the CPU.
-    num_threads : int
-        Threads of a CPU. Small networks on small images are fastest on one: more spend their time waiting for each
-        other, most of all on a machine with other work.
-    ranks : Ranks
-        What trains it together, all with the same fit but for `device`.
-    sync_batch_norm : bool
-        Whether batch statistics are taken over all ranks.
-    """
-
-    network: nn.Module
-    inputs: TrainingImages
-    classes: Tensor
-    recipe: Recipe
-    seed: int
-    device: torch.device
-    num_threads: int = 1
-    ranks: Ranks = ALONE
-    sync_batch_norm: bool = True
-
-    def optimizer(self) -> torch.optim.SGD:
-        """Return SGD with Nesterov momentum 0.9 over all parameters."""
-        return torch.optim.SGD(
-            self.network.parameters(),
-            lr=self.recipe.learning_rate,
-            momentum=0.9,
-            weight_decay=self.recipe.weight_decay,
-            nesterov=True,
-        )
-
-    def steps_per_epoch(self) -> int:
-        """Return in how many steps the samples are seen once."""
-        return math.ceil(len(self.inputs) / self.recipe.batch_size)
-
-    def whole_batches(self, number: int) -> list[Tensor]:
-        """Return the positions of each whole batch of one epoch: every sample exactly once."""
-        order = torch.randperm(len(self.inputs), generator=generator(self.seed, "order", number))
-        return list(nearly_equal(order, self.recipe.batch_size))
-
-    def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield this rank's share of each augmented batch of one epoch, and how many samples the whole batch has."""
-        whole = self.whole_batches(number)
-        shares = self.inputs.batches(
-            torch.cat(whole),
-            batch_size=self.recipe.batch_size,
-            augment=True,
-            generator=generator(self.seed, "augment", number),
-            device=self.device,
-            share=BatchShare(self.ranks.rank, self.ranks.size),
-        )
-        for batch, (positions_B, inputs) in zip(whole, shares, strict=True):
-            yield positions_B, inputs, len(batch)
-
-    def rate(self, step: int, num_steps: int) -> float:
-        """Return the learning rate of a step; it never rises."""
-        return warmup_cosine(
-            step,
-            peak=self.recipe.learning_rate,
-            final=min(self.recipe.final_learning_rate, self.recipe.learning_rate),
-            num_steps=num_steps,
-        )
-
-    @property
-    def shares_statistics(self) -> bool:
-        """Whether layers that normalise by the batch do so over all ranks."""
-        return self.ranks.size > 1 and self.sync_batch_norm
-
-    @property
-    def caveat(self) -> str | None:
-        """What people should know about the results, in a sentence or two; None where there is nothing."""
-        if self.ranks.size == 1 or self.shares_statistics or not has_batch_norm(self.network):
-            return None
-        return (
-            f"each of the {self.ranks.size} ranks takes the batch statistics of its own share, so the results differ "
-            "from those of one device. --sync-batch-norm prevents that."
-        )
-
-    def require_statistics(self) -> None:
-        """Refuse, on all ranks alike, batches of which a rank gets too little to normalise by.
-
-        Raises
-        ------
-        UsageError
-            If the network normalises by the batch and a share of a batch is empty, or a single image whose statistics
-            are not shared.
-        """
-        smallest = len(self.inputs) // self.steps_per_epoch()
-        least = self.ranks.size * (1 if self.shares_statistics else 2)
-        if self.ranks.size > 1 and smallest < least and has_batch_norm(self.network):
-            raise UsageError(
-                f"batch norm needs batches of {least} images or more on {self.ranks.size} ranks, and there are batches "
-                f"of {smallest}. Use fewer devices or a larger --batch-size."
-            )
-
-
-class _Training:
+class _FitState:
     """A fit under way: the network as it is called, the optimiser, the labels where they are needed, the loss so far.
 
     Making one waits for the other ranks.
@@ -181,7 +63,7 @@ class _Training:
 
 
 def _train_step(
-    training: _Training, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int
+    training: _FitState, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int
 ) -> tuple[Tensor, Tensor]:
     """Return logits [B, C] and labels [B] of a share of a batch of `num_samples`, after the step that they led to."""
     fit, optimizer = training.fit, training.optimizer
@@ -240,7 +122,7 @@ def record_dynamics(
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
     task.advance(first_epoch * fit.steps_per_epoch())
-    training = _Training(fit, optimizer)
+    training = _FitState(fit, optimizer)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
             traces = _gathered(fit, epoch, _recorded_epoch(training, epoch, num_epochs, task))
@@ -253,7 +135,7 @@ def record_dynamics(
     return float(fit.ranks.share(agreement))
 
 
-def _recorded_epoch(training: _Training, number: int, num_epochs: int, task: Task) -> dict[str, Tensor]:
+def _recorded_epoch(training: _FitState, number: int, num_epochs: int, task: Task) -> dict[str, Tensor]:
     """Train for one epoch and return the traces of this rank's samples in the order in which they came.
 
     All ranks return equally many; what the shorter ones lack at the end stays 0.
@@ -309,7 +191,7 @@ def train_iterations(fit: Fit, num_iterations: int, task: Task) -> None:
     UsageError
         If the loss is no longer finite, or batches are too small for batch norm on so many ranks.
     """
-    training = _Training(fit, fit.optimizer())
+    training = _FitState(fit, fit.optimizer())
     epochs = itertools.chain.from_iterable(fit.epoch(number) for number in itertools.count())
     with repeatable(fit.num_threads), fit.ranks.working():
         for step, batch in enumerate(itertools.islice(epochs, num_iterations)):

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["RECIPES", "Recipe", "choose_recipe", "override"]
+from elfs.config import DynamicsConfig, TrainingConfig
+
+__all__ = ["RECIPES", "Recipe", "recipe_for"]
 
 SMALL_POOL = 20_000
 """Below this many images a pool is small: it gets the recipes that finish on a CPU."""
@@ -93,73 +95,45 @@ RECIPES: dict[str, Recipe] = {
 """``cifar`` and ``imagenet`` are those of ELFS (Zheng et al., ICLR 2025); ``small`` was tuned on the bundled digits."""
 
 
-def choose_recipe(num_rows: int, image_side: int | None) -> Recipe:
-    """Return the recipe that suits a pool.
+def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_side: int | None) -> Recipe:
+    """Return the recipe that was asked for, with every ``auto`` worked out.
+
+    The learning rate follows the batch: where only the batch size is given, the recipe's peak rate is multiplied by it
+    over the recipe's own [1]_. A batch is what all devices compute together, so their number changes neither.
 
     Parameters
     ----------
+    config : DynamicsConfig or TrainingConfig
+        What the user asked for. None takes the recipe's own value, but for the rate with another batch size.
     num_rows : int
-        Samples that are trained on.
+        Samples of the pool.
     image_side : int or None
         Short side of a typical image in pixels; None where there are no images.
 
     Returns
     -------
     Recipe
-        ``small`` below 20,000 samples or without images (then with the ``mlp`` network), ``cifar`` for images up to 64
-        pixels, else ``imagenet``.
-    """
-    if image_side is None:
-        return replace(RECIPES["small"], network="mlp")
-    if num_rows < SMALL_POOL:
-        return RECIPES["small"]
-    return RECIPES["cifar" if image_side <= _CACHED_SIDE else "imagenet"]
-
-
-def override(
-    recipe: Recipe,
-    *,
-    network: str | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    weight_decay: float | None,
-    image_size: int | None,
-) -> Recipe:
-    """Return the recipe with what the user set by hand.
-
-    The learning rate follows the batch: where only `batch_size` is given, the recipe's peak rate is multiplied by
-    `batch_size` over the recipe's own [1]_. A batch is what all devices compute together, so their number changes
-    neither.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Where to start.
-    network : str or None
-        Name of the network.
-    batch_size : int or None
-        Samples per step.
-    learning_rate, weight_decay : float or None
-        Of SGD; the rate is the peak.
-    image_size : int or None
-        Largest side of the images in pixels.
-
-    Returns
-    -------
-    Recipe
-        None keeps the recipe's own value, but for the rate with another batch size.
+        Unless one is named, ``small`` below 20,000 samples or without images, ``cifar`` for images up to 64 pixels,
+        else ``imagenet``. The network is ``mlp`` without images, unless another is named.
 
     References
     ----------
     .. [1] Goyal et al., Accurate, Large Minibatch SGD, 2017, https://arxiv.org/abs/1706.02677, section 2.1.
     """
-    if batch_size is not None and learning_rate is None:
-        learning_rate = recipe.learning_rate * (batch_size / recipe.batch_size)
+    suited = "cifar" if image_side is not None and image_side <= _CACHED_SIDE else "imagenet"
+    if image_side is None or num_rows < SMALL_POOL:
+        suited = "small"
+    recipe = RECIPES[config.recipe or suited]
+    if image_side is None:
+        recipe = replace(recipe, network="mlp")
+    rate = config.learning_rate
+    if config.batch_size is not None and rate is None:
+        rate = recipe.learning_rate * (config.batch_size / recipe.batch_size)
     given: dict[str, Any] = {
-        "network": network,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "image_size": image_size,
+        "network": config.network,
+        "batch_size": config.batch_size,
+        "learning_rate": rate,
+        "weight_decay": config.weight_decay,
+        "image_size": config.image_size,
     }
     return replace(recipe, **{key: value for key, value in given.items() if value is not None})

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import Subset, TrainingImages
-from elfs.models.networks import build_network
 from elfs.parallel.runtime import Runtime
-from elfs.train.classifier import Fit, predict, train_iterations
+from elfs.train.classifier import predict, train_iterations
+from elfs.train.fit import Fit
 from elfs.train.gradients import load_proxy
 from elfs.train.inputs import InputBuilder
 from elfs.train.seeding import derived_seed
@@ -108,19 +108,16 @@ class ProxyJudge:
         others = torch.nonzero(rest).flatten()
         if len(others) == 0:
             return 1.0
-        builder, recipe = self.builder, self.builder.recipe
-        device = builder.runtime.device()
-        network = build_network(
-            recipe.network,
-            num_classes=int(self.pseudo_labels.max()) + 1,
-            image_size=builder.image_size,
-            dim=builder.dim,
-            seed=derived_seed(self.seed, "search-network"),
-        ).to(device)
+        builder, iterations = self.builder, self.builder.recipe.iterations
         positions = positions.sort().values  # a set of rows gives one result
-        inputs, seed = Subset(self.inputs, positions), derived_seed(self.seed, "search")
-        fit = Fit(network, inputs, self.pseudo_labels[positions], recipe, seed, device, builder.num_threads)
-        with builder.runtime.progress.task("search", recipe.iterations, "steps") as task:
-            train_iterations(fit, recipe.iterations, task)
-        predicted = predict(network, Subset(self.inputs, others), batch_size=512, device=device)
+        fit = Fit.from_scratch(
+            builder,
+            Subset(self.inputs, positions),
+            self.pseudo_labels[positions],
+            num_classes=int(self.pseudo_labels.max()) + 1,
+            seeds=(derived_seed(self.seed, "search-network"), derived_seed(self.seed, "search")),
+        )
+        with builder.runtime.progress.task("search", iterations, "steps") as task:
+            train_iterations(fit, iterations, task)
+        predicted = predict(fit.network, Subset(self.inputs, others), batch_size=512, device=fit.device)
         return float((predicted == self.pseudo_labels[others]).double().mean())

@@ -7,44 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from elfs.config import DynamicsConfig
 from elfs.errors import InputDataError
 from elfs.ops.scores import compute_scores
 from elfs.ops.traces import TRACES
 from elfs.stages import dynamics, label, score
-from elfs.stages.dynamics import recipe_for
-from elfs.train.recipes import RECIPES
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, bytes_of, make_embeddings, run_stage
-
-
-class TestRecipe:
-    """Which proxy is trained, and for how long."""
-
-    @pytest.mark.parametrize(
-        ("settings", "num_rows", "side", "expected"),
-        [
-            ({}, 100, 8, ("small", "resnet8", RECIPES["small"].epochs)),
-            ({}, 50_000, 32, ("cifar", "resnet18", 200)),
-            ({}, 1_281_167, 400, ("imagenet", "resnet34", 60)),
-            ({}, 50_000, None, ("small", "mlp", RECIPES["small"].epochs)),
-            ({"recipe": "cifar"}, 100, None, ("cifar", "mlp", 200)),
-            ({"recipe": "cifar", "epochs": 5}, 100, 8, ("cifar", "resnet18", 5)),
-            ({"network": "mlp"}, 100, 8, ("small", "mlp", RECIPES["small"].epochs)),
-            ({"network": "resnet8"}, 100, None, ("small", "resnet8", RECIPES["small"].epochs)),
-        ],
-    )
-    def test_rule(
-        self, settings: dict[str, Any], num_rows: int, side: int | None, expected: tuple[str, str, int]
-    ) -> None:
-        recipe, epochs = recipe_for(DynamicsConfig(**settings), num_rows, side)
-        assert (recipe.name, recipe.network, epochs) == expected
-
-    def test_settings_by_hand(self) -> None:
-        given = {"batch_size": 7, "learning_rate": 0.5, "weight_decay": 0.0, "image_size": 16}
-        recipe, _ = recipe_for(DynamicsConfig(**given), 100, 8)  # type: ignore[arg-type]
-        assert {name: getattr(recipe, name) for name in given} == given
-        assert recipe.final_learning_rate == RECIPES["small"].final_learning_rate
 
 
 def test_traces_are_laid_out_by_row(digits: Finished) -> None:

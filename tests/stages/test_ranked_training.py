@@ -18,7 +18,7 @@ from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.job import Job
 from elfs.stages import cluster, dynamics, label
-from elfs.train.classifier import Fit
+from elfs.train.fit import Fit
 from elfs.workspace.draft import open_draft
 from elfs.workspace.pieces import Pieces
 from elfs.workspace.workspace import Workspace

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from elfs.data.batch_share import WHOLE, BatchShare
 from elfs.errors import UsageError
-from elfs.train.classifier import Fit, predict, record_dynamics, train_iterations
+from elfs.train.classifier import predict, record_dynamics, train_iterations
 from elfs.train.features import Features
+from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
 
 CPU = torch.device("cpu")

@@ -20,9 +20,10 @@ from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.shared_batch_norm import SharedBatchNorm
 from elfs.train import classifier, clustering
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
-from elfs.train.classifier import Fit, record_dynamics, train_iterations
+from elfs.train.classifier import record_dynamics, train_iterations
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features
+from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
 from tests.ranks import in_ranks
 
@@ -381,13 +382,13 @@ def test_batches_too_small_for_batch_norm_are_refused(sync: bool, batch_size: in
 def test_training_begins_by_refusing_small_batches() -> None:
     what = fit(TwoRanks(), norm=True, batch_size=2)
     with pytest.raises(UsageError, match=r"Use fewer devices or a larger --batch-size\.$"):
-        classifier._Training(what, what.optimizer())
+        classifier._FitState(what, what.optimizer())
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_layers_are_exchanged_where_statistics_are_shared(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Fit, "shares_statistics", shared)
-    called = classifier._Training(fit(TwoRanks(), norm=True), fit().optimizer()).network
+    called = classifier._FitState(fit(TwoRanks(), norm=True), fit().optimizer()).network
     assert isinstance(called[1], SharedBatchNorm) is shared  # type: ignore[index]
 
 

@@ -12,7 +12,7 @@ from elfs.errors import MissingUpstreamError
 from elfs.models.networks import Network
 from elfs.parallel.runtime import Runtime
 from elfs.stages import dynamics
-from elfs.train.classifier import Fit
+from elfs.train.fit import Fit
 from elfs.train.gradients import load_proxy, proxy_outputs
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.workspace import Workspace

@@ -5,21 +5,29 @@ from typing import Any
 
 import pytest
 
-from elfs.train.recipes import RECIPES, choose_recipe, override
+from elfs.config import CompareConfig, DynamicsConfig, TrainConfig
+from elfs.train.recipes import RECIPES, recipe_for
+
+SMALL = RECIPES["small"]
 
 
 @pytest.mark.parametrize(
-    ("num_rows", "image_side", "name", "network"),
+    ("settings", "num_rows", "side", "name", "network"),
     [
-        (1_000_000, None, "small", "mlp"),
-        (19_999, 224, "small", "resnet8"),
-        (20_000, 32, "cifar", "resnet18"),
-        (20_000, 64, "cifar", "resnet18"),
-        (20_000, 65, "imagenet", "resnet34"),
+        ({}, 1_000_000, None, "small", "mlp"),
+        ({}, 19_999, 224, "small", "resnet8"),
+        ({}, 20_000, 32, "cifar", "resnet18"),
+        ({}, 20_000, 64, "cifar", "resnet18"),
+        ({}, 20_000, 65, "imagenet", "resnet34"),
+        ({"recipe": "cifar"}, 100, None, "cifar", "mlp"),
+        ({"recipe": "cifar"}, 100, 8, "cifar", "resnet18"),
+        ({"network": "mlp"}, 100, 8, "small", "mlp"),
+        ({"network": "resnet8"}, 100, None, "small", "resnet8"),
     ],
 )
-def test_rule(num_rows: int, image_side: int | None, name: str, network: str) -> None:
-    recipe = choose_recipe(num_rows, image_side)
+@pytest.mark.parametrize("config", [DynamicsConfig, TrainConfig, CompareConfig])
+def test_rule(config: Any, settings: dict[str, Any], num_rows: int, side: int | None, name: str, network: str) -> None:
+    recipe = recipe_for(config(**settings), num_rows, side)
     assert (recipe.name, recipe.network) == (name, network)
 
 
@@ -44,12 +52,11 @@ def test_large_images_are_streamed() -> None:
     }
 
 
-def test_override_keeps_what_is_not_given() -> None:
-    recipe = RECIPES["small"]
-    none: dict[str, Any] = dict.fromkeys(("network", "batch_size", "learning_rate", "weight_decay", "image_size"))
-    assert override(recipe, **none) == recipe
-    given = {"network": "mlp", "batch_size": 2, "learning_rate": 0.0, "weight_decay": 0.0, "image_size": 4}
-    assert override(recipe, **(none | given)) == dataclasses.replace(recipe, **given)  # type: ignore[arg-type]
+def test_what_is_not_given_is_kept() -> None:
+    assert recipe_for(DynamicsConfig(), 100, 8) == SMALL
+    given: dict[str, Any] = {"network": "mlp", "batch_size": 2, "learning_rate": 0.0, "weight_decay": 0.0}
+    given["image_size"] = 4
+    assert recipe_for(DynamicsConfig(**given), 100, 8) == dataclasses.replace(SMALL, **given)
 
 
 @pytest.mark.parametrize(
@@ -68,12 +75,6 @@ def test_rate_follows_the_batch(
     name: str, batch_size: int | None, learning_rate: float | None, expected: float
 ) -> None:
     """Goyal et al., 2017: when the batch is multiplied by k, multiply the learning rate by k."""
-    recipe = override(
-        RECIPES[name],
-        network=None,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=None,
-        image_size=None,
-    )
+    config = DynamicsConfig(recipe=name, batch_size=batch_size, learning_rate=learning_rate)
+    recipe = recipe_for(config, 100, 8)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (expected, 1e-4)
