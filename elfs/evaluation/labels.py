@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
+from elfs.data.source_facts import SourceFacts
 from elfs.data.sources.digits import digits_order
 from elfs.data.sources.torchvision_sets import open_torchvision
 from elfs.data.synthetic.spec import PREFIX
@@ -97,7 +98,7 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
         return _from_folders(table)
     if labels is not None:
         return _from_csv(_existing(labels), table)
-    source = str(workspace.manifest.artifacts["samples"].metadata["source"])
+    source = SourceFacts.of(workspace).source
     root = workspace.manifest.source_root
     if source == "digits":
         return _named(table, *_digits())

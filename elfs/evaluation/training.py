@@ -14,6 +14,7 @@ from torch import nn
 import elfs
 from elfs.config import TrainingConfig
 from elfs.data.samples import SampleTable, Split
+from elfs.data.source_facts import SourceFacts
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels
@@ -110,7 +111,7 @@ def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingCo
     tuple of (Recipe, int)
         Hyper-parameters and steps.
     """
-    side = workspace.manifest.artifacts["samples"].metadata["image_side"]
+    side = SourceFacts.of(workspace).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
     recipe = recipe_for(config, num_rows, side)
     return recipe, config.iterations or recipe.iterations

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from elfs.config import ClusterConfig
 from elfs.data.samples import SampleTable
+from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.kmeans import kmeans
@@ -160,11 +161,11 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> _Pool:
 
 def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> int:
     """Return what the user asked for, what the data set is known to have, or an estimate."""
-    known = job.workspace.manifest.artifacts["samples"].metadata.get("num_classes")
+    known = SourceFacts.of(job.workspace).num_classes
     if config.clusters is not None:
         return config.clusters
     if known is not None:
-        return int(known)
+        return known
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     features = Features(embeddings, rows, job.runtime.device(), in_memory=False)  # a sample of it is looked at
     estimate = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))

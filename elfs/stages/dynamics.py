@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
+from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
@@ -57,7 +58,7 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
     ranks = job.runtime.ranks
     require_rows(len(rows), ranks)
-    image_side = job.workspace.manifest.artifacts["samples"].metadata["image_side"]
+    image_side = SourceFacts.of(job.workspace).image_side
     recipe = recipe_for(config, len(rows), image_side)
     num_epochs = config.epochs or recipe.epochs
     num_classes = int(labels.max()) + 1

@@ -13,6 +13,7 @@ from torch import Tensor
 from elfs.catalog import has_root
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
+from elfs.data.source_facts import SourceFacts
 from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
@@ -59,10 +60,10 @@ class InputBuilder:
     source_root: Path | None
     _statistics: tuple[Tensor, Tensor] | None = None
 
-    @property
-    def facts(self) -> dict[str, object]:
+    @cached_property
+    def facts(self) -> SourceFacts:
         """What embed noted about the source."""
-        return self.workspace.manifest.artifacts["samples"].metadata
+        return SourceFacts.of(self.workspace)
 
     @property
     def uses_images(self) -> bool:
@@ -77,8 +78,7 @@ class InputBuilder:
     @property
     def image_size(self) -> int:
         """Side of the images in pixels: the recipe's, or the images' own where they are smaller."""
-        side = self.facts["image_side"]
-        return min(self.recipe.image_size, side) if isinstance(side, int) else self.recipe.image_size
+        return min(self.recipe.image_size, self.facts.image_side or self.recipe.image_size)
 
     @property
     def num_threads(self) -> int:
@@ -109,7 +109,7 @@ class InputBuilder:
         """
         if not self.uses_images:
             return self._features(rows)
-        if not self.facts["has_images"]:
+        if not self.facts.has_images:
             raise InputDataError(
                 f"network '{self.recipe.network}' needs images, but this workspace was made from embeddings alone. "
                 "Use --network mlp."
@@ -124,7 +124,7 @@ class InputBuilder:
         return Features(embeddings, rows, self.runtime.device(), mean=mean, inverse_deviation=inverse)
 
     def _images(self, rows: NDArray[np.int64], label: str) -> CachedImages | StreamedImages:
-        name = str(self.facts["source"])
+        name = self.facts.source
         if has_root(name) and not (self.source_root and self.source_root.exists()):
             raise InputDataError(
                 f"the folder of the images is not there: {self.source_root}.",

@@ -4,8 +4,9 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from elfs.errors import CorruptArtifactError
 from elfs.workspace.files import (
@@ -18,7 +19,9 @@ from elfs.workspace.files import (
     remove_file,
     storage_errors,
 )
-from elfs.workspace.manifest import JOURNAL_NAME, PARTIAL_NAME, RESERVED_NAMES, Manifest
+from elfs.workspace.manifest import Manifest
+from elfs.workspace.names import JOURNAL_NAME, PARTIAL_NAME
+from elfs.workspace.parsing import FileName, fail, parse_fields
 
 __all__ = ["settle_journal", "write_journal"]
 
@@ -46,27 +49,27 @@ def write_journal(root: Path, doomed: Iterable[str], moved: Mapping[str, str]) -
         file.write(json_bytes({"doomed": sorted(doomed), "moved": dict(moved)}))
 
 
-def _is_file_name(name: Any) -> bool:
-    return isinstance(name, str) and is_plain_path(name) and name.split("/")[0] not in RESERVED_NAMES
+def _waiting_name(value: Any, field: str) -> str:
+    is_waiting = isinstance(value, str) and is_plain_path(value) and value.startswith(PARTIAL_NAME + "/")
+    return str(value) if is_waiting else fail(field, "a file of a draft", value)
 
 
-def _is_waiting_name(name: Any) -> bool:
-    return isinstance(name, str) and is_plain_path(name) and name.startswith(PARTIAL_NAME + "/")
+@dataclass(frozen=True)
+class _Journal:
+    """What `write_journal` wrote."""
+
+    doomed: tuple[FileName, ...]
+    moved: dict[FileName, Annotated[str, _waiting_name]]
 
 
-def _parse(data: bytes, path: Path) -> tuple[list[str], dict[str, str]]:
-    value = parse_json(data, str(path))
-    fits = (
-        isinstance(value, dict)
-        and set(value) == {"doomed", "moved"}
-        and isinstance(value["doomed"], list)
-        and isinstance(value["moved"], dict)
-        and all(_is_file_name(name) for name in [*value["doomed"], *value["moved"]])
-        and all(_is_waiting_name(name) for name in value["moved"].values())
-    )
-    if not fits:
-        raise CorruptArtifactError(f"{path} is no journal of this workspace.", hint=f"rm {shlex.quote(str(path))}")
-    return value["doomed"], value["moved"]
+def _read(path: Path) -> _Journal:
+    try:
+        with storage_errors("read", path):
+            return _Journal(**parse_fields(_Journal, parse_json(path.read_bytes(), str(path)), str(path)))
+    except CorruptArtifactError:
+        raise CorruptArtifactError(
+            f"{path} is no journal of this workspace.", hint=f"rm {shlex.quote(str(path))}"
+        ) from None
 
 
 def settle_journal(root: Path, manifest: Manifest) -> None:
@@ -92,12 +95,11 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
     path = root / JOURNAL_NAME
     if not path.is_file():
         return
-    with storage_errors("read", path):
-        doomed, moved = _parse(path.read_bytes(), path)
+    journal = _read(path)
     named = {file.name for artifact in manifest.artifacts.values() for file in artifact.files}
-    for name in sorted({*doomed, *moved} - named):
+    for name in sorted({*journal.doomed, *journal.moved} - named):
         target = path_inside(root, name)
-        waiting = path_inside(root, moved[name]) if name in moved else None
+        waiting = path_inside(root, journal.moved[name]) if name in journal.moved else None
         with storage_errors("move", target):
             if waiting is not None and target.is_file() and waiting.parent.is_dir() and not waiting.exists():
                 os.replace(target, waiting)

@@ -1,9 +1,10 @@
 """What the manifest is made of: records of finished stages and the artifacts that they made."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from elfs.workspace.files import digest_json
+from elfs.workspace.parsing import Digest, Dtype, FileName, Inputs, PlainPath, Size, fail, parse
 
 __all__ = ["Artifact", "ArtifactFile", "Record", "TensorInfo", "artifact_digest"]
 
@@ -20,8 +21,8 @@ class TensorInfo:
         Shape of the whole, over all shards.
     """
 
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: Dtype
+    shape: tuple[Size, ...]
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,17 @@ class ArtifactFile:
         ``sha256:<hex>`` of the file's bytes.
     """
 
-    name: str
-    num_bytes: int
-    digest: str
+    name: FileName
+    num_bytes: Size
+    digest: Digest
+
+
+def _sorted_files(value: Any, field: str) -> tuple[ArtifactFile, ...]:
+    files: tuple[ArtifactFile, ...] = parse(tuple[ArtifactFile, ...], value, field)
+    names = [file.name for file in files]
+    if not files or names != sorted(set(names)):
+        fail(field, "one or more files with sorted names", names)
+    return files
 
 
 @dataclass(frozen=True)
@@ -61,11 +70,11 @@ class Artifact:
         See `artifact_digest`.
     """
 
-    record: str
-    files: tuple[ArtifactFile, ...]
+    record: PlainPath
+    files: Annotated[tuple[ArtifactFile, ...], _sorted_files]
     tensors: dict[str, TensorInfo]
     metadata: dict[str, Any]
-    digest: str
+    digest: Digest
 
 
 @dataclass(frozen=True)
@@ -92,10 +101,10 @@ class Record:
         What the stage wants to tell people.
     """
 
-    stage: str
+    stage: PlainPath
     config: dict[str, Any]
-    inputs: dict[str, str]
-    outputs: tuple[str, ...]
+    inputs: Inputs
+    outputs: tuple[PlainPath, ...]
     versions: dict[str, str]
     seed: int | None
     smoke: bool

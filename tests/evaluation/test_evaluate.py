@@ -1,5 +1,6 @@
 """What true labels say, on a case small enough to count by hand."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from elfs.config import as_json
 from elfs.data.samples import Outcome, SampleTable, Split
+from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
 from elfs.evaluation.evaluate import evaluate
 from elfs.workspace.draft import open_draft
@@ -15,6 +17,8 @@ from tests.chain import Finished, config, run_stage
 
 LABELS = "id,label\na,cat\nb,cat\nc,dog\nd,dog\ne,cat\nf,dog\ng,dog\nbroken,dog\n"
 CLUSTERS = [1, 1, 0, 0, 0, 0, 1, -1, 1]
+
+FACTS = SourceFacts("folder", channels=3, mirror=True, num_classes=None, has_images=True, image_side=None)
 
 
 def commit(
@@ -32,7 +36,7 @@ def commit(
         seed=0,
         smoke=False,
         summary={},
-        metadata={"samples": {"source": "folder"}} if stage == "embed" else {},
+        metadata={"samples": asdict(FACTS)} if stage == "embed" else {},
         run={},
     )
 

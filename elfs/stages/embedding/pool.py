@@ -1,14 +1,13 @@
 """What becomes of a pool: its encoder at the beginning, samples and neighbours at the end."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
-from elfs.data.sources import Source
+from elfs.data.source_facts import SourceFacts
 from elfs.pipeline.job import Job, Result
 from elfs.stages.embedding.encoder import PoolEncoder, pool_encoder
 from elfs.stages.embedding.listing import Listing
@@ -121,16 +120,8 @@ def finish(job: Job, config: EmbedConfig, embedded: Embedded) -> Result:
     if "neighbor_recall" in found_neighbors:
         headline += f", {found_neighbors['neighbor_recall']:.1%} of the neighbours found"
     key = {} if embedded.key is None else {"key": embedded.key}
-    return Result(headline, summary, {"samples": _facts(prepared.source, embedded.image_side), "embeddings": key})
-
-
-def _facts(source: Source, image_side: int | None) -> dict[str, Any]:
-    """Return what later stages need to know of the source."""
-    return {
-        "source": source.name,
-        "channels": source.channels,
-        "mirror": source.mirror,
-        "num_classes": source.num_classes,
-        "has_images": source.has_images,
-        "image_side": image_side,
-    }
+    source = prepared.source
+    facts = SourceFacts(
+        source.name, source.channels, source.mirror, source.num_classes, source.has_images, embedded.image_side
+    )
+    return Result(headline, summary, {"samples": asdict(facts), "embeddings": key})

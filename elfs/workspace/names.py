@@ -1,0 +1,14 @@
+"""Names in a workspace's directory that no artifact may have, and how inputs from outside begin."""
+
+from elfs.workspace.lock import HOLDER_NAME, LOCK_NAME
+
+__all__ = ["EXTERNAL", "JOURNAL_NAME", "MANIFEST_NAME", "PARTIAL_NAME", "RESERVED_NAMES"]
+
+MANIFEST_NAME = "manifest.json"
+PARTIAL_NAME = "partial"
+JOURNAL_NAME = "partial/journal.json"
+EXTERNAL = "external:"
+"""Inputs whose name begins so lie outside the workspace and are not artifacts."""
+
+RESERVED_NAMES = {MANIFEST_NAME, PARTIAL_NAME, LOCK_NAME, HOLDER_NAME}
+"""Names in the workspace's directory that no artifact may have."""
