@@ -240,22 +240,7 @@ class PlainProgress:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator["PlainTask"]:
-        """Open a piece of work; it closes with the context.
-
-        Parameters
-        ----------
-        label : str
-            What is done.
-        total : int
-            How many units there are.
-        unit : str
-            What they are, in the plural.
-
-        Yields
-        ------
-        PlainTask
-            Counts the units.
-        """
+        """Open a piece of work."""
         yield PlainTask(self, label, total, unit)
 
 
@@ -272,15 +257,7 @@ class PlainTask:
         self._last_done = 0
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more units, and print a line if it is time for one.
-
-        Parameters
-        ----------
-        count : int
-            Units that are done since the last call.
-        note : str
-            Short text for the end of the line, such as the loss.
-        """
+        """Count more units, and print a line if it is time for one."""
         self._done += count
         now = self._progress.now()
         silence = now - self._last_seconds
@@ -310,22 +287,7 @@ class LiveProgress:
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator["LiveTask"]:
-        """Open a piece of work; it closes with the context.
-
-        Parameters
-        ----------
-        label : str
-            What is done.
-        total : int
-            How many units there are.
-        unit : str
-            What they are, in the plural.
-
-        Yields
-        ------
-        LiveTask
-            Counts the units.
-        """
+        """Open a piece of work."""
         display = self._open()
         identity = display.add_task(printable(label), total=total, unit=unit, note="")
         try:
@@ -356,15 +318,7 @@ class LiveTask:
         self._identity = identity
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more units and show `note` at the end of the line.
-
-        Parameters
-        ----------
-        count : int
-            Units that are done since the last call.
-        note : str
-            Short text for the end of the line, such as the loss.
-        """
+        """Count more units, and show the note at the end of the line."""
         self._display.update(self._identity, advance=count, note=printable(note))
 
 

@@ -20,7 +20,7 @@ from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
 from elfs.evaluation.training import Accuracy, Trainer, require_labels
-from elfs.parallel.runtime import Runtime
+from elfs.parallel.runtime import Runtime, ignore
 from elfs.pipeline.execution import execute, run_step
 from elfs.pipeline.graph import Stage
 from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
@@ -77,10 +77,6 @@ class _Training:
         return WHOLE_POOL if self.plan is None else f"{self.plan.entry.label} {self.plan.budget}"
 
 
-def _ignore(text: str) -> None:
-    """Drop a message."""
-
-
 def _by_itself(runtime: Runtime) -> Runtime:
     """Return the runtime of a rank that works alone, on its own device and its own part of the host's CPUs."""
     return dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
@@ -93,7 +89,7 @@ def compare(
     *,
     force: bool = False,
     smoke: bool = False,
-    say: Callable[[str], None] = _ignore,
+    say: Callable[[str], None] = ignore,
 ) -> CompareReport:
     """Select with every method at every budget with every seed, and train a network on each selection.
 

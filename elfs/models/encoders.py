@@ -70,42 +70,17 @@ class NetworkEncoder:
         return fingerprint([self.name, self._preprocessing], self._network.state_dict())
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
-        """Learn nothing: the weights are there already; see `Encoder.fit`.
-
-        Parameters
-        ----------
-        images : Tensor
-            Not looked at.
-        generator : torch.Generator
-            Not drawn from.
-        """
+        """Learn nothing: the weights are there already."""
 
     def learned(self) -> dict[str, Tensor]:
-        """Return nothing: nothing is learned; see `Encoder.learned`."""
+        """Return nothing."""
         return {}
 
     def restore(self, learned: Mapping[str, Tensor]) -> None:
-        """Do nothing; see `Encoder.restore`.
-
-        Parameters
-        ----------
-        learned : Mapping of str to Tensor
-            Empty.
-        """
+        """Do nothing."""
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return the network's pooled features.
-
-        Parameters
-        ----------
-        batch : Tensor of shape (n_images, 3, height, width), uint8
-            Stacked results of `transform`, in any dtype.
-
-        Returns
-        -------
-        Tensor of shape (n_images, dim), float32
-            Embeddings, not normalised, on the CPU.
-        """
+        """Return the network's pooled features."""
         on_cuda = self._device.type == "cuda"
         parts = []
         with torch.no_grad(), torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=on_cuda):
@@ -115,18 +90,7 @@ class NetworkEncoder:
         return torch.cat(parts).cpu()
 
     def to(self, device: torch.device) -> Self:
-        """Move the network.
-
-        Parameters
-        ----------
-        device : torch.device
-            Where `encode` computes from now on.
-
-        Returns
-        -------
-        NetworkEncoder
-            The encoder itself.
-        """
+        """Move the network."""
         self._device = device
         self._network.to(device)
         self._mean, self._deviation = self._mean.to(device), self._deviation.to(device)

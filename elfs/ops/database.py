@@ -59,18 +59,7 @@ class Solo:
     size = 1
 
     def rotate(self, tensor: Tensor) -> Tensor:
-        """Return the tensor.
-
-        Parameters
-        ----------
-        tensor : Tensor
-            Anything.
-
-        Returns
-        -------
-        Tensor
-            The same.
-        """
+        """Return the tensor."""
         return tensor
 
 

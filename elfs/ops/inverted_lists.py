@@ -13,17 +13,13 @@ import torch
 from torch import Tensor
 
 from elfs.ops.database import Database
-from elfs.ops.neighbors import NUM_SPARE, Advance, exact_neighbors, reranked
+from elfs.ops.neighbors import NUM_SPARE, Advance, exact_neighbors, ignore, reranked
 
 __all__ = ["build_index", "choose_probes", "probed_neighbors", "recall", "usual_num_lists"]
 
 _TRAINING_ROWS_PER_LIST = 64
 _FEWEST_PROBES = 8
 _QUERIES_AT_ONCE = 4096
-
-
-def _ignore(share: float) -> None:
-    """Nobody watches."""
 
 
 def usual_num_lists(num_rows: int) -> int:
@@ -61,7 +57,7 @@ def _sample(num_rows: int, num_drawn: int, generator: torch.Generator) -> Tensor
 
 
 def build_index(
-    database: Database, generator: torch.Generator, *, num_lists: int | None = None, advance: Advance = _ignore
+    database: Database, generator: torch.Generator, *, num_lists: int | None = None, advance: Advance = ignore
 ) -> Any:
     """Return inverted lists of a whole database.
 
@@ -99,7 +95,7 @@ def build_index(
 
 
 def probed_neighbors(
-    index: Any, database: Database, queries: Tensor, k: int, num_probes: int, *, advance: Advance = _ignore
+    index: Any, database: Database, queries: Tensor, k: int, num_probes: int, *, advance: Advance = ignore
 ) -> tuple[Tensor, Tensor]:
     """Return the nearest neighbours by cosine that are found in the nearest lists.
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from elfs.ops._engine import Engine, resolved_engine
 from elfs.ops.database import SOLO, Database, Embeddings, Ring
 
-__all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "queries_at_once", "reranked"]
+__all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
 
 Advance = Callable[[float], None]
 """Takes the share of the work that was done since the last call; the shares add up to 1."""
@@ -41,8 +41,8 @@ _LOW_BITS = 2**32 - 1
 _LAST = torch.iinfo(torch.int64).min
 
 
-def _ignore(share: float) -> None:
-    """Nobody watches."""
+def ignore(progress: float) -> None:
+    """Take what nobody watches."""
 
 
 def queries_at_once(num_dims: int, k: int) -> int:
@@ -166,7 +166,7 @@ def reranked(
     k: int,
     *,
     complete: bool = False,
-    advance: Advance = _ignore,
+    advance: Advance = ignore,
 ) -> tuple[Tensor, Tensor]:
     """Return the k nearest of proposed neighbours, in the order of their exact cosines.
 
@@ -227,7 +227,7 @@ def exact_neighbors(
     *,
     ring: Ring = SOLO,
     engine: Engine = "auto",
-    advance: Advance = _ignore,
+    advance: Advance = ignore,
 ) -> tuple[Tensor, Tensor]:
     """Return the exact k nearest neighbours of some rows of a database by cosine, the rows themselves left out.
 

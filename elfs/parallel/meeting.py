@@ -14,15 +14,12 @@ from elfs.errors import DeviceError, ElfsError
 from elfs.parallel.liveness import Liveness, prefixed
 from elfs.parallel.place import Place
 from elfs.parallel.ranks import GRACE, Ranks
+from elfs.parallel.runtime import ignore
 
 __all__ = ["join"]
 
 
-def _ignore(error: ElfsError) -> None:
-    """Say nothing."""
-
-
-def join(place: Place, device: torch.device, timeout_s: float, on_end: Callable[[ElfsError], None] = _ignore) -> Ranks:
+def join(place: Place, device: torch.device, timeout_s: float, on_end: Callable[[ElfsError], None] = ignore) -> Ranks:
     """Meet the other ranks.
 
     Parameters

@@ -37,7 +37,7 @@ _TALK = ("gloo", "nccl", "connection", "timed out", "tcpstore", "broken pipe", "
 class Ranks:
     """One of the processes that run a command together, or the only one.
 
-    All ranks call the methods in the same order.
+    All ranks call the methods in the same order. Whatever waits for another rank that is gone raises `RankLostError`.
 
     Parameters
     ----------
@@ -111,11 +111,6 @@ class Ranks:
         -------
         list
             By rank, the same on every rank.
-
-        Raises
-        ------
-        RankLostError
-            If a rank is gone.
         """
         if self._store is None:
             return [value]
@@ -135,11 +130,6 @@ class Ranks:
         -------
         Any
             The first rank's value.
-
-        Raises
-        ------
-        RankLostError
-            If the first rank is gone.
         """
         if self._store is None:
             return value
@@ -149,13 +139,7 @@ class Ranks:
         return self._hear(key)
 
     def wait(self) -> None:
-        """Wait until all ranks are here.
-
-        Raises
-        ------
-        RankLostError
-            If a rank is gone.
-        """
+        """Wait until all ranks are here."""
         self.collect(None)
 
     def sum_(self, tensor: Tensor) -> Tensor:
@@ -170,11 +154,6 @@ class Ranks:
         -------
         Tensor
             The same object, the same values on every rank.
-
-        Raises
-        ------
-        RankLostError
-            If a rank is gone.
         """
         if self.size > 1:
             with self.talking():
@@ -193,11 +172,6 @@ class Ranks:
         -------
         list of Tensor
             By rank on the first rank; empty on the others.
-
-        Raises
-        ------
-        RankLostError
-            If a rank is gone.
         """
         if self.size == 1:
             return [tensor]
@@ -219,11 +193,6 @@ class Ranks:
         -------
         Tensor
             A new one; after as many calls as there are ranks everybody has seen everything.
-
-        Raises
-        ------
-        RankLostError
-            If a rank is gone.
         """
         if self.size == 1:
             return tensor
@@ -308,11 +277,6 @@ class Ranks:
         ------
         None
             Once.
-
-        Raises
-        ------
-        RankLostError
-            If another rank is gone.
         """
         try:
             yield

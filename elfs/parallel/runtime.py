@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from elfs.parallel.ranks import Ranks
 
-__all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus"]
+__all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus", "ignore"]
 
 
 class Task(Protocol):
@@ -55,8 +55,8 @@ def available_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def _ignore(message: str) -> None:
-    """Drop a warning."""
+def ignore(message: object) -> None:
+    """Take what nobody wants to hear."""
 
 
 def _alone() -> "Ranks":
@@ -87,7 +87,7 @@ class Runtime:
     ranks: "Ranks" = field(default_factory=_alone)
     num_workers: int | None = None
     progress: Progress = field(default_factory=Silence)
-    warn: Callable[[str], None] = _ignore
+    warn: Callable[[str], None] = ignore
 
     @property
     def choice(self) -> DeviceChoice:

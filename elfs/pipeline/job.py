@@ -103,7 +103,7 @@ class StageCode(Generic[C]):
     ----------
     run : Callable
         From job and config to the result: makes the stage's artifacts in the job's draft. All ranks call it where the
-        stage is parallel; the result of the first one counts.
+        stage is parallel; the result of the first one counts. What it refuses, it refuses with an `ElfsError`.
     prepare : Callable
         From config and folder of the images to what lies outside the workspace. The first rank calls it before it is
         known whether there is anything to do.

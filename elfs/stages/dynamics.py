@@ -31,24 +31,9 @@ _UNRECORDED = {"correct": 255}
 
 
 def run(job: Job, config: DynamicsConfig) -> Result:
-    """Write ``dynamics`` and ``proxy``.
+    """Write ``dynamics`` and ``proxy``, on all ranks together.
 
-    Parameters
-    ----------
-    job : Job
-        Workspace, draft, runtime.
-    config : DynamicsConfig
-        Network, recipe, seed.
-
-    Returns
-    -------
-    Result
-        Network, epochs, agreement of the last epoch with the pseudo-labels; on the first rank.
-
-    Raises
-    ------
-    InputDataError
-        If the pseudo-labels name fewer than two clusters, or there are more ranks than images.
+    Refused where the pseudo-labels name fewer than two clusters, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     labels_N = torch.from_numpy(np.array(job.workspace.arrays("pseudo_labels")["pseudo_labels"]))

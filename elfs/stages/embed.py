@@ -18,24 +18,9 @@ __all__ = ["CODE", "run"]
 
 
 def run(job: Job, config: EmbedConfig) -> Result:
-    """Write samples, embeddings and neighbours; all ranks call this.
+    """Write samples, embeddings and neighbours, on all ranks together.
 
-    Parameters
-    ----------
-    job : Job
-        Workspace, draft, runtime; ``job.prepared`` is the result of ``prepare`` or ``join``.
-    config : EmbedConfig
-        What to embed and how.
-
-    Returns
-    -------
-    Result
-        Sizes, encoder, what was left out and why; empty on all ranks but the first.
-
-    Raises
-    ------
-    InputDataError
-        If too many images are broken, fewer than two are left, or there are more ranks than images.
+    Refused where too many images are broken, fewer than two are left, or there are more ranks than images.
     """
     prepared, ranks = job.prepared, job.runtime.ranks
     assert isinstance(prepared, Listing)

@@ -33,18 +33,7 @@ Scores = dict[str, NDArray[np.float32]]
 def run(job: Job, config: ScoreConfig) -> Result:
     """Write ``scores``: one tensor [N] per key, NaN for samples that cannot be selected.
 
-    Parameters
-    ----------
-    job : Job
-        Workspace, draft, runtime.
-    config : ScoreConfig
-        How many epochs the windowed scores look at.
-
-    Returns
-    -------
-    Result
-        The keys, the number of samples that have scores, and why keys were left out; the metadata states each key's
-        direction.
+    The result says which keys there are and why others were left out; the metadata states each key's direction.
     """
     traces = job.workspace.tensors("dynamics")
     num_epochs = traces["correct"].shape[0]

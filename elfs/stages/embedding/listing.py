@@ -48,26 +48,10 @@ class Listing(Prepared):
 
 
 def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
-    """List the source.
+    """List the source, and digest all that is read from outside.
 
-    Parameters
-    ----------
-    config : EmbedConfig
-        What to embed.
-    source_root : Path or None
-        Folder of the images or of the named data sets.
-
-    Returns
-    -------
-    Listing
-        The samples and the digests of all outside inputs.
-
-    Raises
-    ------
-    InputDataError
-        If the source is not there, is empty, a named file does not exist, or embeddings have ids that it lacks.
-    UsageError
-        If files are listed for a source that is no folder.
+    Refused where the source is not there or empty, a named file does not exist, embeddings have ids that the source
+    lacks, or files are listed for a source that is no folder.
     """
     inputs = {}
     for option in ("weights", "embeddings", "ids"):
@@ -95,47 +79,14 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
 
 
 def write_listing(prepared: Listing, directory: Path) -> None:
-    """Write the listing down for the other ranks.
-
-    Parameters
-    ----------
-    prepared : Listing
-        As `prepare` gave it to the first rank.
-    directory : Path
-        Of the draft.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
+    """Write the listing down for the other ranks."""
     save_tensors(directory / _LISTING_NAME, prepared.table.tensors())
     with atomic_write(directory / _INPUTS_NAME) as file:
         file.write(json_bytes(prepared.inputs))
 
 
 def read_listing(config: EmbedConfig, source_root: Path | None, directory: Path) -> Listing:
-    """Take over the listing of the first rank, on another one.
-
-    Parameters
-    ----------
-    config : EmbedConfig
-        What to embed.
-    source_root : Path or None
-        Folder of the images or of the named data sets.
-    directory : Path
-        Of the draft.
-
-    Returns
-    -------
-    Listing
-        The same as on the first rank.
-
-    Raises
-    ------
-    InputDataError
-        If this host cannot see the images.
-    """
+    """Take over the listing of the first rank, on another one, whose host has to see the images."""
     table = SampleTable.from_tensors(load_tensors(directory / _LISTING_NAME))
     inputs: dict[str, str] = json.loads((directory / _INPUTS_NAME).read_bytes())
     try:
