@@ -81,7 +81,7 @@ def _fail(ranks: Ranks) -> str:
 
 def test_lost_rank_in_a_collective() -> None:
     code = (
-        "import sys; from tests.train.test_ranks import _fail; from elfs.parallel.meeting import join; "
+        "import sys; from tests.parallel.test_ranks import _fail; from elfs.parallel.meeting import join; "
         "from elfs.parallel.place import Place; import torch; rank, port = map(int, sys.argv[1:]); "
         "_fail(join(Place(rank, 2, rank, 2, '127.0.0.1', port), torch.device('cpu'), 20))"
     )
@@ -115,7 +115,7 @@ def _give_up(ranks: Ranks) -> None:
 
 def test_ranks_end_when_one_fails() -> None:
     code = (
-        "import sys; from tests.train.test_ranks import _give_up; from elfs.parallel.meeting import join; "
+        "import sys; from tests.parallel.test_ranks import _give_up; from elfs.parallel.meeting import join; "
         "from elfs.parallel.place import Place; import torch; rank, port = map(int, sys.argv[1:]); "
         "_give_up(join(Place(rank, 4, rank, 4, '127.0.0.1', port), torch.device('cpu'), 20))"
     )
