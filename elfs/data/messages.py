@@ -7,7 +7,7 @@ import struct
 from multiprocessing.context import BaseContext
 from typing import Any, NamedTuple, TypeVar
 
-__all__ = ["SharedPickle", "fill", "receive", "send", "share"]
+__all__ = ["SharedPickle", "fill", "receive", "send", "in_shared_memory"]
 
 _ALIGNMENT = 64
 _LENGTH = struct.Struct("<q")
@@ -44,7 +44,7 @@ class SharedPickle(NamedTuple):
         return pickle.loads(self.pickled, buffers=[whole[start:stop] for start, stop in self.places])
 
 
-def share(context: BaseContext, thing: Any) -> SharedPickle:
+def in_shared_memory(context: BaseContext, thing: Any) -> SharedPickle:
     """Pickle something for processes to come.
 
     Parameters

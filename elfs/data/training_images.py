@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from elfs.data.batch_share import WHOLE, BatchShare
+from elfs.data.batch_part import WHOLE, BatchPart
 from elfs.data.crops import CenterCrop, RandomCrop
 from elfs.data.loaders import decode_batches, nearly_equal, require_all
 from elfs.data.sources import ImageReader
@@ -36,11 +36,11 @@ class TrainingImages(Protocol):
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images in the order given, every position exactly once over all shares.
+        """Yield images in the order given, every position exactly once over all parts.
 
-        The batches, and what is drawn at random, are the same for every share; a share reads its own images alone.
+        The batches, and what is drawn at random, are the same for every part; a part reads its own images alone.
 
         Parameters
         ----------
@@ -54,15 +54,15 @@ class TrainingImages(Protocol):
             On the CPU; the only source of randomness, drawn from only if `augment`.
         device : torch.device
             Where the images go.
-        share : BatchShare
+        part : BatchPart
             Which part of every batch is wanted.
 
         Yields
         ------
         positions : Tensor of shape (b,), int64
-            Of the share of one batch, on the CPU.
+            Of the part of one batch, on the CPU.
         images : Tensor of shape (max(b, 1), 3, S, S), float32
-            On `device`, less the mean, over the standard deviation. Where the share is empty, one image that does not
+            On `device`, less the mean, over the standard deviation. Where the part is empty, one image that does not
             count, so that there is something to compute on.
         """
         ...
@@ -107,15 +107,15 @@ class CachedImages:
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as `TrainingImages` says; the same generator state gives the same crops on every device."""
         for batch in nearly_equal(order, batch_size):
-            pixels = self.images[share.padded(batch).to(self.images.device)].to(device)
+            pixels = self.images[part.padded(batch).to(self.images.device)].to(device)
             if augment:
                 draws = self._draws(len(batch), generator)
-                pixels = self._augmented(pixels, *(share.padded(draw) for draw in draws))
-            yield share.cut(batch), _normalized(pixels, self.mean, self.std)
+                pixels = self._augmented(pixels, *(part.padded(draw) for draw in draws))
+            yield part.cut(batch), _normalized(pixels, self.mean, self.std)
 
     def _draws(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Return shift down, shift to the right and whether to mirror [B, 1] for the images of a whole batch."""
@@ -180,7 +180,7 @@ class StreamedImages:
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as `TrainingImages` says; one that can no longer be read is an InputDataError."""
         transform: RandomCrop | CenterCrop
@@ -190,7 +190,7 @@ class StreamedImages:
         else:
             transform = CenterCrop(self.size, _EVALUATION_ZOOM, Image.Resampling.BILINEAR)
             seeds = None
-        parts = [share.padded(part) for part in nearly_equal(torch.arange(len(order)), batch_size)]
+        parts = [part.padded(batch) for batch in nearly_equal(torch.arange(len(order)), batch_size)]
         own = torch.cat([torch.empty(0, dtype=torch.int64), *parts])
         decoded = decode_batches(
             self.reader,
@@ -203,7 +203,7 @@ class StreamedImages:
         )
         for batch, found in zip(nearly_equal(order, batch_size), decoded, strict=True):
             require_all(found)
-            yield share.cut(batch), _normalized(found.images.to(device, non_blocking=True), self.mean, self.std)
+            yield part.cut(batch), _normalized(found.images.to(device, non_blocking=True), self.mean, self.std)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,7 +232,7 @@ class Subset:
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield what `whole` gives, as `TrainingImages` says, with positions in this subset."""
         found = self.whole.batches(
@@ -241,10 +241,10 @@ class Subset:
             augment=augment,
             generator=generator,
             device=device,
-            share=share,
+            part=part,
         )
         for batch, (_, images) in zip(nearly_equal(order, batch_size), found, strict=True):
-            yield share.cut(batch), images
+            yield part.cut(batch), images
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from elfs.data.messages import SharedPickle, fill, receive, send, share
+from elfs.data.messages import SharedPickle, fill, in_shared_memory, receive, send
 from elfs.data.samples import Outcome
 from elfs.errors import DeviceError
 
@@ -266,7 +266,7 @@ class _Crew:
     def __init__(self, decode: Decode, tasks: Sequence[tuple[int, int]], num_workers: int, pin: bool) -> None:
         self._context = _context()
         self._tasks, self._pin = tasks, pin
-        self._shared = share(self._context, decode)
+        self._shared = in_shared_memory(self._context, decode)
         self._num_sent = self._num_replaced = 0
         self._tries: Counter[int] = Counter()
         self._lost: dict[int, Failure] = {}

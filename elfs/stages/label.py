@@ -16,7 +16,7 @@ from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.features import Features
-from elfs.workspace.pieces import Pieces, Run, shares
+from elfs.workspace.pieces import Pieces, Run, deal
 
 __all__ = ["CODE", "kmeans_probabilities", "run"]
 
@@ -97,7 +97,7 @@ def _dealt(missing: list[Run], num_positions: int, num_ranks: int) -> list[list[
     blocks = [(start // _BLOCK_ROWS, -(-stop // _BLOCK_ROWS)) for start, stop in missing]
     return [
         [(start * _BLOCK_ROWS, min(stop * _BLOCK_ROWS, num_positions)) for start, stop in runs]
-        for runs in shares(blocks, num_ranks, most=_PIECE_BLOCKS)
+        for runs in deal(blocks, num_ranks, most=_PIECE_BLOCKS)
     ]
 
 

@@ -1,7 +1,7 @@
 """Train a classifier: one loop for the proxy whose dynamics are recorded and for the network on the coreset.
 
-Where several ranks train one network, each computes a share of every batch, and the mean of their gradients is that of
-the whole batch. Shapes: B samples of the share of a batch, C classes, N samples of the pool, E epochs.
+Where several ranks train one network, each computes a part of every batch, and the mean of their gradients is that of
+the whole batch. Shapes: B samples of the part of a batch, C classes, N samples of the pool, E epochs.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
 from elfs.ops.traces import trace_batch
@@ -65,14 +65,14 @@ class _FitState:
 def _train_step(
     training: _FitState, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int
 ) -> tuple[Tensor, Tensor]:
-    """Return logits [B, C] and labels [B] of a share of a batch of `num_samples`, after the step that they led to."""
+    """Return logits [B, C] and labels [B] of a part of a batch of `num_samples`, after the step that they led to."""
     fit, optimizer = training.fit, training.optimizer
     labels_B = training.labels_N[positions_B.to(fit.device)]
     for group in optimizer.param_groups:
         group["lr"] = rate
     with mixed_precision(fit.device):
         logits_BC = training.network(inputs)
-    logits_BC = logits_BC.float()[: len(labels_B)]  # without what stands in for an empty share
+    logits_BC = logits_BC.float()[: len(labels_B)]  # without what stands in for an empty part
     # The mean over the ranks, which their gradients undergo, is then the mean over the samples of the whole batch.
     loss = F.cross_entropy(logits_BC, labels_B, reduction="sum") / (num_samples / fit.ranks.size)
     optimizer.zero_grad(set_to_none=True)
@@ -142,7 +142,7 @@ def _recorded_epoch(training: _FitState, number: int, num_epochs: int, task: Tas
     """
     fit = training.fit
     steps = fit.steps_per_epoch()
-    length = sum(len(BatchShare(0, fit.ranks.size).cut(batch)) for batch in fit.whole_batches(number))
+    length = sum(len(BatchPart(0, fit.ranks.size).cut(batch)) for batch in fit.whole_batches(number))
     training.total_loss.zero_()
     traces: dict[str, Tensor] = {}
     done = 0
@@ -162,9 +162,9 @@ def _recorded_epoch(training: _FitState, number: int, num_epochs: int, task: Tas
 
 def _gathered(fit: Fit, number: int, own: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the traces [N] of an epoch by position on the first rank, which knows the order; nothing on the others."""
-    shares = [BatchShare(rank, fit.ranks.size) for rank in range(fit.ranks.size)] if fit.ranks.is_first else []
+    parts = [BatchPart(rank, fit.ranks.size) for rank in range(fit.ranks.size)] if fit.ranks.is_first else []
     whole = fit.whole_batches(number) if fit.ranks.is_first else []
-    places = [torch.cat([share.cut(batch) for batch in whole]).to(fit.device) for share in shares]
+    places = [torch.cat([part.cut(batch) for batch in whole]).to(fit.device) for part in parts]
     traces: dict[str, Tensor] = {}
     for name, values in own.items():
         for positions, part in zip(places, fit.ranks.gather(values), strict=True):

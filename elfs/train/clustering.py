@@ -1,7 +1,7 @@
 """Train many cluster heads side by side on frozen embeddings: TEMI and its relatives.
 
-Where several ranks train them, each computes a share of every batch; the prior and SCAN's mean assignment are those of
-the whole batch. Shapes: H heads, B pairs of (the share of) a batch, C clusters, N images of the pool, K neighbours.
+Where several ranks train them, each computes a part of every batch; the prior and SCAN's mean assignment are those of
+the whole batch. Shapes: H heads, B pairs of (the part of) a batch, C clusters, N images of the pool, K neighbours.
 """
 
 import math
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.schedules import warmup_cosine
@@ -97,12 +97,12 @@ class HeadTraining:
     loss: Tensor
 
 
-class _Training:
+class _HeadState:
     """State of a training: student, teacher, prior, optimiser, and the loss of the last epoch."""
 
     def __init__(self, features: Features, settings: HeadSettings, ranks: Ranks) -> None:
         self.features, self.settings, self.ranks = features, settings, ranks
-        self.share = BatchShare(ranks.rank, ranks.size)
+        self.part = BatchPart(ranks.rank, ranks.size)
         self.device = features.device
         self.student = ClusterHeads(
             settings.heads,
@@ -195,12 +195,12 @@ class _Training:
         order = torch.randperm(len(self.features), generator=draws)
         total_H = torch.zeros_like(self.loss_H)
         for index, positions_B in enumerate(order.tensor_split(self.num_batches)):
-            own_B = self.share.padded(positions_B)
+            own_B = self.part.padded(positions_B)
             neighbors_BK = neighbors_of(own_B)
             column_B = torch.randint(neighbors_BK.shape[1], (len(positions_B), 1), generator=draws)
-            partners_B = neighbors_BK.gather(1, self.share.padded(column_B)).squeeze(1)
+            partners_B = neighbors_BK.gather(1, self.part.padded(column_B)).squeeze(1)
             inputs = self.features.take(torch.cat([own_B, partners_B]))
-            num_own = len(self.share.cut(positions_B))
+            num_own = len(self.part.cut(positions_B))
             total_H += self.step(inputs, num_own, len(positions_B), number * self.num_batches + index)
             task.advance()
         self.loss_H = self.ranks.sum_(total_H) / self.num_batches
@@ -257,7 +257,7 @@ def train_heads(
     UsageError
         If the loss is no longer finite.
     """
-    training = _Training(features, settings, ranks)
+    training = _HeadState(features, settings, ranks)
     modules = {"student": training.student, "teacher": training.teacher}
     resumed = load_checkpoint(checkpoint, modules, training.optimizer, ranks)
     first_epoch = 0

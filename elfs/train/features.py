@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.data.batch_share import WHOLE, BatchShare
+from elfs.data.batch_part import WHOLE, BatchPart
 from elfs.data.loaders import nearly_equal
 
 __all__ = ["EmbeddingRows", "Features", "standardization"]
@@ -134,8 +134,8 @@ class Features:
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield embeddings [b, D] as `TrainingImages` says; they know no augmentation."""
         for batch in nearly_equal(order, batch_size):
-            yield share.cut(batch), self.take(share.padded(batch)).to(device)
+            yield part.cut(batch), self.take(part.padded(batch)).to(device)

@@ -1,6 +1,6 @@
 """One network, what it is trained on, and how: what the loops of `elfs.train.classifier` are given.
 
-Shapes: B samples of the share of a batch, C classes, N samples of the pool.
+Shapes: B samples of the part of a batch, C classes, N samples of the pool.
 """
 
 import math
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.data.loaders import nearly_equal
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
@@ -125,17 +125,17 @@ class Fit:
         return list(nearly_equal(order, self.recipe.batch_size))
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-        """Yield this rank's share of each augmented batch of one epoch, and how many samples the whole batch has."""
+        """Yield this rank's part of each augmented batch of one epoch, and how many samples the whole batch has."""
         whole = self.whole_batches(number)
-        shares = self.inputs.batches(
+        parts = self.inputs.batches(
             torch.cat(whole),
             batch_size=self.recipe.batch_size,
             augment=True,
             generator=generator(self.seed, "augment", number),
             device=self.device,
-            share=BatchShare(self.ranks.rank, self.ranks.size),
+            part=BatchPart(self.ranks.rank, self.ranks.size),
         )
-        for batch, (positions_B, inputs) in zip(whole, shares, strict=True):
+        for batch, (positions_B, inputs) in zip(whole, parts, strict=True):
             yield positions_B, inputs, len(batch)
 
     def rate(self, step: int, num_steps: int) -> float:
@@ -158,7 +158,7 @@ class Fit:
         if self.ranks.size == 1 or self.shares_statistics or not has_batch_norm(self.network):
             return None
         return (
-            f"each of the {self.ranks.size} ranks takes the batch statistics of its own share, so the results differ "
+            f"each of the {self.ranks.size} ranks takes the batch statistics of its own part, so the results differ "
             "from those of one device. --sync-batch-norm prevents that."
         )
 
@@ -168,7 +168,7 @@ class Fit:
         Raises
         ------
         UsageError
-            If the network normalises by the batch and a share of a batch is empty, or a single image whose statistics
+            If the network normalises by the batch and a part of a batch is empty, or a single image whose statistics
             are not shared.
         """
         smallest = len(self.inputs) // self.steps_per_epoch()

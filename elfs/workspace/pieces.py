@@ -14,7 +14,7 @@ from elfs.errors import CorruptArtifactError
 from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, remove_file, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["Piece", "Pieces", "Run", "shares"]
+__all__ = ["Piece", "Pieces", "Run", "deal"]
 
 Run = tuple[int, int]
 """First row and last row + 1."""
@@ -223,16 +223,14 @@ def _is_damaged(piece: Piece) -> bool:
     return False
 
 
-def shares(
-    runs: Sequence[Run], num_shares: int, *, most: int, weighs: NDArray[np.bool_] | None = None
-) -> list[list[Run]]:
-    """Deal runs of rows out in nearly equal shares.
+def deal(runs: Sequence[Run], num_hands: int, *, most: int, weighs: NDArray[np.bool_] | None = None) -> list[list[Run]]:
+    """Deal runs of rows out in nearly equal hands.
 
     Parameters
     ----------
     runs : sequence of (int, int)
         What is to be done, in order.
-    num_shares : int
+    num_hands : int
         Among how many.
     most : int
         Rows of a run that is dealt out at most; runs are cut at multiples of it too.
@@ -242,14 +240,14 @@ def shares(
     Returns
     -------
     list of list of (int, int)
-        For each share, contiguous as far as the runs are; together they cover all runs once.
+        For each hand, contiguous as far as the runs are; together they cover all runs once.
     """
     rows = np.concatenate([np.arange(*run) for run in runs]) if runs else np.empty(0, np.int64)
     weights = np.where(True if weighs is None else weighs[rows], _WORK, 1) * np.ones(len(rows), np.int64)
     work = np.cumsum(weights)
     total = int(weights.sum())
-    # A row goes where its middle lies: whole numbers, so that equal rows make equal shares.
-    ends = np.searchsorted(2 * work - weights, [2 * total * share // num_shares for share in range(1, num_shares)])
+    # A row goes where its middle lies: whole numbers, so that equal rows make equal hands.
+    ends = np.searchsorted(2 * work - weights, [2 * total * hand // num_hands for hand in range(1, num_hands)])
     dealt = []
     for part in np.split(rows, ends):
         breaks = np.flatnonzero((np.diff(part) != 1) | (part[1:] % most == 0)) + 1

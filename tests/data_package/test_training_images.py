@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.data.crops import RandomCrop
 from elfs.data.training_images import CachedImages, StreamedImages, Subset, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
@@ -194,7 +194,7 @@ def test_subset_gives_what_its_positions_alone_would(augment: bool) -> None:
 @pytest.mark.parametrize("kind", ["cached", "streamed", "workers", "subset of cached", "subset of streamed"])
 @pytest.mark.parametrize("size", [2, 3, 6])
 def test_shares_make_up_the_batches_of_one_process(kind: str, size: int, augment: bool) -> None:
-    """11 images in batches of 4, 4 and 3: shares of unequal length, and for 6 processes empty ones."""
+    """11 images in batches of 4, 4 and 3: parts of unequal length, and for 6 processes empty ones."""
     images, order = noise(13, 6), torch.randperm(13, generator=seeded(3))[:11]
     made: TrainingImages = (
         cached(images) if kind.endswith("cached") else streamed(images, num_workers=2 if kind == "workers" else 0)
@@ -202,18 +202,18 @@ def test_shares_make_up_the_batches_of_one_process(kind: str, size: int, augment
     if kind.startswith("subset"):
         made = Subset(made, torch.randperm(13, generator=seeded(4)))
 
-    def batches(share: BatchShare) -> list[tuple[Tensor, Tensor]]:
-        found = made.batches(order, batch_size=4, augment=augment, generator=seeded(5), device=CPU, share=share)
+    def batches(part: BatchPart) -> list[tuple[Tensor, Tensor]]:
+        found = made.batches(order, batch_size=4, augment=augment, generator=seeded(5), device=CPU, part=part)
         return list(found)
 
-    whole = batches(BatchShare())
-    shares = [batches(BatchShare(rank, size)) for rank in range(size)]
-    assert {len(share) for share in shares} == {len(whole)}
+    whole = batches(BatchPart())
+    parts = [batches(BatchPart(rank, size)) for rank in range(size)]
+    assert {len(part) for part in parts} == {len(whole)}
     for number, (positions, pixels) in enumerate(whole):
-        parts = [share[number] for share in shares]
-        assert torch.equal(torch.cat([own for own, _ in parts]), positions)
-        assert torch.equal(torch.cat([found[: len(own)] for own, found in parts]), pixels)
-        assert [len(found) for _, found in parts] == [max(1, len(own)) for own, _ in parts]
+        here = [part[number] for part in parts]
+        assert torch.equal(torch.cat([own for own, _ in here]), positions)
+        assert torch.equal(torch.cat([found[: len(own)] for own, found in here]), pixels)
+        assert [len(found) for _, found in here] == [max(1, len(own)) for own, _ in here]
 
 
 def test_share_decodes_its_own_images_alone() -> None:
@@ -226,5 +226,5 @@ def test_share_decodes_its_own_images_alone() -> None:
 
     source = StreamedImages(Watched(frozenset()), torch.arange(10), 4, ZERO, ONE, True, 0)
     options = {"batch_size": 5, "augment": True, "generator": seeded(), "device": CPU}
-    list(source.batches(torch.arange(10), **options, share=BatchShare(1, 2)))  # type: ignore[arg-type]
+    list(source.batches(torch.arange(10), **options, part=BatchPart(1, 2)))  # type: ignore[arg-type]
     assert read == [3, 4, 8, 9]

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from elfs.data import workers
 from elfs.data.loaders import DecodedBatch, decode_batches
-from elfs.data.messages import receive, send, share
+from elfs.data.messages import in_shared_memory, receive, send
 from elfs.data.samples import Outcome
 from elfs.data.workers import Decoded, Failure, decode_in_workers
 from elfs.errors import DeviceError, InputDataError
@@ -210,7 +210,7 @@ def test_arrays_are_shared_with_the_workers() -> None:
     found = torch.cat([piece.images for piece in pieces])
     assert torch.equal(found[:, 0], torch.arange(100) ** 2)
     assert not found[:, 1].any()
-    shared = share(multiprocessing.get_context("spawn"), table)
+    shared = in_shared_memory(multiprocessing.get_context("spawn"), table)
     assert len(shared.pickled) < 400 < len(shared.memory)
     np.testing.assert_array_equal(shared.load().values, table.values)
 

@@ -140,7 +140,7 @@ def test_first_rank_warns_once_where_batch_statistics_are_of_shares(alone: Alone
     first, *others = together[1]
     assert [found["mlp"] for found in (alone[1], first, *others)] == (len(others) + 2) * [[]]
     (warning,) = first["norm"]
-    assert warning.startswith(f"each of the {len(others) + 1} ranks takes the batch statistics of its own share")
+    assert warning.startswith(f"each of the {len(others) + 1} ranks takes the batch statistics of its own part")
     assert [found["norm"] for found in (alone[1], *others)] == (len(others) + 1) * [[]]
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elfs.data.batch_share import WHOLE, BatchShare
+from elfs.data.batch_part import WHOLE, BatchPart
 from elfs.errors import UsageError
 from elfs.train.classifier import predict, record_dynamics, train_iterations
 from elfs.train.features import Features
@@ -41,10 +41,10 @@ class Recording(Features):
         augment: bool,
         generator: torch.Generator,
         device: torch.device,
-        share: BatchShare = WHOLE,
+        part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         for positions, batch in super().batches(
-            order, batch_size=batch_size, augment=augment, generator=generator, device=device, share=share
+            order, batch_size=batch_size, augment=augment, generator=generator, device=device, part=part
         ):
             self.seen.append((positions.tolist(), augment))
             yield positions, batch

@@ -288,4 +288,4 @@ def test_threads_grow_with_the_products_of_a_step(
     features = Features(np.zeros((4, dim), np.float32), np.arange(4), torch.device("cpu"))
     settings = dataclasses.replace(SETTINGS, heads=8, hidden=256, batch_size=256)
     several = cast(Ranks, SimpleNamespace(rank=0, size=ranks, local_size=ranks))
-    assert clustering._Training(features, settings, several).num_threads == expected
+    assert clustering._HeadState(features, settings, several).num_threads == expected

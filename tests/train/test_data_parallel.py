@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.errors import StorageError, UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.parallel.place import Place
@@ -300,7 +300,7 @@ def test_batch_statistics_of_shares_are_pointed_out(alone: dict[str, Any], toget
     for rank in together:
         plain, shared, own = rank["caveats"]
         assert plain is shared is None
-        assert own.startswith(f"each of the {len(together)} ranks takes the batch statistics of its own share, ")
+        assert own.startswith(f"each of the {len(together)} ranks takes the batch statistics of its own part, ")
 
 
 def test_stopped_training_goes_on_with_another_number_of_ranks(
@@ -393,12 +393,12 @@ def test_layers_are_exchanged_where_statistics_are_shared(shared: bool, monkeypa
 
 
 def test_one_rank_computes_what_the_mean_of_the_batch_gives_bit_for_bit() -> None:
-    """The loss of a share is a sum over what the whole batch has; for the only share that is the mean."""
+    """The loss of a part is a sum over what the whole batch has; for the only part that is the mean."""
     for count in (1, 7, 10, 23):
         logits = torch.randn(count, 5, generator=torch.Generator().manual_seed(count), requires_grad=True)
         labels = torch.arange(count) % 5
-        share = BatchShare().cut(labels)
-        ours = nn.functional.cross_entropy(logits[: len(share)], share, reduction="sum") / (count / 1)
+        part = BatchPart().cut(labels)
+        ours = nn.functional.cross_entropy(logits[: len(part)], part, reduction="sum") / (count / 1)
         mean = nn.functional.cross_entropy(logits, labels)
         assert torch.equal(ours, mean)
         assert torch.equal(torch.autograd.grad(ours, logits)[0], torch.autograd.grad(mean, logits)[0])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from elfs.data.batch_share import BatchShare
+from elfs.data.batch_part import BatchPart
 from elfs.data.training_images import Subset
 from elfs.train import features as module
 from elfs.train.classifier import predict
@@ -95,13 +95,13 @@ def test_shares_of_batches_make_up_the_batches(embeddings: NDArray[np.float32]) 
     parts = []
     for rank in range(3):
         found = features.batches(
-            order, batch_size=5, augment=True, generator=torch.Generator(), device=CPU, share=BatchShare(rank, 3)
+            order, batch_size=5, augment=True, generator=torch.Generator(), device=CPU, part=BatchPart(rank, 3)
         )
         parts.append([(positions.tolist(), batch) for positions, batch in found])
     assert [[positions for positions, _ in part] for part in parts] == [[[6, 5], [2]], [[4], [1]], [[3], [0]]]
     for part in parts:
         assert all(torch.equal(batch, features.take(torch.tensor(positions))) for positions, batch in part)
     (positions, batch), _ = features.batches(
-        order[:4], batch_size=2, augment=True, generator=torch.Generator(), device=CPU, share=BatchShare(2, 3)
+        order[:4], batch_size=2, augment=True, generator=torch.Generator(), device=CPU, part=BatchPart(2, 3)
     )
     assert (len(positions), batch.shape) == (0, (1, 4))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.pieces import Pieces, Run, shares
+from elfs.workspace.pieces import Pieces, Run, deal
 
 VALUES = np.arange(40, dtype=np.float32).reshape(20, 2)
 
@@ -77,7 +77,7 @@ def test_damaged_runs_are_found_and_dropped(pieces: Pieces, part: str) -> None:
 @pytest.mark.parametrize("num_shares", [1, 2, 3, 7, 30])
 @pytest.mark.parametrize("runs", [[(0, 20)], [(3, 9), (12, 13), (15, 20)], []])
 def test_shares_cover_all_rows_once_and_are_nearly_equal(num_shares: int, runs: list[Run]) -> None:
-    dealt = shares(runs, num_shares, most=4)
+    dealt = deal(runs, num_shares, most=4)
     rows = [row for share in dealt for run in share for row in range(*run)]
     assert rows == [row for run in runs for row in range(*run)]
     sizes = [sum(stop - start for start, stop in share) for share in dealt]
@@ -88,5 +88,5 @@ def test_shares_cover_all_rows_once_and_are_nearly_equal(num_shares: int, runs: 
 
 def test_shares_weigh_the_rows_that_make_work() -> None:
     weighs = np.arange(20) >= 12
-    first, second = shares([(0, 20)], 2, most=100, weighs=weighs)
+    first, second = deal([(0, 20)], 2, most=100, weighs=weighs)
     assert [weighs[slice(*run)].sum() for run in (*first, *second)] == [4, 4]

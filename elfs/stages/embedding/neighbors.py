@@ -28,7 +28,7 @@ from elfs.pipeline.job import Job
 from elfs.stages.embedding.rows import require_all
 from elfs.train.seeding import generator
 from elfs.workspace.files import atomic_write, digest_json, json_bytes, make_directory, storage_errors
-from elfs.workspace.pieces import Pieces, Run, shares
+from elfs.workspace.pieces import Pieces, Run, deal
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["FILE_ROWS", "write_neighbors"]
@@ -197,7 +197,7 @@ def _fill(job: Job, pieces: Pieces, eligible_N: NDArray[np.bool_], search: _Sear
     missing: list[Run] = [(start, stop) for start, stop in ranks.share(told)]
     num_missing = sum(int(np.count_nonzero(eligible_N[start:stop])) for start, stop in missing)
     num_rounds = -(-num_missing // (ranks.size * search.most)) or min(1, len(missing))
-    plan = shares(missing, ranks.size * num_rounds, most=len(eligible_N), weighs=eligible_N) if missing else []
+    plan = deal(missing, ranks.size * num_rounds, most=len(eligible_N), weighs=eligible_N) if missing else []
     with job.runtime.progress.task("embed: neighbours", len(rows), "images") as task:
         task.advance(len(rows) - num_missing)
         for number in range(num_rounds):

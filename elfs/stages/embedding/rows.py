@@ -20,7 +20,7 @@ from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding.batches import BatchEncoder, Encoding, encode_rows
 from elfs.stages.embedding.reuse import KnownRows
 from elfs.workspace.draft import Draft
-from elfs.workspace.pieces import Pieces, Run, shares
+from elfs.workspace.pieces import Pieces, Run, deal
 from elfs.workspace.tensors import RowArray
 
 __all__ = [
@@ -164,7 +164,7 @@ class RowEncoder:
         start, stop = within
         missing = [(max(first, start), min(last, stop)) for first, last in self.pieces.missing(len(self.table))]
         wanted = [run for run in missing if run[0] < run[1]]
-        return shares(wanted, num_shares, most=SHARD_ROWS, weighs=self.is_work())
+        return deal(wanted, num_shares, most=SHARD_ROWS, weighs=self.is_work())
 
     def encode(self, runs: Sequence[Run], check: Callable[[Failures], None]) -> None:
         """Embed some runs of rows, without a word to other ranks.

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from elfs.data.batch_share import WHOLE, BatchShare
+from elfs.data.batch_part import WHOLE, BatchPart
 
 
 @pytest.mark.parametrize(
@@ -12,20 +12,20 @@ from elfs.data.batch_share import WHOLE, BatchShare
 )
 def test_shares_are_nearly_equal_runs(count: int, size: int, lengths: list[int]) -> None:
     batch = torch.arange(count)
-    shares = [BatchShare(rank, size).cut(batch) for rank in range(size)]
-    assert [len(share) for share in shares] == lengths
-    assert torch.equal(torch.cat(shares), batch)
+    parts = [BatchPart(rank, size).cut(batch) for rank in range(size)]
+    assert [len(part) for part in parts] == lengths
+    assert torch.equal(torch.cat(parts), batch)
 
 
 def test_first_share_is_the_longest() -> None:
     for count in range(1, 20):
-        lengths = [len(BatchShare(rank, 4).cut(torch.arange(count))) for rank in range(4)]
+        lengths = [len(BatchPart(rank, 4).cut(torch.arange(count))) for rank in range(4)]
         assert lengths[0] == max(lengths) <= min(lengths) + 1
 
 
 def test_empty_share_is_stood_in_for() -> None:
     batch = torch.tensor([[7, 1], [8, 2]])
-    assert [BatchShare(rank, 3).padded(batch).tolist() for rank in range(3)] == [[[7, 1]], [[8, 2]], [[7, 1]]]
+    assert [BatchPart(rank, 3).padded(batch).tolist() for rank in range(3)] == [[[7, 1]], [[8, 2]], [[7, 1]]]
 
 
 def test_whole_is_everything() -> None:

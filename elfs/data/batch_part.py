@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["WHOLE", "BatchShare"]
+__all__ = ["WHOLE", "BatchPart"]
 
 
 @dataclass(frozen=True, slots=True)
-class BatchShare:
+class BatchPart:
     """One of the nearly equal runs of samples that every batch is cut into; the first ones are longer by one at most.
 
     Attributes
@@ -21,7 +21,7 @@ class BatchShare:
     size: int = 1
 
     def cut(self, batch: Tensor) -> Tensor:
-        """Return the samples of a batch that are this share's.
+        """Return the samples of a batch that are this part's.
 
         Parameters
         ----------
@@ -31,15 +31,15 @@ class BatchShare:
         Returns
         -------
         Tensor of shape (m, ...)
-            A view. Over all shares every entry comes once; m is 0 where a batch has fewer samples than there are
-            shares.
+            A view. Over all parts every entry comes once; m is 0 where a batch has fewer samples than there are
+            parts.
         """
         length, rest = divmod(len(batch), self.size)
         start = self.rank * length + min(self.rank, rest)
         return batch[start : start + length + (self.rank < rest)]
 
     def padded(self, batch: Tensor) -> Tensor:
-        """Return what is computed for a batch: this share, or one sample that stands in for an empty one.
+        """Return what is computed for a batch: this part, or one sample that stands in for an empty one.
 
         Parameters
         ----------
@@ -49,11 +49,11 @@ class BatchShare:
         Returns
         -------
         Tensor of shape (max(m, 1), ...)
-            `cut`, or the batch's first entry, which counts for another share.
+            `cut`, or the batch's first entry, which counts for another part.
         """
         own = self.cut(batch)
         return own if len(own) else batch[:1]
 
 
-WHOLE = BatchShare()
-"""The only share: the whole batch."""
+WHOLE = BatchPart()
+"""The only part: the whole batch."""
