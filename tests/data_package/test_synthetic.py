@@ -16,6 +16,7 @@ import elfs
 from elfs.data.samples import Split
 from elfs.data.sources import open_source
 from elfs.data.sources.synthetic import SyntheticReader, SyntheticSource
+from elfs.data.synthetic.colours import class_pairs, random_pair, varied
 from elfs.data.synthetic.concepts import coverage, pixel_grid, segments
 from elfs.data.synthetic.drawing import Drawing
 from elfs.data.synthetic.draws import Draws
@@ -208,6 +209,62 @@ def test_pixels_are_what_they_were() -> None:
         "synthetic:longtail": "2076e7f0441dd892",
         "synthetic:size=32,clutter=1,outliers=0.5,seed=9": "f51964e7f4f2a046",
     }
+
+
+def looks(name: str) -> tuple[NDArray[np.float64], Plan]:
+    """Mean colour of every training image [n, 3], without noise and stray strokes, and what the images show."""
+    spec = parse_source(name)
+    drawing = Drawing(spec)
+    images = np.stack([drawing.image(Split.TRAIN, index) for index in range(spec.images)])
+    return images.mean(axis=(1, 2)), make_plan(spec, Split.TRAIN)
+
+
+def share_of_classes(means: NDArray[np.float64], classes: NDArray[np.int16]) -> float:
+    """Share of the variance of the mean colours that lies between the classes."""
+    centres = np.stack([means[classes == number].mean(axis=0) for number in range(int(classes.max()) + 1)])
+    return float(((centres[classes] - means.mean(axis=0)) ** 2).sum() / ((means - means.mean(axis=0)) ** 2).sum())
+
+
+def test_random_colours_say_nothing_and_those_of_the_class_much() -> None:
+    random, plan = looks("synthetic:shapes,images=400,classes=4,clutter=0,size=12")
+    assert share_of_classes(random, plan.classes) < 0.03
+    own, plan = looks("synthetic:colours,images=400,classes=4,clutter=0,size=12")
+    assert share_of_classes(own, plan.classes) > 0.8
+
+
+def test_random_colours_leave_the_drawing_as_it_is() -> None:
+    plain, random = (
+        Drawing(parse_source(f"synthetic:images=20,size=12,clutter=0,colour={colour}"))
+        for colour in ("plain", "random")
+    )
+    for index in range(20):
+        flat = [drawing.image(Split.TRAIN, index).astype(float).mean(axis=2).ravel() for drawing in (plain, random)]
+        assert abs(np.corrcoef(*flat)[0, 1]) > 0.98
+
+
+def test_with_the_colours_of_the_class_every_image_has_a_drawing_of_its_own() -> None:
+    spec = parse_source(
+        "synthetic:colours,images=40,classes=2,clutter=0,size=12,redundancy=0.5,outliers=0.1,ambiguity=0.1"
+    )
+    drawing, plan = Drawing(spec), make_plan(spec, Split.TRAIN)
+    images = np.stack([drawing.image(Split.TRAIN, index) for index in range(40)]).astype(float)
+    flat = images.reshape(40, -1)
+    alike = np.corrcoef(flat - np.stack([flat[plan.classes == c].mean(axis=0) for c in (0, 1)])[plan.classes])
+    redundant = np.flatnonzero(plan.kinds == Kind.REDUNDANT)
+    plain = np.flatnonzero(plan.kinds == Kind.PLAIN)
+    assert np.median(alike[redundant, plan.origins[redundant]]) > 0.9
+    assert np.median(alike[np.ix_(plain, plain)][~np.eye(len(plain), dtype=bool)]) < 0.5
+
+
+def test_colours_of_a_class_are_unlike_those_of_the_others() -> None:
+    pairs = class_pairs(0, 10)
+    distances = np.linalg.norm((pairs[:, None] - pairs).reshape(10, 10, 6), axis=2)
+    assert distances[~np.eye(10, dtype=bool)].min() > 0.4
+    moved = varied(pairs[0], Draws(0, 1))
+    assert 0 < np.abs(moved - pairs[0]).max() <= 0.1
+    ground, ink = random_pair(Draws(0, 2))
+    tried = Draws(0, 2).uniform(3, 2, 3).sum(axis=2)
+    assert abs(ground.sum() - ink.sum()) == pytest.approx(np.abs(tried[:, 0] - tried[:, 1]).max())
 
 
 def test_any_row_alone_in_any_process(images: NDArray[np.uint8]) -> None:

@@ -23,6 +23,9 @@ from elfs.errors import UsageError
         ("synthetic:longtail,seed=0", "synthetic:longtail"),
         ("synthetic:longtail,imbalance=7.0,seed=3", "synthetic:longtail,imbalance=7,seed=3"),
         ("synthetic:outliers=0.123456789", "synthetic:clean,outliers=0.123456789"),
+        ("synthetic:clean,size=32,colour=random", "synthetic:shapes"),
+        ("synthetic:shapes,colour=class,seed=1", "synthetic:colours,seed=1"),
+        ("synthetic:shapes,colour=plain", "synthetic:clean,size=32"),
     ],
 )
 def test_equal_specs_have_one_name(typed: str, name: str) -> None:
@@ -43,19 +46,21 @@ def test_other_sources_keep_their_names() -> None:
 def test_every_value_is_read() -> None:
     words = (
         "classes=3,images=60,test=9,size=16,styles=2,clutter=0.1,redundancy=0.25,ambiguity=0.15,outliers=0.04,"
-        "imbalance=2,duplicates=0.11,seed=4"
+        "imbalance=2,duplicates=0.11,seed=4,colour=random"
     )
     spec = parse_source(f"synthetic:{words}")
-    assert dataclasses.astuple(spec) == (3, 60, 9, 16, 2, 0.1, 0.25, 0.15, 0.04, 2.0, 0.11, 4)
-    assert spec.name == f"synthetic:clean,{words}"
+    assert dataclasses.astuple(spec) == (3, 60, 9, 16, 2, 0.1, 0.25, 0.15, 0.04, 2.0, 0.11, 4, "random")
+    assert spec.name == "synthetic:shapes," + words.removesuffix(",colour=random")
 
 
 def test_presets_stay_as_they_are() -> None:
     """They stand in manifests: another meaning of ``balanced`` would be another pool under the same name."""
     assert {name: dataclasses.astuple(spec) for name, spec in PRESETS.items()} == {
-        "clean": (10, 2000, 500, 12, 4, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0),
-        "balanced": (10, 2000, 500, 12, 4, 0.6, 0.3, 0.05, 0.0, 1.0, 0.0, 0),
-        "longtail": (10, 3000, 500, 12, 3, 0.4, 0.2, 0.05, 0.05, 20, 0.1, 0),
+        "clean": (10, 2000, 500, 12, 4, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0, "plain"),
+        "balanced": (10, 2000, 500, 12, 4, 0.6, 0.3, 0.05, 0.0, 1.0, 0.0, 0, "plain"),
+        "longtail": (10, 3000, 500, 12, 3, 0.4, 0.2, 0.05, 0.05, 20, 0.1, 0, "plain"),
+        "shapes": (10, 2000, 500, 32, 4, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0, "random"),
+        "colours": (10, 2000, 500, 32, 4, 0.5, 0.0, 0.0, 0.0, 1.0, 0.0, 0, "class"),
     }
 
 
@@ -63,12 +68,15 @@ def test_presets_stay_as_they_are() -> None:
     ("words", "message"),
     [
         ("balance", r"^synthetic: there is no preset 'balance'\. Did you mean 'balanced'\? Expected one of clean, bal"),
-        ("zzz,seed=1", r"^synthetic: there is no preset 'zzz'\. Expected one of clean, balanced, longtail, or pairs"),
+        (
+            "zzz,seed=1",
+            r"^synthetic: there is no preset 'zzz'\. Expected one of clean, balanced, longtail, shapes, colours, or",
+        ),
         ("seed=1,balanced", r"^synthetic: expected name=value, got 'balanced' \(a preset comes first\)\.$"),
         ("seed=1,", r"^synthetic: expected name=value, got ''"),
         (
             "image=3",
-            r"no value 'image'\. Did you mean 'images'\? Available: classes, images, .*, duplicates, seed\.",
+            r"no value 'image'\. Did you mean 'images'\? Available: classes, images, .*, duplicates, seed, colour\.",
         ),
         ("=3", r"^synthetic: there is no value ''\. Available: classes, "),
         ("seed=1,seed=1", r"^synthetic: seed is given twice\.$"),
@@ -79,6 +87,7 @@ def test_presets_stay_as_they_are() -> None:
         ("images=20000000", r"^synthetic: images is 20,000,000, expected 4 to 10,000,000\.$"),
         ("seed=-1", r"^synthetic: seed is -1, expected 0 to 4,294,967,295\.$"),
         ("outliers=1", r"^synthetic: outliers is 1, expected 0 to 0\.95\.$"),
+        ("colour=red", r"^synthetic: colour is 'red', expected one of plain, random, class\.$"),
         ("imbalance=0.5", r"^synthetic: imbalance is 0\.5, expected 1 to 1,000\.$"),
         ("clutter=nan", r"^synthetic: clutter is nan, expected 0 to 1\.$"),
         ("clutter=inf", r"^synthetic: clutter is inf, expected 0 to 1\.$"),

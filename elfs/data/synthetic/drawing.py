@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.data.samples import Split
+from elfs.data.synthetic.colours import class_pairs, random_pair, varied
 from elfs.data.synthetic.concepts import (
     MAX_STROKES,
     Concept,
@@ -26,8 +27,8 @@ __all__ = ["Drawing"]
 
 Array = NDArray[np.float64]
 
-_IMAGE, _NOISE, _STRAY, _JITTER, _COPY = 4, 5, 6, 7, 8
-"""Purposes of streams of random numbers; 1 to 3 are the plan's and the concepts'."""
+_IMAGE, _NOISE, _STRAY, _JITTER, _COPY, _PAINT, _SHAPE = 4, 5, 6, 7, 8, 10, 11
+"""Purposes of streams of random numbers; 1 to 3 are the plan's and the concepts', 9 that of the classes' colours."""
 
 _MAX_CLUTTER = 3
 _POSE = 17
@@ -83,6 +84,10 @@ class Drawing:
         return concepts(self._spec)
 
     @cached_property
+    def _class_pairs(self) -> Array:
+        return class_pairs(self._spec.seed, self._spec.classes)
+
+    @cached_property
     def _grid(self) -> Array:
         return pixel_grid(self._spec.size)
 
@@ -118,7 +123,8 @@ class Drawing:
             draw += (Draws(seed, _JITTER, index).uniform(_NUM_DRAWS) - 0.5) * _JITTER_SIZE
             np.clip(draw, 0.0, 1.0, out=draw)
             noise += self._noise(split, index) * _OWN_NOISE
-        return self._painted(self._ink(plan, split, index, draw), draw, noise)
+        colors = self._colors(plan, split, index, draw)
+        return self._painted(self._ink(plan, split, index, draw), colors, draw, noise)
 
     def _noise(self, split: Split, index: int) -> Array:
         """Return the noise [3, P] of an image: nearly normal, a sum of four bytes."""
@@ -135,10 +141,13 @@ class Drawing:
             if draws.uniform(1)[0] < 0.5:
                 return np.zeros(self._grid.shape[1])
             return self._posed(stray_concept(draws), draw)
+        if self._spec.colour == "class":
+            base = int(plan.origins[index]) if plan.kinds[index] == Kind.REDUNDANT else index
+            return self._posed(stray_concept(Draws(self._spec.seed, _SHAPE, split, base)), draw)
         style = int(plan.styles[index])
         ink = self._posed(self._concepts[plan.classes[index]][style], draw)
         if plan.kinds[index] == Kind.AMBIGUOUS:
-            share = 0.5 + 0.2 * draw[_POSE - 1]
+            share = _share(draw)
             ink = share * ink + (1 - share) * self._posed(self._concepts[plan.others[index]][style], draw)
         return ink
 
@@ -155,12 +164,29 @@ class Drawing:
         turned += (draw[2:4] - 0.5) * _SHIFT
         return coverage(*segments(turned, concept.widths * scale * (0.75 + 0.6 * draw[4])), self._grid)
 
-    def _painted(self, ink: Array, draw: Array, noise: Array) -> NDArray[np.uint8]:
+    def _colors(self, plan: Plan, split: Split, index: int, draw: Array) -> tuple[Array, Array, float]:
+        """Return ground, ink, and how far the brightest stray stroke stands out; a redundant image has its base's."""
+        contrast = _CONTRAST + 0.35 * float(draw[9])
+        if self._spec.colour == "plain":
+            ground = 0.08 + 0.3 * draw[5] + _TINT * draw[6:9]
+            return ground, ground + contrast * (1 - _HUE + 2 * _HUE * draw[10:13]), contrast
+        kind = Kind(int(plan.kinds[index]))
+        base = int(plan.origins[index]) if kind == Kind.REDUNDANT else index
+        draws = Draws(self._spec.seed, _PAINT, split, base)
+        if self._spec.colour == "random" or kind == Kind.OUTLIER:
+            ground, color = random_pair(draws)
+            return ground, color, contrast
+        pair = self._class_pairs[plan.classes[index]]
+        if kind == Kind.AMBIGUOUS:
+            share = _share(draw)
+            pair = share * pair + (1 - share) * self._class_pairs[plan.others[index]]
+        ground, color = varied(pair, draws)
+        return ground, color, contrast
+
+    def _painted(self, ink: Array, colors: tuple[Array, Array, float], draw: Array, noise: Array) -> NDArray[np.uint8]:
         """Return the image: background, stray strokes, the ink, uneven light, noise."""
         strength, size = self._spec.clutter, self._spec.size
-        ground = 0.08 + 0.3 * draw[5] + _TINT * draw[6:9]
-        contrast = _CONTRAST + 0.35 * draw[9]
-        color = ground + contrast * (1 - _HUE + 2 * _HUE * draw[10:13])
+        ground, color, contrast = colors
         image = np.broadcast_to(ground[:, None], (3, size * size)).copy()
         num_stray = int(draw[13] * (_MAX_CLUTTER + 1) * (0.4 + 0.6 * strength)) if strength else 0
         for stroke in draw[_POSE : _POSE + 8 * _MAX_CLUTTER].reshape(_MAX_CLUTTER, 8)[:num_stray]:
@@ -178,6 +204,11 @@ class Drawing:
         stop = start + (stroke[2:4] - 0.5) * 1.6
         starts, steps = start[:, None], (stop - start)[:, None]
         return coverage(starts, steps, 0.05 + 0.1 * stroke[6:7], self._grid)
+
+
+def _share(draw: Array) -> float:
+    """Return how much of an ambiguous image is of its own class."""
+    return 0.5 + 0.2 * float(draw[_POSE - 1])
 
 
 def _nearly(pixels: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:

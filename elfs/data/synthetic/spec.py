@@ -8,10 +8,13 @@ from typing import Any
 from elfs.catalog import suggestion
 from elfs.errors import UsageError
 
-__all__ = ["PREFIX", "PRESETS", "SyntheticSpec", "canonical_source", "parse_source"]
+__all__ = ["COLOURS", "PREFIX", "PRESETS", "SyntheticSpec", "canonical_source", "parse_source"]
 
 PREFIX = "synthetic:"
 """What the name of every such source begins with."""
+
+COLOURS = ("plain", "random", "class")
+"""What the colours of ground and ink follow."""
 
 _SHARES = ("redundancy", "ambiguity", "outliers", "duplicates")
 
@@ -51,6 +54,9 @@ class SyntheticSpec:
         Share of training images that are copies of others: three quarters to the pixel, one quarter nearly.
     seed : int
         Another seed draws other concepts and other images, in ``[0, 2**32 - 1]``.
+    colour : {"plain", "random", "class"}
+        Colours of ground and ink: a bright, almost gray ink on a dark ground; any two, drawn for each image anew, which
+        say nothing about the class; or those of the class, and a drawing of its own for each image, which says nothing.
     """
 
     classes: int = _value(10, 2, 1000)
@@ -65,9 +71,14 @@ class SyntheticSpec:
     imbalance: float = _value(1.0, 1, 1000)
     duplicates: float = _value(0.0, 0, 0.95)
     seed: int = _value(0, 0, 2**32 - 1)
+    colour: str = "plain"
 
     def __post_init__(self) -> None:
+        if self.colour not in COLOURS:
+            raise UsageError(f"{PREFIX} colour is '{self.colour}', expected one of {', '.join(COLOURS)}.")
         for field in dataclasses.fields(self):
+            if not field.metadata:
+                continue
             value, low, high = getattr(self, field.name), field.metadata["minimum"], field.metadata["maximum"]
             if not low <= value <= high:
                 shown = f"{value:,}" if isinstance(value, int) else f"{value:g}"
@@ -101,10 +112,12 @@ def _check_sizes(spec: SyntheticSpec) -> None:
 def _written(spec: SyntheticSpec, preset: str) -> list[str]:
     names = [field.name for field in dataclasses.fields(spec)]
     changed = [name for name in names if getattr(spec, name) != getattr(PRESETS[preset], name)]
-    return [preset, *(f"{name}={_number(getattr(spec, name))}" for name in changed)]
+    return [preset, *(f"{name}={_text(getattr(spec, name))}" for name in changed)]
 
 
-def _number(value: float) -> str:
+def _text(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return str(int(value)) if value == int(value) else repr(value)
 
 
@@ -114,6 +127,8 @@ PRESETS: dict[str, SyntheticSpec] = {
     "longtail": SyntheticSpec(
         images=3000, styles=3, clutter=0.4, redundancy=0.2, ambiguity=0.05, outliers=0.05, imbalance=20, duplicates=0.1
     ),
+    "shapes": SyntheticSpec(size=32, colour="random"),
+    "colours": SyntheticSpec(size=32, colour="class"),
 }
 """Specs by name; one without a preset starts from ``clean``. They are part of pools' names: they stay as they are."""
 
@@ -158,7 +173,7 @@ def parse_source(source: str) -> SyntheticSpec:
             )
         if name in given:
             raise UsageError(f"{PREFIX} {name} is given twice.")
-        given[name] = _parsed(name, text, whole=kinds[name] is int)
+        given[name] = text if kinds[name] is str else _parsed(name, text, whole=kinds[name] is int)
     return dataclasses.replace(PRESETS[preset], **given)
 
 
