@@ -35,6 +35,7 @@ __all__ = [
     "required_epochs",
     "suggestion",
     "typed_source",
+    "unknown",
 ]
 
 STAGES = ("embed", "cluster", "label", "dynamics", "score", "select")
@@ -392,7 +393,26 @@ def choose(what: str, name: str, known: Iterable[str]) -> str:
     UsageError
         If `name` is not known; the message suggests the nearest name and lists all.
     """
-    names = sorted(known)
+    names = list(known)
     if name in names:
         return name
-    raise UsageError(f"unknown {what} '{name}'.{suggestion(name, names)} Available: {', '.join(names)}.")
+    raise UsageError(f"unknown {what} {unknown(name, names)}")
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """Return the end of an error message about a name that does not exist.
+
+    Parameters
+    ----------
+    name : str
+        What was typed.
+    known : Iterable of str
+        What exists.
+
+    Returns
+    -------
+    str
+        The name, the nearest one that exists, and all that do.
+    """
+    names = sorted(known)
+    return f"'{name}'.{suggestion(name, names)} Available: {', '.join(names)}."

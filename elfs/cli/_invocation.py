@@ -1,7 +1,6 @@
 """One call of a command: what its shared options say, and the configs and the runtime that follow from them."""
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from elfs.cli._output import Output
 from elfs.cli._ranks import join_ranks, own_place, start_ranks
 from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, resolve
 from elfs.config import CONFIGS, StageConfig
+from elfs.config.options import OptionError
 from elfs.errors import UsageError
 from elfs.parallel.devices import parse_devices
 
@@ -144,13 +144,9 @@ class Invocation:
             flags["seed"] = self.seed
         try:
             return resolve(stage, flags, self.settings, smoke=self.smoke, base=base)
-        except UsageError as error:
-            raise UsageError(self._respelled(stage, error.message), hint=error.hint) from None
-
-    def _respelled(self, stage: str, message: str) -> str:
-        for name, spelling in self.spellings.get(stage, {}).items():
-            message = re.sub(rf"(?<!\S){plain_spelling(name)}\b(?!-)", spelling, message)
-        return message
+        except OptionError as error:
+            spelling = self.spellings.get(stage, {}).get(error.field)
+            raise error if spelling is None else error.spelled(spelling) from None
 
     @property
     def devices(self) -> str:

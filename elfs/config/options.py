@@ -7,10 +7,10 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from elfs.catalog import choose
+from elfs.catalog import unknown
 from elfs.errors import UsageError
 
-__all__ = ["MAX_SEED", "StageConfig", "as_json", "field_type", "option"]
+__all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option"]
 
 MAX_SEED = 2**63 - 1
 """The largest seed: it must fit eight bytes."""
@@ -79,6 +79,28 @@ def field_type(field: "dataclasses.Field[Any]") -> tuple[type, bool]:
     return annotation, False
 
 
+class OptionError(UsageError):
+    """A field has a value that it cannot take; which option that is, the command knows that was typed.
+
+    Parameters
+    ----------
+    field : str
+        Its name.
+    problem : str
+        What follows the option's spelling in the message.
+    lead : str
+        What comes before it.
+    """
+
+    def __init__(self, field: str, problem: str, *, lead: str = "") -> None:
+        self.field, self._lead, self._problem = field, lead, problem
+        super().__init__(self.spelled("--" + field.replace("_", "-")).message)
+
+    def spelled(self, spelling: str) -> UsageError:
+        """Return the error of a command that spells the option in a way of its own."""
+        return UsageError(f"{self._lead}{spelling}{self._problem}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageConfig:
     """What every stage's config shares: the checks that the fields declare."""
@@ -87,30 +109,30 @@ class StageConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             plain, optional = field_type(field)
-            spelling = "--" + field.name.replace("_", "-")
             if value is None:
                 if not optional:
-                    raise UsageError(f"{spelling} needs a value of type {plain.__name__}.")
+                    raise OptionError(field.name, f" needs a value of type {plain.__name__}.")
                 continue
             if plain is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)
             if not isinstance(value, plain) or (plain is not bool and isinstance(value, bool)):
-                raise UsageError(f"{spelling} is {value!r}, expected {plain.__name__}.")
-            self._check_range(spelling, value, field.metadata)
+                raise OptionError(field.name, f" is {value!r}, expected {plain.__name__}.")
+            self._check_range(field.name, value, field.metadata)
 
     @staticmethod
-    def _check_range(spelling: str, value: Any, metadata: typing.Mapping[str, Any]) -> None:
+    def _check_range(name: str, value: Any, metadata: typing.Mapping[str, Any]) -> None:
         low, high = metadata.get("minimum"), metadata.get("maximum")
         shown = f"{value:g}" if isinstance(value, float) else str(value)
         if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"{spelling} is {value}, expected a finite number.")
+            raise OptionError(name, f" is {value}, expected a finite number.")
         if low is not None and value < low:
-            raise UsageError(f"{spelling} is {shown}, expected at least {low:g}.")
+            raise OptionError(name, f" is {shown}, expected at least {low:g}.")
         if high is not None and value > high:
-            raise UsageError(f"{spelling} is {shown}, expected at most {high}.")
-        if metadata.get("choices") is not None:
-            choose(f"value for {spelling}:", value, metadata["choices"])
+            raise OptionError(name, f" is {shown}, expected at most {high}.")
+        choices = metadata.get("choices")
+        if choices is not None and value not in choices:
+            raise OptionError(name, f": {unknown(value, choices)}", lead="unknown value for ")
 
 
 def as_json(config: StageConfig) -> dict[str, Any]:

@@ -141,25 +141,7 @@ def compare(
 
 
 def prepare(config: CompareConfig, source_root: Path | None) -> Prepared:
-    """Look at the table of labels.
-
-    Parameters
-    ----------
-    config : CompareConfig
-        Names the table.
-    source_root : Path or None
-        Without effect.
-
-    Returns
-    -------
-    Prepared
-        Its digest; nothing where the source has labels of its own.
-
-    Raises
-    ------
-    InputDataError
-        If there is no such file.
-    """
+    """Digest the table of labels; nothing where the source has labels of its own."""
     return Prepared(labels_digest(config.labels))
 
 

@@ -106,49 +106,15 @@ def train(
 
 
 def prepare(config: TrainConfig, source_root: Path | None) -> Prepared:
-    """Look at the table of labels.
-
-    Parameters
-    ----------
-    config : TrainConfig
-        Names the table.
-    source_root : Path or None
-        Without effect.
-
-    Returns
-    -------
-    Prepared
-        Its digest; nothing where the source has labels of its own.
-
-    Raises
-    ------
-    InputDataError
-        If there is no such file.
-    """
+    """Digest the table of labels; nothing where the source has labels of its own."""
     return Prepared(labels_digest(config.labels))
 
 
 def run(job: Job, config: TrainConfig) -> Result:
-    """Write ``models/<selection>``: the first seed's network and the report.
+    """Write ``models/<selection>``: the first seed's network, and a report of every seed's accuracy.
 
     The result of each seed is kept in the draft as soon as it is there, so that a killed run goes on at the next one.
-
-    Parameters
-    ----------
-    job : Job
-        Workspace, draft, runtime.
-    config : TrainConfig
-        Selection, labels, recipe, seeds.
-
-    Returns
-    -------
-    Result
-        Accuracy of each seed, mean and spread; on the first rank.
-
-    Raises
-    ------
-    InputDataError
-        If a selected image has no label, it is the only one, or there are more ranks than images.
+    Refused where a selected image has no label, it is the only one, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)

@@ -39,24 +39,7 @@ def run(job: Job, config: LabelConfig) -> Result:
 
     The ranks share the samples, in blocks that do not depend on how many ranks there are, so neither do the labels.
 
-    Parameters
-    ----------
-    job : Job
-        Workspace, draft, runtime.
-    config : LabelConfig
-        Which head.
-
-    Returns
-    -------
-    Result
-        Number of clusters, share of confident samples, smallest and largest cluster; on the first rank.
-
-    Raises
-    ------
-    UsageError
-        If a head is asked for that does not exist.
-    InputDataError
-        If there are more ranks than images.
+    Refused where a head is asked for that does not exist, or there are more ranks than images.
     """
     ranks = job.runtime.ranks
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))

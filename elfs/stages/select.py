@@ -33,25 +33,7 @@ _TIMED_ROWS = 65_536
 
 
 def prepare(config: SelectConfig, source_root: Path | None) -> Prepared:
-    """Look at the lists of images.
-
-    Parameters
-    ----------
-    config : SelectConfig
-        Names them.
-    source_root : Path or None
-        Without effect.
-
-    Returns
-    -------
-    Prepared
-        Their digests.
-
-    Raises
-    ------
-    InputDataError
-        If one is not there.
-    """
+    """Digest the lists of images that are named."""
     return Prepared(list_digests(config))
 
 

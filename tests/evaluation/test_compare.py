@@ -278,7 +278,7 @@ def test_budget_that_does_not_fit_leaves_a_gap(used: Path, seen: list[tuple[str,
     report = compared(used, methods="elfs:0.95,random", budgets="0.1,500,1")
     reasons = {(cell.method, cell.budget): cell.reason for cell in report.comparison.cells}
     assert reasons["random", "0.1"] is None
-    assert str(reasons["elfs@aum:0.95", "0.1"]).startswith("--hard-rate is 0.95, which leaves 8 of 160 images")
+    assert str(reasons["elfs@aum:0.95", "0.1"]).startswith("a hard rate of 0.95 leaves 8 of 160 images")
     assert "500" in str(reasons["random", "500"])
     assert reasons["random", "1"] == "the selection has one image: a network needs at least 2 to learn from."
     assert [row[1:] for row in report.comparison.rows()[1:2]] == [("-", "-", "-")]

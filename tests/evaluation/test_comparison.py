@@ -15,7 +15,7 @@ ELFS_5, ELFS_10 = (0.90, 0.91, 0.92), (0.95, 0.96, 0.97)
 RANDOM_5, RANDOM_10 = (0.80, 0.815, 0.80), (0.93, 0.95, 0.94)
 HARDEST_5, HARDEST_10 = (0.50, 0.505, 0.50), (0.93, 0.95, 0.94)
 
-TOO_LARGE = "--hard-rate is 0.9, which leaves 16."
+TOO_LARGE = "a hard rate of 0.9 leaves 16."
 
 
 def comparison(**changes: Any) -> Comparison:

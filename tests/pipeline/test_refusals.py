@@ -188,7 +188,7 @@ class TestLater:
         refused(2, message, "select", f"--budget={budget}")
 
     def test_hard_rate_and_budget_above_the_pool(self, refused: Callable[..., str]) -> None:
-        message = r"--hard-rate is 0\.6, which leaves 64 of 160 .* The largest --hard-rate that fits is 0\.5\.$"
+        message = r"a hard rate of 0\.6 leaves 64 of 160 .* The largest hard rate that fits is 0\.5\.$"
         refused(2, message, "select", "--budget", "0.5", "--hard-rate", "0.6")
 
     def test_hard_rate_and_budget_that_just_fit(self, workspace: Path) -> None:

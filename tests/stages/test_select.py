@@ -347,7 +347,7 @@ def test_long_job_is_announced_with_the_way_out(
 
 def test_sum_above_the_pool_is_refused_with_the_largest_rate(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
-    with pytest.raises(UsageError, match=r"The largest --hard-rate that fits is 0\.3\.$"):
+    with pytest.raises(UsageError, match=r"The largest hard rate that fits is 0\.3\.$"):
         run_stage("select", workspace, budget="0.7", hard_rate=0.31)
 
 

@@ -152,7 +152,7 @@ def _shares(name: str, pool: Pool, parts: list[tuple[int, Tensor]], budget: int,
     held_P = torch.tensor([int(held_M[rows].sum()) for _, rows in parts])
     if budget > int(open_P.sum()):
         raise UsageError(
-            f"--hard-rate is {options.hard_rate:g}, which leaves {int(open_P.sum()):,} images for a budget of "
+            f"a hard rate of {options.hard_rate:g} leaves {int(open_P.sum()):,} images for a budget of "
             f"{budget:,}: in every cluster and block the hardest are pruned. Take a lower one."
         )
     group_P = torch.tensor([group for group, _ in parts])

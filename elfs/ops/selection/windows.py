@@ -73,8 +73,8 @@ def num_pruned(open_rows: Tensor, budget: int, hard_rate: float) -> int:
     fits = int(torch.nonzero(open_rows).flatten()[-budget])  # rows before the budget-th open one from the easy end
     largest = fits * 10_000 // len(open_rows) / 10_000
     raise UsageError(
-        f"--hard-rate is {hard_rate:g}, which leaves {num_left:,} of {int(open_rows.sum()):,} images "
-        f"for a budget of {budget:,}. The largest --hard-rate that fits is {largest:g}."
+        f"a hard rate of {hard_rate:g} leaves {num_left:,} of {int(open_rows.sum()):,} images "
+        f"for a budget of {budget:,}. The largest hard rate that fits is {largest:g}."
     )
 
 

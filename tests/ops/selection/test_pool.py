@@ -90,7 +90,7 @@ def test_balance_and_pruning_share_out_what_is_left() -> None:
         picked = select(name, pool, 20, SelectorOptions(hard_rate=0.5), torch.Generator().manual_seed(0), balance=True)
         assert sorted(row for row in picked.tolist() if row >= 96) == [98, 99]
         assert min(picked.tolist()) >= 48
-        message = r"--hard-rate is 0.5, which leaves 50 images for a budget of 51: in every cluster and block"
+        message = r"a hard rate of 0.5 leaves 50 images for a budget of 51: in every cluster and block"
         with pytest.raises(UsageError, match=message):
             select(name, pool, 51, SelectorOptions(hard_rate=0.5), torch.Generator(), balance=True)
 

@@ -131,7 +131,7 @@ def test_row_without_key_or_aum_is_never_selected(bad: float) -> None:
 
 def test_hard_rate_that_leaves_too_few_names_the_largest_that_fits() -> None:
     pool = pool_of(torch.arange(10.0))
-    with pytest.raises(UsageError, match=r"--hard-rate is 0.6, which leaves 4 of 10 images .*that fits is 0\.5\.$"):
+    with pytest.raises(UsageError, match=r"a hard rate of 0.6 leaves 4 of 10 images .*that fits is 0\.5\.$"):
         select(pool, 5, hard_rate=0.6)
     assert len(select(pool, 5, hard_rate=0.5)) == 5
 

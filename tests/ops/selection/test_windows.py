@@ -59,10 +59,10 @@ def test_hard_rate_and_budget_may_add_up_to_the_pool(hard_rate: float) -> None:
 
 def test_the_largest_hard_rate_that_fits_is_named_and_fits() -> None:
     pool = pool_of([float(row) for row in range(1437)])
-    with pytest.raises(UsageError, match=r"--hard-rate is 0.95, which leaves 72 of 1,437 images.*144.*fits is 0.8997"):
+    with pytest.raises(UsageError, match=r"a hard rate of 0.95 leaves 72 of 1,437 images.*144.*fits is 0.8997"):
         select("elfs", pool, 144, hard_rate=0.95)
     assert len(select("elfs", pool, 144, hard_rate=0.8997)) == 144
-    with pytest.raises(UsageError, match=r"The largest --hard-rate that fits is 0\.$"):
+    with pytest.raises(UsageError, match=r"The largest hard rate that fits is 0\.$"):
         select("elfs", pool, 1437, hard_rate=0.001)
 
 
@@ -96,9 +96,7 @@ def test_settled_rows_are_pruned_with_the_others_but_never_selected() -> None:
     settled[first] = True
     second = Pool(tie_breaker=pool.tie_breaker, hardness=pool.hardness, settled=settled)
     assert select("elfs", second, 5, hard_rate=0.2) == [5, 6, 7, 8, 9]
-    message = (
-        r"--hard-rate is 0.6, which leaves 4 of 7 images for a budget of 5. The largest --hard-rate that fits is 0.5"
-    )
+    message = r"a hard rate of 0.6 leaves 4 of 7 images for a budget of 5. The largest hard rate that fits is 0.5"
     with pytest.raises(UsageError, match=message):
         select("elfs", second, 5, hard_rate=0.6)
     assert select("elfs", second, 5, hard_rate=0.5) == [5, 6, 7, 8, 9]
