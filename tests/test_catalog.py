@@ -13,6 +13,7 @@ from elfs.models.networks import build_network
 from elfs.ops.scores import SCORES
 from elfs.ops.selection import SELECTORS
 from elfs.pipeline.graph import STAGES
+from elfs.suggestions import choose, suggestion
 from elfs.train.recipes import RECIPES
 
 
@@ -43,7 +44,7 @@ def test_network_can_be_built(name: str) -> None:
 
 
 def test_choose_returns_what_is_known() -> None:
-    assert catalog.choose("score key", "aum", catalog.SCORES) == "aum"
+    assert choose("score key", "aum", catalog.SCORES) == "aum"
 
 
 def test_choose_suggests_the_nearest_name_and_lists_all() -> None:
@@ -53,7 +54,7 @@ def test_choose_suggests_the_nearest_name_and_lists_all() -> None:
         r"prototypicality, tdds, typicality, variability\.$"
     )
     with pytest.raises(UsageError, match=expected):
-        catalog.choose("score key", "amu", catalog.SCORES)
+        choose("score key", "amu", catalog.SCORES)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +75,12 @@ def test_epochs_that_a_score_needs(key: str, expected: list[int]) -> None:
 
 def test_choose_suggests_nothing_far_fetched() -> None:
     with pytest.raises(UsageError, match=r"^unknown colour 'zzz'\. Available: blue, red\.$"):
-        catalog.choose("colour", "zzz", ["red", "blue"])
+        choose("colour", "zzz", ["red", "blue"])
 
 
 def test_suggestion_is_a_clause_with_its_space() -> None:
-    assert catalog.suggestion("cifar1", ["cifar10", "stl10"]) == " Did you mean 'cifar10'?"
-    assert catalog.suggestion("zzz", ["cifar10"]) == ""
+    assert suggestion("cifar1", ["cifar10", "stl10"]) == " Did you mean 'cifar10'?"
+    assert suggestion("zzz", ["cifar10"]) == ""
 
 
 SOURCES = {

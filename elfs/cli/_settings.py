@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elfs.catalog import suggestion
 from elfs.config import CONFIGS, SMOKE, StageConfig, as_json, field_type, from_json
 from elfs.errors import UsageError
+from elfs.suggestions import suggestion
 
 __all__ = ["FILE_NAME", "Settings", "load_settings", "option_fields", "parse_count", "parse_option", "resolve"]
 

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from elfs.catalog import DATASETS, SOURCES, has_root, suggestion
+from elfs.catalog import DATASETS, SOURCES, has_root
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import DIRECTORY, words
 from elfs.config import EmbedConfig
 from elfs.data.synthetic.spec import PREFIX, PRESETS, canonical_source
 from elfs.errors import UsageError
+from elfs.suggestions import suggestion
 
 __all__ = ["RootOption", "Source", "SourceArgument", "choose_source", "embed_config"]
 

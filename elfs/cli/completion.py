@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from elfs.catalog import choose
 from elfs.cli._completions import SHELLS, script
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
+from elfs.suggestions import choose
 
 __all__ = ["EXAMPLES", "body"]
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elfs.catalog import STAGES, choose
+from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
 from elfs.cli._plan import show_plan
@@ -14,6 +14,7 @@ from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
 from elfs.config import EmbedConfig, StageConfig
 from elfs.errors import UsageError
+from elfs.suggestions import choose
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime

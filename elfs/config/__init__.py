@@ -9,11 +9,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any, TypeVar
 
-from elfs.catalog import suggestion
 from elfs.config.options import StageConfig, as_json, field_type
 from elfs.config.stages import ClusterConfig, DynamicsConfig, EmbedConfig, LabelConfig, ScoreConfig, SelectConfig
 from elfs.config.training import CompareConfig, TrainConfig, TrainingConfig
 from elfs.errors import UsageError
+from elfs.suggestions import suggestion
 
 __all__ = [
     "CONFIGS",

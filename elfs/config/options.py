@@ -7,8 +7,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-from elfs.catalog import unknown
 from elfs.errors import UsageError
+from elfs.suggestions import unknown
 
 __all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option"]
 

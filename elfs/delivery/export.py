@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from elfs.catalog import EXPORT_FORMATS, choose
+from elfs.catalog import EXPORT_FORMATS
 from elfs.delivery.chosen import Selection, load_selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_directory, publish_file
 from elfs.errors import UsageError
 from elfs.pipeline.selections import require_fresh
+from elfs.suggestions import choose
 from elfs.workspace.files import json_bytes, make_directory
 
 __all__ = ["Export", "ExportOptions", "prepare_export"]

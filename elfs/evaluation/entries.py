@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from elfs.budget import Budget
-from elfs.catalog import SCORES, SELECTORS, choose
+from elfs.catalog import SCORES, SELECTORS
 from elfs.config import CompareConfig, SelectConfig
 from elfs.errors import UsageError
 from elfs.pipeline.graph import COMPARE_PREFIX, default_selection_name
+from elfs.suggestions import choose
 
 __all__ = ["ALL", "Entry", "every_method", "parse_budgets", "parse_methods"]
 

@@ -15,7 +15,7 @@ import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
-from elfs.catalog import ENCODERS, suggestion
+from elfs.catalog import ENCODERS
 from elfs.errors import InputDataError, UsageError
 from elfs.models.checkpoints import LAYOUTS, load_weights, read_checkpoint
 from elfs.models.concatenated import ConcatenatedEncoder
@@ -26,6 +26,7 @@ from elfs.models.pixels import PixelEncoder
 from elfs.models.published import PUBLISHED, Published
 from elfs.models.tensorflow_weights import has_port_names, tensorflow_twin
 from elfs.models.weights import find_weights, pretrained_model, published_weights
+from elfs.suggestions import suggestion
 
 __all__ = ["NetworkEncoder", "build_architecture", "build_encoder", "padding_doubt", "weights_available"]
 

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from elfs.catalog import ENCODERS, suggestion
+from elfs.catalog import ENCODERS
 from elfs.errors import UsageError
 from elfs.models.published import PUBLISHED
+from elfs.suggestions import suggestion
 
 __all__ = ["ListedEncoder", "list_encoders"]
 

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elfs.catalog import NETWORKS, suggestion
+from elfs.catalog import NETWORKS
 from elfs.errors import UsageError
+from elfs.suggestions import suggestion
 
 __all__ = ["Network", "build_network", "has_batch_norm"]
 

@@ -1,10 +1,10 @@
 """Which selection a person means, and whether it can be used. Importing this costs no torch."""
 
-from elfs.catalog import suggestion
 from elfs.config import SelectConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.pipeline.graph import COMPARE_PREFIX, ancestors, named_parts
 from elfs.pipeline.status import command_line, recorded_config
+from elfs.suggestions import suggestion
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["mending_command", "require_fresh", "selection_name"]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from elfs.catalog import STAGES as STAGE_NAMES
-from elfs.catalog import required_epochs, suggestion, typed_source
+from elfs.catalog import required_epochs, typed_source
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, ScoreConfig, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.pipeline.graph import STAGES, makers
+from elfs.suggestions import suggestion
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 

@@ -8,10 +8,11 @@ from typing import Protocol
 
 from PIL import Image
 
-from elfs.catalog import DATASETS, choose, has_root
+from elfs.catalog import DATASETS, has_root
 from elfs.data.samples import SampleTable
 from elfs.data.synthetic.spec import PREFIX, parse_source
 from elfs.errors import InputDataError
+from elfs.suggestions import choose
 
 __all__ = ["NO_LIMIT", "ImageReader", "Source", "open_source"]
 

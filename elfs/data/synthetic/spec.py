@@ -5,8 +5,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from elfs.catalog import suggestion
 from elfs.errors import UsageError
+from elfs.suggestions import suggestion
 
 __all__ = ["COLOURS", "PREFIX", "PRESETS", "SyntheticSpec", "canonical_source", "parse_source"]
 

@@ -32,6 +32,7 @@ from elfs.ops.scores.geometry import (
     typicality,
 )
 from elfs.ops.traces import TRACES
+from elfs.suggestions import choose
 
 __all__ = [
     "EMBEDDING_SCORES",
@@ -127,5 +128,5 @@ def hardness(score: Tensor, key: str) -> Tensor:
     UsageError
         If there is no such key.
     """
-    catalog.choose("score key", key, catalog.SCORES)
+    choose("score key", key, catalog.SCORES)
     return score if catalog.SCORES[key].harder == "higher" else -score

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from elfs.catalog import SELECTORS as METHODS
-from elfs.catalog import choose
 from elfs.errors import UsageError
 from elfs.ops.selection.beta_sampling import dual_beta
 from elfs.ops.selection.clusters import moderate, prototypicality, typiclust
@@ -22,6 +21,7 @@ from elfs.ops.selection.quotas import even_quotas, proportional_quotas
 from elfs.ops.selection.strata import ccs
 from elfs.ops.selection.weighted_coverage import weighted_coverage
 from elfs.ops.selection.windows import double_end, easiest, hardest, num_hardest, uniform
+from elfs.suggestions import choose
 
 __all__ = ["SELECTORS", "Pool", "Selector", "SelectorOptions", "eligible_rows", "select"]
 
