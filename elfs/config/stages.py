@@ -56,7 +56,9 @@ class ClusterConfig(StageConfig):
     """Embeddings to cluster heads (TEMI), or k-means centres."""
 
     clusters: int | None = option(
-        None, "Number of clusters. [auto: the data set's classes; else the best silhouette of k-means]", minimum=2
+        None,
+        "Number of clusters. [auto: the data set's classes; else what the graph of neighbours falls apart into best]",
+        minimum=2,
     )
     method: str = option("temi", "How to cluster.", choices=CLUSTER_METHODS)
     loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)

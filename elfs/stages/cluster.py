@@ -124,7 +124,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     ranks = job.runtime.ranks
     rows = np.flatnonzero(SampleTable.from_tensors(job.workspace.arrays("samples")).eligible())
     require_rows(len(rows), ranks)
-    clusters = int(ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None))
+    clusters, estimate = ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
     if config.method == "kmeans" and not ranks.is_first:
@@ -134,6 +134,9 @@ def run(job: Job, config: ClusterConfig) -> Result:
     tensors, report, headline = train(job, config, pool, clusters)
     if not ranks.is_first:
         return Result("", {})
+    if estimate is not None:
+        report["estimate"] = estimate
+        headline += "   auto, {} to {} clusters as good".format(*estimate["as_good"])
     tensors |= {"mean": pool.mean.numpy(), "inverse_deviation": pool.inverse_deviation.numpy()}
     job.draft.save("heads", tensors)
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
@@ -159,18 +162,19 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> _Pool:
     return _Pool(rows, features, mean, inverse)
 
 
-def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> int:
-    """Return what the user asked for, what the data set is known to have, or an estimate."""
+def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> tuple[int, dict[str, Any] | None]:
+    """Return what the user asked for, what the data set is known to have, or an estimate and what it rests on."""
     known = SourceFacts.of(job.workspace).num_classes
     if config.clusters is not None:
-        return config.clusters
+        return config.clusters, None
     if known is not None:
-        return known
+        return known, None
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     features = Features(embeddings, rows, job.runtime.device(), in_memory=False)  # a sample of it is looked at
-    estimate = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))
-    job.runtime.warn(f"{estimate} clusters by the silhouette of k-means; --clusters N sets another number.")
-    return estimate
+    count = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))
+    as_good = f"{count.fewest} to {count.most} are as good" if count.fewest < count.most else "no other is as good"
+    job.runtime.warn(f"{count.best} clusters by the graph of neighbours, {as_good}; --clusters N sets another number.")
+    return count.best, count.report()
 
 
 def _neighbor_positions(job: Job, pool: _Pool, clusters: int) -> NDArray[np.int32]:

@@ -63,7 +63,10 @@ class TestNumberOfClusters:
         said: list[str] = []
         outcome = run_stage("cluster", workspace, clusters=None, runtime=Runtime(devices="cpu", warn=said.append))
         assert outcome.summary["clusters"] == 3
-        assert said[0] == "3 clusters by the silhouette of k-means; --clusters N sets another number."
+        expected = "3 clusters by the graph of neighbours, no other is as good; --clusters N sets another number."
+        assert said[0] == expected
+        assert outcome.summary["estimate"]["best"] == 3
+        assert outcome.headline.endswith("auto, 3 to 3 clusters as good")
 
     def test_more_than_images_is_refused(self, embeddings: Finished, workspace: Path) -> None:
         embeddings.copy(workspace)
