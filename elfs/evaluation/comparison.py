@@ -297,13 +297,7 @@ class Comparison:
         return [*found, f"spread      {spread}, each cell by itself; its standard error in brackets"]
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain JSON values, with what follows from them; ``from_json`` gives the equal comparison back.
-
-        Returns
-        -------
-        dict
-            Accuracies and differences in ``[-1, 1]``.
-        """
+        """Return plain JSON values, with what follows from them; accuracies and differences in ``[-1, 1]``."""
         cells = []
         for cell in self.cells:
             difference = self.difference(cell)
@@ -318,18 +312,7 @@ class Comparison:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Comparison":
-        """Return the comparison that some JSON values describe.
-
-        Parameters
-        ----------
-        value : dict
-            What ``as_json`` gave; other fields are ignored.
-
-        Returns
-        -------
-        Comparison
-            The equal comparison.
-        """
+        """Return the comparison that ``as_json`` described; what follows from it is ignored."""
 
         def cell(item: dict[str, Any]) -> Cell:
             accuracies = tuple(float(accuracy) for accuracy in item["accuracies"])

@@ -6,73 +6,27 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from elfs.errors import MissingUpstreamError
 from elfs.workspace.description import describe_files, installed_versions
-from elfs.workspace.files import (
-    atomic_write,
-    is_plain_path,
-    make_directory,
-    path_inside,
-    remove_file,
-    storage_errors,
-    sync_directory,
-)
+from elfs.workspace.files import atomic_write, make_directory, remove_file, storage_errors, sync_directory
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import PARTIAL_NAME, Manifest
-from elfs.workspace.records import Artifact, Record
+from elfs.workspace.paths import is_plain_path, path_inside
+from elfs.workspace.records import Artifact, Provenance, Record
 from elfs.workspace.temporary import TEMPORARY_NAME
 from elfs.workspace.tensors import TENSOR_SUFFIX, load_tensors, save_tensors
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["REQUEST_NAME", "Draft", "Provenance", "open_draft"]
+__all__ = ["REQUEST_NAME", "Draft", "open_draft"]
 
 REQUEST_NAME = "request.json"
 """A draft that holds this file is filled by several commands, one part each, and outlasts what others are refused."""
 
 _MAX_SHARDS = 99_999
-
-
-class Provenance(TypedDict):
-    """What a commit says about how its artifacts were made.
-
-    Attributes
-    ----------
-    stage : str
-        Name of the stage.
-    config : dict
-        Every option, as plain JSON values.
-    inputs : dict of str to str
-        Artifact names to the digests they had; names that begin with ``external:`` are not artifacts.
-    seed : int or None
-        Seed of every random choice.
-    smoke : bool
-        Whether the run was cut short to test the machinery.
-    summary : dict
-        What the stage wants to tell people; plain JSON values.
-    metadata : dict of str to dict
-        Facts of each artifact; an artifact that is not named has none.
-    run : dict
-        Wall-clock facts: started, seconds, host, device.
-    source_root : str or None
-        Directory of the images; left as it is in the manifest where it is not given.
-    versions : dict of str to str
-        Package names to versions; those that are installed where it is not given.
-    """
-
-    stage: str
-    config: dict[str, Any]
-    inputs: dict[str, str]
-    seed: int | None
-    smoke: bool
-    summary: dict[str, Any]
-    metadata: dict[str, dict[str, Any]]
-    run: dict[str, Any]
-    source_root: NotRequired[str | None]
-    versions: NotRequired[dict[str, str]]
 
 
 def _tensor_file(artifact: str, shard: tuple[int, int] | None) -> str:

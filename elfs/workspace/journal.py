@@ -9,19 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import (
-    atomic_write,
-    is_plain_path,
-    json_bytes,
-    make_directory,
-    parse_json,
-    path_inside,
-    remove_file,
-    storage_errors,
-)
+from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, remove_file, storage_errors
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.names import JOURNAL_NAME, PARTIAL_NAME
 from elfs.workspace.parsing import FileName, fail, parse_fields
+from elfs.workspace.paths import is_plain_path, path_inside
 
 __all__ = ["settle_journal", "write_journal"]
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import is_plain_path
 from elfs.workspace.names import EXTERNAL, RESERVED_NAMES
+from elfs.workspace.paths import is_plain_path
 from elfs.workspace.tensors import DTYPES
 
 __all__ = ["Digest", "Dtype", "FileName", "Inputs", "PlainPath", "Size", "fail", "parse", "parse_fields"]

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace.files import path_inside, sha256_file, storage_errors
+from elfs.workspace.files import sha256_file, storage_errors
+from elfs.workspace.paths import path_inside
 from elfs.workspace.records import Artifact, ArtifactFile, TensorInfo
 from elfs.workspace.tensors import TENSOR_SUFFIX, RowArray, load_tensors
 

@@ -1,12 +1,12 @@
 """What the manifest is made of: records of finished stages and the artifacts that they made."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 from elfs.workspace.files import digest_json
 from elfs.workspace.parsing import Digest, Dtype, FileName, Inputs, PlainPath, Size, fail, parse
 
-__all__ = ["Artifact", "ArtifactFile", "Record", "TensorInfo", "artifact_digest"]
+__all__ = ["Artifact", "ArtifactFile", "Provenance", "Record", "TensorInfo", "artifact_digest"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,45 @@ class Record:
     seed: int | None
     smoke: bool
     summary: dict[str, Any]
+
+
+class Provenance(TypedDict):
+    """What a commit says about how its artifacts were made.
+
+    Attributes
+    ----------
+    stage : str
+        Name of the stage.
+    config : dict
+        Every option, as plain JSON values.
+    inputs : dict of str to str
+        Artifact names to the digests they had; names that begin with ``external:`` are not artifacts.
+    seed : int or None
+        Seed of every random choice.
+    smoke : bool
+        Whether the run was cut short to test the machinery.
+    summary : dict
+        What the stage wants to tell people; plain JSON values.
+    metadata : dict of str to dict
+        Facts of each artifact; an artifact that is not named has none.
+    run : dict
+        Wall-clock facts: started, seconds, host, device.
+    source_root : str or None
+        Directory of the images; left as it is in the manifest where it is not given.
+    versions : dict of str to str
+        Package names to versions; those that are installed where it is not given.
+    """
+
+    stage: str
+    config: dict[str, Any]
+    inputs: dict[str, str]
+    seed: int | None
+    smoke: bool
+    summary: dict[str, Any]
+    metadata: dict[str, dict[str, Any]]
+    run: dict[str, Any]
+    source_root: NotRequired[str | None]
+    versions: NotRequired[dict[str, str]]
 
 
 def artifact_digest(files: tuple[ArtifactFile, ...]) -> str:

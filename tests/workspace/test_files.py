@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace import files, temporary
+from elfs.workspace import files, paths, temporary
 from elfs.workspace.temporary import TEMPORARY_NAME
 
 
@@ -232,7 +232,7 @@ def test_parse_json_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a/b.c", "selections/\u00e9lan 0.1/x.csv", "a" * 255, "..a", "a..", "-x"])
 def test_plain_paths(name: str) -> None:
-    assert files.is_plain_path(name)
+    assert paths.is_plain_path(name)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_plain_paths(name: str) -> None:
     ],
 )
 def test_other_paths(name: str) -> None:
-    assert not files.is_plain_path(name)
+    assert not paths.is_plain_path(name)
 
 
 def test_path_inside(tmp_path: Path) -> None:
@@ -269,9 +269,9 @@ def test_path_inside(tmp_path: Path) -> None:
     (root / "in").symlink_to(root / "real")
     (root / "out").symlink_to(tmp_path)
     (root / "loop").symlink_to(root / "loop")
-    assert files.path_inside(root, "in/x") == root / "in" / "x"
-    assert files.path_inside(tmp_path / "alias", "real/x") == tmp_path / "alias" / "real" / "x"
-    assert files.path_inside(root, "loop") == root / "loop"
+    assert paths.path_inside(root, "in/x") == root / "in" / "x"
+    assert paths.path_inside(tmp_path / "alias", "real/x") == tmp_path / "alias" / "real" / "x"
+    assert paths.path_inside(root, "loop") == root / "loop"
     for name in ("out", "out/x"):
         with pytest.raises(CorruptArtifactError, match="a link that leads out of the workspace"):
-            files.path_inside(root, name)
+            paths.path_inside(root, name)
