@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.cli._invocation import Invocation
-from elfs.config import StageConfig, as_json
+from elfs.config import SelectConfig, StageConfig, as_json
 from elfs.errors import MissingUpstreamError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bo
     list of Step
         One for each of `calls`.
     """
-    from elfs.pipeline.graph import ancestors, record_name
+    from elfs.pipeline.graph import ancestors, record_name, series
     from elfs.pipeline.status import states
     from elfs.workspace.workspace import Workspace
 
@@ -91,13 +91,26 @@ def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bo
         records = Workspace.open(workspace).manifest.records
     planned: dict[str, Step] = {}
     for stage, config in calls:
-        record = record_name(stage, config)
+        *taken, free = series(record_name(stage, config), records)
+        record = (taken or [free])[0]
         action, reason = _upstream(ancestors(stage, config), found, planned)
         if action == "":
-            recorded = records[record].config if record in records else None
-            action, reason = _own(found.get(record), recorded, config, force=force)
+            own = {name: _own(found[name], records[name].config, config, force=force) for name in reversed(taken)}
+            record = next((name for name, (action, _) in own.items() if action == "skip"), record)
+            action, reason = own.get(record, ("run", "never ran"))
+        if action == "run" and taken and isinstance(config, SelectConfig):
+            reason += _about_name(config, free.partition("/")[2], force=force)
         planned[stage] = Step(stage, record, action, reason)
     return list(planned.values())
+
+
+def _about_name(config: SelectConfig, free: str, *, force: bool) -> str:
+    """Return what becomes of a selection whose name is taken, if its list is another one."""
+    from elfs.pipeline.graph import is_automatic
+
+    if is_automatic(config):
+        return f"; another list is named {free}"
+    return "" if force else "; another list is refused"
 
 
 def _upstream(names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, Step]) -> tuple[str, str]:
@@ -110,13 +123,9 @@ def _upstream(names: Sequence[str], found: dict[str, "StageState"], planned: dic
     return ("run", f"{reruns[-1]} runs before it") if reruns else ("", "")
 
 
-def _own(
-    state: "StageState | None", recorded: dict[str, Any] | None, config: StageConfig, *, force: bool
-) -> tuple[str, str]:
-    """Return what a stage's own record decides about it."""
-    if state is None or recorded is None:
-        return "run", "never ran"
-    if state.state == "stale":
+def _own(state: "StageState", recorded: dict[str, Any], config: StageConfig, *, force: bool) -> tuple[str, str]:
+    """Return what a record decides that is there."""
+    if state.state in ("kept", "stale"):
         return "run", str(state.reason)
     if differences := changes(config, recorded):
         return "run", ", ".join(differences)

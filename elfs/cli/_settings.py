@@ -100,7 +100,7 @@ def load_settings(workspace: Path) -> Settings:
     """
     path = workspace.absolute().parent / FILE_NAME
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return Settings()
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

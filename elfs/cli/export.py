@@ -88,5 +88,7 @@ def body(
         output.document(
             {"selection": chosen.name, "format": export_format, "images": len(chosen.images), "path": target}
         )
+    if chosen.remark is not None:
+        output.warn(chosen.remark)
     if chosen.record.smoke:
         output.warn(SMOKE_WARNING)

@@ -20,7 +20,7 @@ EXAMPLES = ("elfs status", "elfs status --workspace /data/cats --json")
 _COUNTS = ("images", "train", "test", "missing", "broken", "unsupported", "too_large")
 """What embed's summary counts: all images, the usable ones of each split, and why others are left out."""
 
-_STYLES = {"fresh": "green", "stale": "yellow", "missing": "dim"}
+_STYLES = {"fresh": "green", "kept": "green", "stale": "yellow", "missing": "dim"}
 
 
 @command(shared=COMMON)
@@ -65,16 +65,16 @@ def _is_selection(state: "StageState") -> bool:
 
 def _row(state: "StageState") -> tuple[str, str, str]:
     """Return record, state and what there is to say about it."""
-    said = {"fresh": state.headline, "stale": state.reason or "", "missing": ""}[state.state]
+    reason = state.reason or ""
+    said = {"fresh": state.headline, "kept": f"{state.headline}, {reason}", "stale": reason, "missing": ""}[state.state]
     said = "  ".join(said.split("   "))
     return f"  {state.record}", state.state, f"{said} (smoke run)" if state.smoke else said
 
 
 def _mending(found: "list[StageState]") -> str | None:
-    """Return the command for the first stage that is not fresh."""
-    first = min(
-        (state for state in found if state.state != "fresh"), key=lambda state: STAGES.index(state.stage), default=None
-    )
+    """Return the command for the first stage that is stale or missing."""
+    unfit = [state for state in found if state.state in ("stale", "missing")]
+    first = min(unfit, key=lambda state: STAGES.index(state.stage), default=None)
     return None if first is None else first.command
 
 

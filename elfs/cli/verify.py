@@ -1,6 +1,7 @@
 """``elfs verify``."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -8,6 +9,9 @@ from elfs.cli._invocation import Invocation
 from elfs.cli._options import COMMON, command
 from elfs.cli._text import plural
 from elfs.errors import CorruptArtifactError
+
+if TYPE_CHECKING:
+    from elfs.workspace.workspace import Finding, Workspace
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -21,12 +25,21 @@ def body(invocation: Invocation) -> None:
 
     output = invocation.output
     workspace = Workspace.open(invocation.workspace)
-    findings = workspace.verify()
+    findings = [_advised(workspace, item) for item in workspace.verify()]
     num_artifacts = len(workspace.manifest.artifacts)
     if findings:
-        output.table([(item.file, item.problem, f"run: {item.hint}") for item in findings])
+        advice = [f"run: {item.hint}" if item.hint else "restore it from a copy" for item in findings]
+        output.table([(item.file, item.problem, text) for item, text in zip(findings, advice, strict=True)])
     else:
         output.data(f"{plural(num_artifacts, 'artifact')} as the manifest says")
     output.document({"artifacts": num_artifacts, "findings": [dataclasses.asdict(item) for item in findings]})
     if findings:
         raise typer.Exit(CorruptArtifactError.exit_code)
+
+
+def _advised(workspace: "Workspace", finding: "Finding") -> "Finding":
+    """Return what was found with the command that makes a damaged selection again, where the list would be the same."""
+    from elfs.pipeline.selections import restoring_hint
+
+    kind, _, name = finding.artifact.partition("/")
+    return dataclasses.replace(finding, hint=restoring_hint(workspace, name)) if kind == "selections" else finding

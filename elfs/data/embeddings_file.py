@@ -115,7 +115,7 @@ def _read_ids(path: Path | None, num_rows: int) -> TextColumn:
     if path is None:
         return TextColumn.from_strings(f"row/{row:08d}" for row in range(num_rows))
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             ids = TextColumn.from_strings(line.removesuffix("\n").removesuffix("\r") for line in file)
     except OSError as error:
         raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None

@@ -1,7 +1,6 @@
 """A selection as it is handed on: its images in rank order, with what is known of each."""
 
-import csv
-import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,46 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.config import SelectConfig, from_json
+from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
-from elfs.errors import CorruptArtifactError, StaleUpstreamError
-from elfs.pipeline.selections import mending_command, selection_name
-from elfs.workspace.files import storage_errors
+from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
+from elfs.pipeline.status import config_of, older_inputs
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["ChosenImage", "Selection", "load_selection"]
-
-COLUMNS = ["rank", "id", "pseudo_label", "score", "why"]
-"""Columns of ``selection.csv``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChosenImage:
-    """One selected image.
-
-    Attributes
-    ----------
-    rank : int
-        Position in the selection, from 1.
-    row : int
-        Row of the workspace.
-    id : str
-        Its id, with surrogate escapes for bytes that are not UTF-8.
-    pseudo_label : int or None
-        Its cluster; None where the selection was made without.
-    score : float or None
-        Its score by the selection's key; None where the selection was made without.
-    why : str
-        One sentence for people.
-    """
-
-    rank: int
-    row: int
-    id: str
-    pseudo_label: int | None
-    score: float | None
-    why: str
+__all__ = ["Selection", "load_selection"]
 
 
 @dataclass(frozen=True)
@@ -63,17 +30,17 @@ class Selection:
         Its name.
     table : SampleTable
         All samples of the workspace.
-    images : list of ChosenImage
-        In rank order.
-    csv : bytes
-        ``selection.csv`` as it is.
+    images : tuple of SelectedImage
+        In rank order, those that are not in the pool any more too.
+    places : ndarray of shape (n_images,), int64
+        Row of the workspace of each; -1 where it is not in the pool any more.
     """
 
     workspace: Workspace
     name: str
     table: SampleTable
-    images: list[ChosenImage]
-    csv: bytes
+    images: tuple[SelectedImage, ...]
+    places: NDArray[np.int64]
 
     @property
     def record(self) -> Record:
@@ -83,7 +50,14 @@ class Selection:
     @cached_property
     def config(self) -> SelectConfig:
         """How it was made."""
-        return from_json(SelectConfig, self.record.config)
+        config = config_of(self.record)
+        assert isinstance(config, SelectConfig)
+        return config
+
+    @property
+    def csv(self) -> bytes:
+        """``selection.csv`` as it is."""
+        return self.workspace.contents(f"selections/{self.name}")
 
     @property
     def source(self) -> str:
@@ -98,8 +72,23 @@ class Selection:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Rows of the workspace in rank order."""
-        return np.array([image.row for image in self.images], dtype=np.int64)
+        """Rows of the workspace in rank order, of the images that are in the pool."""
+        return self.places[self.places >= 0]
+
+    def in_pool(self) -> Iterator[tuple[SelectedImage, int]]:
+        """Yield the images that are in the pool, in rank order, with their rows."""
+        return ((image, row) for image, row in zip(self.images, self.places.tolist(), strict=True) if row >= 0)
+
+    @cached_property
+    def older(self) -> list[str]:
+        """What it was made from and has changed since."""
+        return older_inputs(self.workspace, self.name)
+
+    @property
+    def remark(self) -> str | None:
+        """One sentence about what has changed since it was made; None where nothing has."""
+        gone = [image.id for image, row in zip(self.images, self.places.tolist(), strict=True) if row < 0]
+        return remark(self.workspace, self.name, gone)
 
 
 def load_selection(path: Path, wanted: str | None) -> Selection:
@@ -115,7 +104,7 @@ def load_selection(path: Path, wanted: str | None) -> Selection:
     Returns
     -------
     Selection
-        Its rows fit the samples of the workspace; what else it was made from may have changed since.
+        As it was made, whatever has changed since.
 
     Raises
     ------
@@ -123,45 +112,11 @@ def load_selection(path: Path, wanted: str | None) -> Selection:
         If there is no workspace, or nothing has been selected.
     UsageError
         If there is no selection of that name.
-    StaleUpstreamError
-        If the samples have been listed anew since it was made.
     CorruptArtifactError
-        If its files do not fit together.
+        If its table is damaged.
     """
     workspace = Workspace.open(path)
     name = selection_name(workspace, wanted)
-    artifacts = workspace.manifest.artifacts
-    seen = workspace.manifest.records[f"select/{name}"].inputs.get("samples")
-    if "samples" not in artifacts or artifacts["samples"].digest != seen:
-        raise StaleUpstreamError(
-            f"selection '{name}' is stale: the samples were listed anew after it.",
-            hint=mending_command(workspace, name),
-        )
     table = SampleTable.from_tensors(workspace.arrays("samples"))
-    rows = np.asarray(workspace.arrays(f"selections/{name}")["indices"])
-    file = workspace.file(f"selections/{name}")
-    with storage_errors("read", file):
-        data = file.read_bytes()
-    try:
-        images = _parse(data, rows, table)
-    except (ValueError, IndexError, csv.Error) as error:
-        hint = f"{mending_command(workspace, name)} --force"
-        raise CorruptArtifactError(f"{file} does not fit its indices: {error}.", hint=hint) from None
-    return Selection(workspace, name, table, images, data)
-
-
-def _parse(data: bytes, rows: NDArray[np.int64], table: SampleTable) -> list[ChosenImage]:
-    """Read the table for people, and compare it with the rows for programs."""
-    lines = csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline=""))
-    if (header := next(lines, [])) != COLUMNS:
-        raise ValueError(f"its columns are {header}, expected {COLUMNS}")
-    if len(rows) and not 0 <= rows.min() <= rows.max() < len(table):
-        raise ValueError(f"the rows span {rows.min()}..{rows.max()} of {len(table)} samples")
-    found: list[ChosenImage] = []
-    for row, line in zip(rows.tolist(), lines, strict=True):
-        rank, name, label, score, why = line
-        if name != table.id(row) or int(rank) != len(found) + 1:
-            raise ValueError(f"line {len(found) + 1} is {name!r} of rank {rank}, expected {table.id(row)!r}")
-        value = float(score) if score else None
-        found.append(ChosenImage(int(rank), row, name, int(label) if label else None, value, why))
-    return found
+    images = read_images(workspace, name)
+    return Selection(workspace, name, table, images, rows_in_pool(table, [image.id for image in images]))

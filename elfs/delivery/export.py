@@ -14,7 +14,6 @@ from elfs.delivery.chosen import Selection, load_selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_directory, publish_file
 from elfs.errors import UsageError
-from elfs.pipeline.selections import require_fresh
 from elfs.suggestions import choose
 from elfs.workspace.files import json_bytes, make_directory
 
@@ -130,12 +129,12 @@ class Export:
         pictures = Pictures(self.selection)
         pictures.require("--format images")
         made: set[Path] = set()
-        for image in self.selection.images:
-            target = directory / _IMAGES / pictures.name(image.row)
+        for image, row in self.selection.in_pool():
+            target = directory / _IMAGES / pictures.name(image.id)
             if target.parent not in made:
                 make_directory(target.parent)
                 made.add(target.parent)
-            pictures.copy(image.row, target)
+            pictures.copy(row, target)
         (directory / _LABELS).write_bytes(_labels(self.selection))
 
 
@@ -160,14 +159,10 @@ def prepare_export(path: Path, wanted: str | None, options: ExportOptions) -> Ex
     ------
     MissingUpstreamError
         If there is no workspace, or nothing has been selected.
-    StaleUpstreamError
-        If the selection does not follow from what is in the workspace now.
     UsageError
         If there is no selection of that name.
     """
-    selection = load_selection(path, wanted)
-    require_fresh(selection.workspace, selection.name)
-    return Export(selection, options)
+    return Export(load_selection(path, wanted), options)
 
 
 def _encoded(text: str) -> bytes:
@@ -180,7 +175,7 @@ def _labels(selection: Selection) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "label"])
-    writer.writerows([image.id, ""] for image in selection.images)
+    writer.writerows([image.id, ""] for image, _ in selection.in_pool())
     return _encoded(text.getvalue())
 
 
@@ -202,7 +197,7 @@ def _paths(selection: Selection, prefix: str | None) -> list[str]:
     if prefix is not None:
         return [prefix + image.id for image in selection.images]
     pictures = Pictures(selection)
-    return [pictures.file(image.row) for image in selection.images]
+    return [pictures.file(image.id) for image in selection.images]
 
 
 def _json(selection: Selection, options: ExportOptions) -> bytes:
@@ -228,7 +223,7 @@ def _label_studio(selection: Selection, options: ExportOptions) -> bytes:
     tasks: list[dict[str, Any]] = []
     for image in selection.images:
         task: dict[str, Any] = {
-            "data": {_OBJECT: prefix + _in_address(pictures.name(image.row), prefix)},
+            "data": {_OBJECT: prefix + _in_address(pictures.name(image.id), prefix)},
             "meta": {"id": image.id, "rank": image.rank, "score": image.score},
         }
         if options.pre_annotate:
@@ -260,13 +255,13 @@ def _prediction(selection: Selection, pseudo_label: int | None) -> dict[str, Any
 
 
 def _cvat(selection: Selection, options: ExportOptions) -> bytes:
-    """Return the lines of a manifest; CVAT needs the size of every picture."""
+    """Return the lines of a manifest, in the order that CVAT's default sorts names into; it needs the size of each."""
     pictures = Pictures(selection)
     pictures.require("--format cvat")
     lines: list[dict[str, Any]] = [{"version": _CVAT_VERSION}, {"type": "images"}]
-    for image in selection.images:
-        stem, extension = _split((options.prefix or "") + pictures.name(image.row))
-        width, height = pictures.size(image.row)
+    for name, row in sorted((pictures.name(image.id), row) for image, row in selection.in_pool()):
+        stem, extension = _split((options.prefix or "") + name)
+        width, height = pictures.size(row)
         lines.append({"name": stem, "extension": extension, "width": width, "height": height})
     return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii")
 

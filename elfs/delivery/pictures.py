@@ -69,13 +69,13 @@ class Pictures:
                 f"{purpose} needs images, but this workspace was made from embeddings alone. Use --format csv or txt."
             )
 
-    def name(self, row: int) -> str:
+    def name(self, name: str) -> str:
         """Return what a picture is called outside the workspace.
 
         Parameters
         ----------
-        row : int
-            Row of the workspace.
+        name : str
+            Its id, which the workspace need not know any more.
 
         Returns
         -------
@@ -87,7 +87,6 @@ class Pictures:
         CorruptArtifactError
             If the id leads out of the folder.
         """
-        name = self._selection.table.id(row)
         if name.startswith("/") or "\0" in name or {"", ".", ".."} & set(name.split("/")):
             raise CorruptArtifactError(
                 f"the id {name!r} leads out of the folder of images; expected a plain relative path.",
@@ -95,13 +94,13 @@ class Pictures:
             )
         return name + ".png" if self.exist and not self.are_files else name
 
-    def file(self, row: int) -> str:
+    def file(self, name: str) -> str:
         """Return where a picture lies.
 
         Parameters
         ----------
-        row : int
-            Row of the workspace.
+        name : str
+            Its id, which the workspace need not know any more.
 
         Returns
         -------
@@ -114,8 +113,8 @@ class Pictures:
             If the id leads out of the folder.
         """
         if self.are_files and self._selection.root is not None:
-            return os.path.join(os.path.abspath(self._selection.root), self.name(row))
-        return self._selection.table.id(row)
+            return os.path.join(os.path.abspath(self._selection.root), self.name(name))
+        return name
 
     def image(self, row: int) -> Image.Image:
         """Decode a picture.
@@ -137,7 +136,7 @@ class Pictures:
         InputDataError
             If the source as a whole cannot be had.
         """
-        self.name(row)
+        self.name(self._selection.table.id(row))
         return self._reader.read(row)
 
     def size(self, row: int) -> tuple[int, int]:
@@ -161,7 +160,7 @@ class Pictures:
         if self.are_files:
             with warnings.catch_warnings(action="ignore"):
                 try:
-                    with Image.open(self.file(row)) as image:
+                    with Image.open(self.file(self._selection.table.id(row))) as image:
                         sideways = image.getexif().get(_ORIENTATION_TAG, 1) >= _FIRST_SIDEWAYS
                         width, height = image.size
                     return (height, width) if sideways else (width, height)
@@ -194,7 +193,7 @@ class Pictures:
                 self.image(row).save(out, format="PNG")
             return
         try:
-            place = self.file(row)
+            place = self.file(self._selection.table.id(row))
             if not stat.S_ISREG(os.stat(place).st_mode):  # a pipe would be waited for
                 raise self._gone(row, "it is no regular file")
             data = Path(place).read_bytes()

@@ -88,7 +88,8 @@ def load_pool(selection: Selection) -> Pool:
     order = _from_hard_to_easy(scores, key, len(rows))
     left = order[~kept[order]]
     config = selection.config
-    one_window = config.balance == "none" and not config.include and not config.exclude
+    is_plain = config.balance == "none" and not config.include and not config.exclude
+    one_window = is_plain and not selection.older  # today's scores do not tell what was pruned by others
     kinds = _WINDOWS.get(config.method, (KEPT, REST)) if one_window else (KEPT, REST)
     num_hard = len(left) if kinds[0] == HARD else 0
     if EASY in kinds and kinds[0] == HARD:
@@ -98,9 +99,13 @@ def load_pool(selection: Selection) -> Pool:
 
 
 def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[Any] | None:
-    """Return the values of some rows; None where the selection was made without, or they are gone."""
+    """Return the values of some rows; None where the selection was made without, or they are gone or of other rows."""
     workspace = selection.workspace
     if artifact not in selection.record.inputs or not workspace.has(artifact):
+        return None
+    manifest = workspace.manifest
+    seen = manifest.records[manifest.artifacts[artifact].record].inputs.get("samples")
+    if seen != manifest.artifacts["samples"].digest:
         return None
     values = workspace.arrays(artifact).get(tensor)
     return None if values is None else values[rows]

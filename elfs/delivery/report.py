@@ -19,7 +19,6 @@ from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly, load_pool
 from elfs.delivery.thumbnails import Thumbnails
-from elfs.pipeline.selections import mending_command
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Report", "render_report", "write_report"]
@@ -99,8 +98,6 @@ def write_report(path: Path, wanted: str | None, output: Path) -> Report:
     ------
     MissingUpstreamError
         If there is no workspace, or nothing has been selected.
-    StaleUpstreamError
-        If the samples have been listed anew since the selection was made; what else is stale is a warning.
     UsageError
         If there is no selection of that name, or `output` is a folder.
     StorageError
@@ -130,8 +127,6 @@ def render_report(path: Path, wanted: str | None) -> Report:
     ------
     MissingUpstreamError
         If there is no workspace, or nothing has been selected.
-    StaleUpstreamError
-        If the samples have been listed anew since the selection was made.
     UsageError
         If there is no selection of that name.
     """
@@ -152,7 +147,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
         selection=selection,
         record=selection.record,
         pool=pool,
-        share=f"{len(selection.images) / len(pool):.1%}",
+        share=f"{len(selection.rows) / len(pool):.1%}" if len(pool) else "0.0%",
         warnings=warnings,
         stages=stages,
         facts=_facts(selection, pool),
@@ -178,9 +173,10 @@ def _sheet(selection: Selection, pool: Pool, band: Band, thumbnails: Thumbnails)
     """Return a contact sheet of a band."""
     title, explanation = _SHEETS[band.kind]
     if band.kind == KEPT:
+        in_pool = list(selection.in_pool())
         tiles = [
-            _tile(thumbnails, image.row, image.id, image.pseudo_label, image.score, f"rank {image.rank}: {image.why}")
-            for image in (selection.images[i] for i in evenly(np.arange(len(selection.images)), _NUM_KEPT))
+            _tile(thumbnails, row, image.id, image.pseudo_label, image.score, f"rank {image.rank}: {image.why}")
+            for image, row in (in_pool[i] for i in evenly(np.arange(len(in_pool)), _NUM_KEPT))
         ]
     else:
         tiles = [_left_tile(selection, pool, thumbnails, position) for position in _examples(band)]
@@ -266,10 +262,8 @@ def _warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails: Th
     smoke = [stage["stage"] for stage in stages if stage["smoke"]]
     if smoke:
         found.append(f"Smoke settings ({', '.join(smoke)}): every step ran, the result means nothing.")
-    reason = selection.workspace.stale_reason(f"select/{selection.name}")
-    if reason is not None:
-        mending = mending_command(selection.workspace, selection.name)
-        found.append(f"This selection is stale: {reason}. To make it anew: {mending}")
+    if selection.remark is not None:
+        found.append(selection.remark[0].upper() + selection.remark[1:])
     if thumbnails.problems:
         first, count = thumbnails.problems[0], len(thumbnails.problems)
         subject = "An image" if count == 1 else f"{count:,} images"

@@ -129,9 +129,9 @@ def compare(
     """
     runtime.device()
     setting = checked(Workspace.open(path), config)
-    rows, reasons = _selected(setting, runtime, smoke=smoke)
-    run = _Run(setting, rows, reasons, config.reference, force, say)
-    selections = (f"selections/{plan.selection}" for plan in setting.plans if plan in rows)
+    names, rows, reasons = _selected(setting, runtime, smoke=smoke)
+    run = _Run(setting, names, rows, reasons, config.reference, force, say)
+    selections = (f"selections/{names[plan]}" for plan in setting.plans if plan in rows)
     needs = ("samples", "embeddings", *dict.fromkeys(selections))
     stage = Stage(_RECORD, needs, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
     step = Step(stage, _RECORD, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(_RECORD))
@@ -184,8 +184,10 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
 
     found = []
     for plan in setting.plans:
-        cell = {"method": plan.entry.label, "budget": plan.budget, "seed": plan.seed, "selection": plan.selection}
-        found.append(cell | {"action": action(setting.selected(plan), plan.seed)})
+        name = setting.selected(plan)
+        cell = {"method": plan.entry.label, "budget": plan.budget, "seed": plan.seed}
+        cell |= {"selection": name or plan.selection}
+        found.append(cell | {"action": action(None if name is None else setting.rows(name), plan.seed)})
     pool = np.flatnonzero(setting.table.eligible())
     if config.reference and _missing_labels(setting, pool) is None:
         cell = {"method": WHOLE_POOL, "budget": "1.0", "selection": None}
@@ -196,16 +198,18 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
 
 def _selected(
     setting: Setting, runtime: Runtime, *, smoke: bool
-) -> tuple[dict[Planned, Rows], dict[tuple[str, str], str]]:
-    """Return the rows of every selection, and for each method and budget that do not fit the reason."""
+) -> tuple[dict[Planned, str], dict[Planned, Rows], dict[tuple[str, str], str]]:
+    """Return name and rows of every selection, and for each method and budget that do not fit the reason."""
     workspace, ranks = setting.workspace, runtime.ranks
     ranks.wait()  # until all have read what is there
-    refused = ranks.share(list(_select(setting, _by_itself(runtime), smoke=smoke).items()) if ranks.is_first else None)
+    made = _select(setting, _by_itself(runtime), smoke=smoke) if ranks.is_first else None
+    told, refused = ranks.share(None if made is None else [made[0], list(made[1].items())])
+    names = dict(zip(setting.plans, told, strict=True))
     reasons = {(method, budget): reason for (method, budget), reason in refused}
     workspace.reload()
     rows: dict[Planned, Rows] = {}
-    for plan in setting.plans:
-        found = None if plan.cell in reasons else setting.selected(plan)
+    for plan, name in names.items():
+        found = None if plan.cell in reasons else setting.rows(name)
         if found is not None and len(found) < 2:
             reasons[plan.cell] = "the selection has one image: a network needs at least 2 to learn from."
         elif found is not None:
@@ -215,21 +219,25 @@ def _selected(
         (method, budget), reason = next(iter(reasons.items()))
         raise UsageError(f"nothing to compare: {method} at {budget}: {reason}")
     require_labels(setting.table, setting.truth, np.unique(np.concatenate(list(rows.values()))))
-    return rows, reasons
+    return names, rows, reasons
 
 
-def _select(setting: Setting, runtime: Runtime, *, smoke: bool) -> dict[tuple[str, str], str]:
-    """Make every selection; return for each method and budget that do not fit the reason."""
+def _select(setting: Setting, runtime: Runtime, *, smoke: bool) -> tuple[list[str], dict[tuple[str, str], str]]:
+    """Make every selection; return the name of each, and for each method and budget that do not fit the reason."""
+    names: list[str] = []
     reasons: dict[tuple[str, str], str] = {}
     with runtime.progress.task("compare: select", len(setting.plans), "selections") as task:
         for plan in setting.plans:
+            name = plan.selection
             if plan.cell not in reasons:
                 try:
-                    execute("select", setting.workspace.path, plan.config, runtime, smoke=smoke)
+                    outcome = execute("select", setting.workspace.path, plan.config, runtime, smoke=smoke)
+                    name = outcome.record.partition("/")[2]
                 except UsageError as error:
                     reasons[plan.cell] = error.message
+            names.append(name)
             task.advance()
-    return reasons
+    return names, reasons
 
 
 def _missing_labels(setting: Setting, rows: Rows) -> str | None:
@@ -243,6 +251,7 @@ class _Run:
     """The part of a comparison that trains and publishes, once all is selected."""
 
     setting: Setting
+    names: Mapping[Planned, str]
     rows: Mapping[Planned, Rows]
     reasons: Mapping[tuple[str, str], str]
     reference: bool
@@ -347,7 +356,7 @@ class _Run:
         for work in trainings:
             digest, result = self.results[work.plan, work.seed]
             name, budget = (WHOLE_POOL, "1.0") if work.plan is None else work.plan.cell
-            selection = None if work.plan is None else work.plan.selection
+            selection = None if work.plan is None else self.names[work.plan]
             hits = (result.correct, result.total, f"{result.share:.6f}")
             writer.writerow([name, budget, work.seed, selection, len(work.rows), *hits, digest])
         return text.getvalue().encode("utf-8", "surrogateescape")

@@ -15,8 +15,9 @@ from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import portable
-from elfs.pipeline.graph import needed_artifacts
-from elfs.pipeline.status import command_line, recorded_config, require
+from elfs.pipeline.graph import needed_artifacts, series
+from elfs.pipeline.selections import selected_rows
+from elfs.pipeline.status import command_line, older_inputs, recorded_config, require
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.workspace import Workspace
 
@@ -53,7 +54,7 @@ class Planned:
 
     @property
     def selection(self) -> str:
-        """Name of the selection."""
+        """Name of the selection, unless another list has it."""
         return str(self.config.name)
 
 
@@ -99,8 +100,8 @@ class Setting:
         made = builder or InputBuilder(self.workspace, self.table, recipe, runtime, None)
         return Trainer(made, self.truth, iterations, np.empty(0, np.int64))
 
-    def selected(self, plan: Planned) -> np.ndarray | None:
-        """Return the rows of a selection that is there.
+    def selected(self, plan: Planned) -> str | None:
+        """Return the name of a selection that is there.
 
         Parameters
         ----------
@@ -109,15 +110,31 @@ class Setting:
 
         Returns
         -------
-        ndarray of shape (n,), int64, or None
-            None if it has not been made, was made otherwise, or is stale.
+        str or None
+            None if it has not been made, was made otherwise, or from what has changed since.
         """
-        record = self.workspace.manifest.records.get(f"select/{plan.selection}")
-        if record is None or record.config != as_json(portable(plan.config)):
-            return None
-        if self.workspace.stale_reason(f"select/{plan.selection}") is not None:
-            return None
-        return np.asarray(self.workspace.arrays(f"selections/{plan.selection}")["indices"])
+        records = self.workspace.manifest.records
+        stored = as_json(portable(plan.config))
+        for record in reversed(series(f"select/{plan.selection}", records)[:-1]):
+            name = record.partition("/")[2]
+            if records[record].config == stored and not older_inputs(self.workspace, name):
+                return name
+        return None
+
+    def rows(self, name: str) -> np.ndarray:
+        """Return the rows of a selection.
+
+        Parameters
+        ----------
+        name : str
+            Name of a selection that is there.
+
+        Returns
+        -------
+        ndarray of shape (n,), int64
+            In rank order.
+        """
+        return selected_rows(self.workspace, self.table, name)[0]
 
 
 def checked(workspace: Workspace, config: CompareConfig) -> Setting:

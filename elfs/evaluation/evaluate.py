@@ -11,6 +11,7 @@ from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.metrics import ClusteringMetrics, clustering_metrics, match_clusters
+from elfs.pipeline.selections import selected_rows
 from elfs.pipeline.status import require
 from elfs.workspace.workspace import Workspace
 
@@ -48,7 +49,7 @@ class EvaluateReport:
     splits : dict of str to (int, ClusteringMetrics)
         Split to the number of labelled samples and the agreement of their pseudo-labels.
     selections : tuple of SelectionQuality
-        One for each fresh selection.
+        One for each selection of which images are labelled, as far as they are in the pool.
     """
 
     splits: dict[str, tuple[int, ClusteringMetrics]]
@@ -108,19 +109,22 @@ def evaluate(path: Path, labels: str | None) -> EvaluateReport:
             splits[split.name.lower()] = (len(rows), metrics)
     if not splits:
         raise InputDataError("none of the samples has both a pseudo-label and a true label.")
-    return EvaluateReport(splits, tuple(_selections(workspace, truth, pseudo_labels, known)))
+    return EvaluateReport(splits, tuple(_selections(workspace, table, truth, pseudo_labels, known)))
 
 
 def _selections(
-    workspace: Workspace, truth: TrueLabels, pseudo_labels: NDArray[np.int64], known: NDArray[np.bool_]
+    workspace: Workspace,
+    table: SampleTable,
+    truth: TrueLabels,
+    pseudo_labels: NDArray[np.int64],
+    known: NDArray[np.bool_],
 ) -> list[SelectionQuality]:
     mapping = match_clusters(truth.values[known], pseudo_labels[known])
     found = []
     for name in sorted(workspace.manifest.artifacts):
-        artifact = workspace.manifest.artifacts[name]
-        if not name.startswith("selections/") or workspace.stale_reason(artifact.record) is not None:
+        if not name.startswith("selections/"):
             continue
-        rows = np.asarray(workspace.arrays(name)["indices"])
+        rows, _ = selected_rows(workspace, table, name.partition("/")[2])
         labelled = rows[known[rows]]
         if len(labelled):
             classes = truth.values[labelled]

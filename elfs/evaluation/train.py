@@ -18,7 +18,7 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, run_step
 from elfs.pipeline.graph import Stage
 from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
-from elfs.pipeline.selections import require_fresh, selection_name
+from elfs.pipeline.selections import selected_rows, selection_name
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.files import json_bytes
 from elfs.workspace.workspace import Workspace
@@ -88,8 +88,6 @@ def train(
     ------
     MissingUpstreamError
         If there is no selection.
-    StaleUpstreamError
-        If the selection is stale.
     UsageError
         If there is no selection of that name.
     InputDataError
@@ -97,7 +95,6 @@ def train(
     """
     workspace = Workspace.open(path)
     name = selection_name(workspace, config.selection)
-    require_fresh(workspace, name)
     config = dataclasses.replace(config, selection=name)
     needs = ("samples", "embeddings", f"selections/{name}")
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
@@ -118,9 +115,15 @@ def run(job: Job, config: TrainConfig) -> Result:
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
-    rows = np.sort(np.asarray(job.workspace.arrays(f"selections/{config.selection}")["indices"]))
+    selected, said = selected_rows(job.workspace, table, str(config.selection))
+    if said is not None:
+        job.runtime.warn(said)
+    rows = np.sort(selected)
     if len(rows) < 2:
-        raise InputDataError("the selection has one image: a network needs at least 2 to learn from.")
+        raise InputDataError(
+            f"selection '{config.selection}' has {len(rows)} of its images in the pool: a network needs at least 2 to "
+            "learn from."
+        )
     require_labels(table, truth, rows)
     recipe, iterations = training_recipe(job.workspace, table, config)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)

@@ -16,13 +16,13 @@ from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
-from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name
+from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
 from elfs.pipeline.job import Job, Prepared, Result, Step, code_of
 from elfs.pipeline.status import require
-from elfs.workspace.draft import open_draft
+from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
-from elfs.workspace.manifest import MANIFEST_NAME, Record
+from elfs.workspace.manifest import MANIFEST_NAME
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_step", "writing"]
@@ -159,16 +159,20 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             runtime.ranks.share(None)
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
-            return Outcome(step.stage.name, step.record, False, 0.0, known.summary, known.smoke)
+            return Outcome(step.stage.name, known, False, 0.0, *_facts(workspace, known))
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
         draft = open_draft(workspace, step.record, step.draft_key or draft_key(config, inputs))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
         result = _run(step, job, config)
         seconds = time.perf_counter() - clock
+        record = result.record or step.record
+        if result.is_there:
+            draft.discard()
+            return Outcome(step.stage.name, record, False, 0.0, *_facts(workspace, record))
         summary = result.summary | {"headline": result.headline}
-        draft.commit(
-            step.record,
+        Draft(workspace, record, draft.directory).commit(
+            record,
             stage=step.stage.name,
             config=stored,
             inputs=inputs,
@@ -179,7 +183,13 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             run=_run_facts(started, seconds, runtime),
             source_root=None if source_root is None else str(source_root),
         )
-    return Outcome(step.stage.name, step.record, True, seconds, summary, smoke)
+    return Outcome(step.stage.name, record, True, seconds, summary, smoke)
+
+
+def _facts(workspace: Workspace, record: str) -> tuple[dict[str, Any], bool]:
+    """Return the summary of a record, and whether it is of smoke settings."""
+    known = workspace.manifest.records[record]
+    return known.summary, known.smoke
 
 
 def draft_key(config: StageConfig, inputs: dict[str, str]) -> str:
@@ -232,17 +242,22 @@ def _usable(workspace: Workspace, artifact: str) -> bool:
     return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
 
 
-def _fresh(workspace: Workspace, step: Step, config: dict[str, Any], inputs: dict[str, str]) -> Record | None:
-    """Return the record if it was made with this config from these inputs, and is neither incomplete nor stale.
+def _fresh(workspace: Workspace, step: Step, config: dict[str, Any], inputs: dict[str, str]) -> str | None:
+    """Return the record that was made with this config from these inputs, and is neither incomplete nor stale.
 
-    It is incomplete where an older elfs made it, which did not know one of the stage's artifacts.
+    It is incomplete where an older elfs made it, which did not know one of the stage's artifacts. What a stage only
+    uses where it is there does not count.
     """
-    known = workspace.manifest.records.get(step.record)
-    if known is None or known.config != config or known.inputs != inputs:
-        return None
-    made = {artifact.partition("/")[0] for artifact in known.outputs}
-    complete = made >= {artifact.partition("/")[0] for artifact in step.stage.makes}
-    return known if complete and workspace.stale_reason(step.record) is None else None
+    used = set(step.stage.needs) - set(step.needs)
+    needed = {name: digest for name, digest in inputs.items() if name not in used}
+    for name in reversed(series(step.record, workspace.manifest.records)[:-1]):
+        known = workspace.manifest.records[name]
+        made = {artifact.partition("/")[0] for artifact in known.outputs}
+        is_complete = made >= {artifact.partition("/")[0] for artifact in step.stage.makes}
+        seen = {artifact: digest for artifact, digest in known.inputs.items() if artifact not in used}
+        if known.config == config and seen == needed and is_complete and workspace.stale_reason(name) is None:
+            return name
+    return None
 
 
 def portable(config: StageConfig) -> StageConfig:

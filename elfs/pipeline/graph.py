@@ -1,6 +1,7 @@
 """The table of stages: what each reads, what it makes, where its code is. Importing this costs no torch."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from elfs.catalog import SELECTORS
@@ -14,10 +15,12 @@ __all__ = [
     "Stage",
     "ancestors",
     "default_selection_name",
+    "is_automatic",
     "makers",
     "named_parts",
     "needed_artifacts",
     "record_name",
+    "series",
 ]
 
 
@@ -166,6 +169,46 @@ def default_selection_name(config: SelectConfig) -> str:
     if config.seed:
         parts.append(f"seed{config.seed}")
     return "-".join(parts)
+
+
+def is_automatic(config: SelectConfig) -> bool:
+    """Return whether a selection may take the next free name where another list has its own.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        What is selected and how.
+
+    Returns
+    -------
+    bool
+        False where a person chose the name; those of ``elfs compare`` count as not chosen.
+    """
+    return config.name is None or config.name.startswith(COMPARE_PREFIX)
+
+
+def series(record: str, records: Container[str]) -> list[str]:
+    """Return what has taken an automatic name, and the first free one after it.
+
+    Parameters
+    ----------
+    record : str
+        Such as ``select/aum-0.1``.
+    records : container of str
+        What there is.
+
+    Returns
+    -------
+    list of str
+        ``select/aum-0.1``, ``select/aum-0.1-2`` and so on; all are there but the last.
+    """
+    names = itertools.chain([record], (f"{record}-{number}" for number in itertools.count(2)))
+    found = []
+    for name in names:
+        found.append(name)
+        if name not in records:
+            break
+    return found
 
 
 def record_name(stage: str, config: StageConfig) -> str:

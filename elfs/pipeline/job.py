@@ -74,11 +74,17 @@ class Result:
         The same inputs and config give the same summary, so no times.
     metadata : dict
         Artifact name to plain JSON facts that its reader needs (a score's direction).
+    record : str or None
+        Record that it belongs to; None for that of the step.
+    is_there : bool
+        Whether that record holds the same already, so that there is nothing to publish.
     """
 
     headline: str
     summary: dict[str, Any]
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    record: str | None = None
+    is_there: bool = False
 
 
 def _prepare_nothing(config: StageConfig, source_root: Path | None) -> Prepared:

@@ -1,13 +1,68 @@
-"""Which selection a person means, and whether it can be used. Importing this costs no torch."""
+"""Finished selections: which one a person means, the list of images that it is, and what there is to say about it.
 
-from elfs.config import SelectConfig, from_json
-from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.pipeline.graph import COMPARE_PREFIX, ancestors, named_parts
-from elfs.pipeline.status import command_line, recorded_config
+A selection is a fact: a list of ids, and nothing that happens in the workspace later takes it away. Importing this
+costs no torch.
+"""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.data.samples import SampleTable
+from elfs.data.text_column import TextColumn
+from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
+from elfs.pipeline.graph import COMPARE_PREFIX
+from elfs.pipeline.status import command_line, config_of, older_inputs
 from elfs.suggestions import suggestion
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["mending_command", "require_fresh", "selection_name"]
+__all__ = [
+    "COLUMNS",
+    "SelectedImage",
+    "read_images",
+    "remark",
+    "restoring_hint",
+    "rows_in_pool",
+    "selected_rows",
+    "selection_name",
+    "some",
+]
+
+COLUMNS = ["rank", "id", "pseudo_label", "score", "why"]
+"""Columns of ``selection.csv``."""
+
+_NAMED = 3
+"""How many ids a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectedImage:
+    """One selected image, as it was when it was selected.
+
+    Attributes
+    ----------
+    rank : int
+        Position in the selection, from 1.
+    id : str
+        Its id, with surrogate escapes for bytes that are not UTF-8.
+    pseudo_label : int or None
+        Its cluster; None where the selection was made without.
+    score : float or None
+        Its score by the selection's key; None where the selection was made without.
+    why : str
+        One sentence for people.
+    """
+
+    rank: int
+    id: str
+    pseudo_label: int | None
+    score: float | None
+    why: str
 
 
 def selection_name(workspace: Workspace, wanted: str | None) -> str:
@@ -47,8 +102,8 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
     return wanted
 
 
-def mending_command(workspace: Workspace, name: str) -> str:
-    """Return what makes a stale selection anew.
+def read_images(workspace: Workspace, name: str) -> tuple[SelectedImage, ...]:
+    """Return the images of a selection.
 
     Parameters
     ----------
@@ -59,27 +114,42 @@ def mending_command(workspace: Workspace, name: str) -> str:
 
     Returns
     -------
-    str
-        Commands joined by ``&&``: of the first stage that is stale and of all after it, or of select alone.
+    tuple of SelectedImage
+        In rank order, whatever has become of them since.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If ``selection.csv`` is missing, was changed, or is no table of a selection.
     """
-    records = workspace.manifest.records
-    config = from_json(SelectConfig, records[f"select/{name}"].config)
-    chain = ancestors("select", config)
-    stale = [stage for stage in chain if stage not in records or workspace.stale_reason(stage) is not None]
-    commands = [
-        command_line(stage, recorded_config(workspace.path, stage), workspace.path)
-        for stage in (chain[chain.index(stale[0]) :] if stale else ())
-    ]
-    for part in named_parts(config.include) + named_parts(config.exclude):
-        if part.startswith("selections/") and workspace.has(part):
-            record = workspace.manifest.artifacts[part].record
-            if workspace.stale_reason(record) is not None:
-                commands += mending_command(workspace, record.partition("/")[2]).split(" && ")
-    return " && ".join(dict.fromkeys([*commands, command_line("select", config, workspace.path)]))
+    artifact = f"selections/{name}"
+    try:
+        data = workspace.contents(artifact)
+        try:
+            return _parse(data)
+        except (ValueError, csv.Error) as error:
+            raise CorruptArtifactError(f"{workspace.file(artifact)} is no table of a selection: {error}.") from None
+    except CorruptArtifactError as error:
+        hint = restoring_hint(workspace, name)
+        lost = "" if hint else " It was made from what has changed since: restore the file from a copy."
+        raise CorruptArtifactError(error.message + lost, hint=hint) from None
 
 
-def require_fresh(workspace: Workspace, name: str) -> None:
-    """Check that a selection follows from what is in the workspace now.
+def _parse(data: bytes) -> tuple[SelectedImage, ...]:
+    lines = csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline=""))
+    if (header := next(lines, [])) != COLUMNS:
+        raise ValueError(f"its columns are {header}, expected {COLUMNS}")
+    found: dict[str, SelectedImage] = {}
+    for rank, name, label, score, why in lines:
+        if int(rank) != len(found) + 1 or name in found:
+            raise ValueError(f"line {len(found) + 1} is {name!r} of rank {rank}, expected each rank and each id once")
+        value = float(score) if score else None
+        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, why)
+    return tuple(found.values())
+
+
+def restoring_hint(workspace: Workspace, name: str) -> str | None:
+    """Return the command that makes a damaged selection anew.
 
     Parameters
     ----------
@@ -88,11 +158,104 @@ def require_fresh(workspace: Workspace, name: str) -> None:
     name : str
         Name of a selection that is there.
 
+    Returns
+    -------
+    str or None
+        None where what it was made from has changed since: the list would be another one.
+    """
+    if older_inputs(workspace, name):
+        return None
+    config = dataclasses.replace(config_of(workspace.manifest.records[f"select/{name}"]), **{"name": name})
+    return f"{command_line('select', config, workspace.path)} --force"
+
+
+def rows_in_pool(table: SampleTable, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return where images are in the pool.
+
+    Parameters
+    ----------
+    table : SampleTable
+        The samples as they are now.
+    ids : sequence of str
+        Ids in any order.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Row of each; -1 for those that are gone, can no longer be read, or are test images.
+    """
+    rows = table.names.find(TextColumn.from_strings(ids))
+    known = np.flatnonzero(rows >= 0)
+    rows[known[~table.eligible()[rows[known]]]] = -1
+    return rows
+
+
+def selected_rows(workspace: Workspace, table: SampleTable, name: str) -> tuple[NDArray[np.int64], str | None]:
+    """Return where the images of a selection are, and what a person should know who uses it as it is.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where it is.
+    table : SampleTable
+        The samples as they are now.
+    name : str
+        Name of a selection that is there.
+
+    Returns
+    -------
+    rows : ndarray of shape (n,), int64
+        In rank order, of those images that are in the pool.
+    said : str or None
+        As `remark` gives it.
+
     Raises
     ------
-    StaleUpstreamError
-        If something that it was made from has changed; the hint names the commands that make it anew.
+    CorruptArtifactError
+        If its table is damaged.
     """
-    reason = workspace.stale_reason(f"select/{name}")
-    if reason is not None:
-        raise StaleUpstreamError(f"selection '{name}' is stale: {reason}.", hint=mending_command(workspace, name))
+    ids = [image.id for image in read_images(workspace, name)]
+    rows = rows_in_pool(table, ids)
+    return rows[rows >= 0], remark(workspace, name, [ids[place] for place in np.flatnonzero(rows < 0).tolist()])
+
+
+def remark(workspace: Workspace, name: str, gone: Sequence[str]) -> str | None:
+    """Return what a person should know who uses a selection as it is.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where it is.
+    name : str
+        Name of a selection that is there.
+    gone : sequence of str
+        Ids of its images that are not in the pool any more.
+
+    Returns
+    -------
+    str or None
+        One sentence; None where nothing has changed since it was made.
+    """
+    facts = []
+    if older := older_inputs(workspace, name):
+        facts.append(f"it was made from older {', '.join(older)}")
+    if gone:
+        facts.append(f"{len(gone):,} of its images are not in the pool any more: {some(gone)}")
+    return f"selection '{name}' is taken as it is: {'; '.join(facts)}." if facts else None
+
+
+def some(ids: Sequence[str]) -> str:
+    """Return the first few of some ids, and how many more there are.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        At least one.
+
+    Returns
+    -------
+    str
+        Such as ``'a.png', 'b.png', 'c.png' and 4 more``.
+    """
+    named = ", ".join(repr(name) for name in ids[:_NAMED])
+    return named + (f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else "")

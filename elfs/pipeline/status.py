@@ -10,12 +10,22 @@ from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.catalog import required_epochs, typed_source
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, ScoreConfig, StageConfig, from_json
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.pipeline.graph import STAGES, makers
+from elfs.pipeline.graph import STAGES, makers, needed_artifacts
 from elfs.suggestions import suggestion
+from elfs.workspace.freshness import changed_inputs
 from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["StageState", "command_line", "recorded_config", "require", "require_key", "states"]
+__all__ = [
+    "StageState",
+    "command_line",
+    "config_of",
+    "older_inputs",
+    "recorded_config",
+    "require",
+    "require_key",
+    "states",
+]
 
 
 @dataclass(frozen=True)
@@ -26,10 +36,10 @@ class StageState:
     ----------
     record, stage : str
         Name of the record and of its stage.
-    state : {"fresh", "stale", "missing"}
-        Whether it can be used.
+    state : {"fresh", "kept", "stale", "missing"}
+        Whether it can be used; a selection is kept, and can, where what it was made from has changed since.
     reason : str or None
-        Why it is stale.
+        Why it is stale, or what a kept one was made from.
     command : str
         What makes it, or makes it again.
     headline : str
@@ -75,12 +85,54 @@ def recorded_config(path: Path, stage: str) -> StageConfig | None:
 
 def _told(record: Record) -> StageConfig:
     """Return the config of a record without what ``--smoke`` set, which would make a real run as meaningless."""
-    config = from_json(CONFIGS[record.stage], record.config)
+    config = config_of(record)
     smoke = SMOKE.get(record.stage, {}) if record.smoke else {}
     fields = [field for field in dataclasses.fields(config) if field.name in smoke]
     return dataclasses.replace(
         config, **{field.name: field.default for field in fields if getattr(config, field.name) == smoke[field.name]}
     )
+
+
+def config_of(record: Record) -> StageConfig:
+    """Return what a record was made with.
+
+    Parameters
+    ----------
+    record : Record
+        Of one of the stages, maybe made by another version of elfs.
+
+    Returns
+    -------
+    StageConfig
+        Options that this elfs does not know are left out, those that the record does not know have their defaults.
+
+    Raises
+    ------
+    UsageError
+        If an option has a value that this elfs does not know.
+    """
+    known = {field.name for field in dataclasses.fields(CONFIGS[record.stage])}
+    return from_json(CONFIGS[record.stage], {name: value for name, value in record.config.items() if name in known})
+
+
+def older_inputs(workspace: Workspace, selection: str) -> list[str]:
+    """Return what a selection was made from and has changed since.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Where it is.
+    selection : str
+        Name of a selection that is there.
+
+    Returns
+    -------
+    list of str
+        Artifacts that its method reads, sorted; what only fills the columns of its table does not count.
+    """
+    record = f"select/{selection}"
+    needs = needed_artifacts("select", config_of(workspace.manifest.records[record]))
+    return [name for name in changed_inputs(workspace.manifest, record) if name in needs]
 
 
 def command_line(stage: str, config: StageConfig | None, path: Path, source_root: str | None = None) -> str:
@@ -213,15 +265,11 @@ def require_key(workspace: Workspace, key: str) -> None:
 
 
 def _require_selection(workspace: Workspace, artifact: str) -> None:
-    """Check that a selection on which another one builds is there and fresh."""
+    """Check that a selection on which another one builds is there."""
     if not workspace.has(artifact):
         known = sorted(name for name in workspace.manifest.artifacts if name.startswith("selections/"))
         available = f" Available: {', '.join(known)}." if known else " There is none yet."
         raise UsageError(f"unknown selection '{artifact}'.{suggestion(artifact, known)}{available}")
-    record = workspace.manifest.artifacts[artifact].record
-    if (reason := workspace.stale_reason(record)) is not None:
-        told = _told(workspace.manifest.records[record])
-        raise StaleUpstreamError(f"{artifact} is stale: {reason}.", hint=command_line("select", told, workspace.path))
 
 
 def states(path: Path) -> list[StageState]:
@@ -250,12 +298,12 @@ def states(path: Path) -> list[StageState]:
             found.append(StageState(stage, stage, "missing", None, command_line(stage, None, path), "", False))
         for name in records:
             record = workspace.manifest.records[name]
-            reason = workspace.stale_reason(name)
+            state, reason = _standing(workspace, name)
             found.append(
                 StageState(
                     record=name,
                     stage=stage,
-                    state="fresh" if reason is None else "stale",
+                    state=state,
                     reason=reason,
                     command=command_line(stage, _told(record), path, workspace.manifest.source_root),
                     headline=str(record.summary.get("headline", "")),
@@ -263,3 +311,12 @@ def states(path: Path) -> list[StageState]:
                 )
             )
     return found
+
+
+def _standing(workspace: Workspace, record: str) -> tuple[str, str | None]:
+    """Return the state of a record that is there, and the reason."""
+    if workspace.manifest.records[record].stage == "select":
+        older = older_inputs(workspace, record.partition("/")[2])
+        return ("kept", f"made from older {', '.join(older)}") if older else ("fresh", None)
+    reason = workspace.stale_reason(record)
+    return ("fresh" if reason is None else "stale"), reason

@@ -18,9 +18,9 @@ from elfs.errors import UsageError
 from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
 from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
 from elfs.ops.selection.pool import required
-from elfs.pipeline.graph import default_selection_name
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates
+from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
 from elfs.train.seeding import generator
@@ -59,7 +59,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     MissingUpstreamError
         If the scores lack the key.
     UsageError
-        If the budget, the hard rate and the lists of images do not fit the pool.
+        If the budget, the hard rate and the lists of images do not fit the pool, or another list has the name.
     """
     refuse_circle(job.workspace, config)
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
@@ -76,19 +76,22 @@ def run(job: Job, config: SelectConfig) -> Result:
     hard_rate, curve = _hard_rate(job, config, found, table, count, pick)
     picked = pick(hard_rate)
     rows = np.concatenate([found.included, found.rows[picked.numpy()]])
+    ids = table.ids(rows)
+    name, is_there = settle_name(job, config, ids)
+    if is_there:
+        return Result("", {}, record=f"select/{name}", is_there=True)
     labels, scores = _column(job, "pseudo_labels", "pseudo_labels", rows), _column(job, "scores", config.key, rows)
     why = ["annotated before"] * len(found.included) + reasons(config, found.pool.hardness, picked, hard_rate)
-    name = config.name or default_selection_name(config)
     artifact = f"selections/{name}"
     job.draft.save(artifact, {"indices": rows})
-    job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(table.ids(rows), labels, scores, why))
+    job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why))
     summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if SELECTORS[config.method].prunes:
         chosen = "by hand" if config.fixed_hard_rate is not None else config.hard_rate or "auto"
         summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen, "hard_rate_curve": curve}
         headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == "by hand" else f" ({chosen})")
-    return Result(headline, summary, {artifact: {"key": config.key, "method": config.method}})
+    return Result(headline, summary, {artifact: {"key": config.key, "method": config.method}}, f"select/{name}")
 
 
 def _count(config: SelectConfig, found: Candidates) -> int:
@@ -130,7 +133,7 @@ def _hard_rate(
         proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
         return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
     judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
-    usual = usual_hard_rate(count / len(found.pool))
+    usual = usual_hard_rate((count + len(found.included)) / len(found.pool))
     return best_hard_rate(pick, lambda picked: round(judge.coverage(torch.cat([settled, picked])), 6), usual)
 
 

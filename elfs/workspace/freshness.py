@@ -2,7 +2,10 @@
 
 from elfs.workspace.manifest import EXTERNAL, Manifest
 
-__all__ = ["stale_reason"]
+__all__ = ["changed_inputs", "stale_reason"]
+
+_LASTING = "select"
+"""Stage whose records are never stale: a finished selection is a list of ids that may be with annotators."""
 
 
 def stale_reason(manifest: Manifest, record: str) -> str | None:
@@ -18,23 +21,56 @@ def stale_reason(manifest: Manifest, record: str) -> str | None:
     Returns
     -------
     str or None
-        A clause for people, such as "embeddings were rebuilt after it (embed)"; None if the record is fresh.
+        A clause for people, such as "embeddings were rebuilt after it (embed)"; None if the record is fresh, as every
+        selection is.
     """
     return _stale_reason(manifest, record, set())
+
+
+def changed_inputs(manifest: Manifest, record: str) -> list[str]:
+    """Return what a record was made from and is no longer so.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the workspace holds.
+    record : str
+        Name of a record in it.
+
+    Returns
+    -------
+    list of str
+        Artifacts that are gone, were rebuilt, or are stale themselves, sorted.
+    """
+    artifacts = manifest.artifacts
+    return [
+        name
+        for name, digest in _inputs(manifest, record)
+        if name not in artifacts
+        or artifacts[name].digest != digest
+        or stale_reason(manifest, artifacts[name].record) is not None
+    ]
+
+
+def _inputs(manifest: Manifest, record: str) -> list[tuple[str, str]]:
+    """Return the artifacts that a record read, with the digests that they had, by name."""
+    return sorted(item for item in manifest.records[record].inputs.items() if not item[0].startswith(EXTERNAL))
 
 
 def _stale_reason(manifest: Manifest, record: str, seen: set[str]) -> str | None:
     """Check the inputs of `record` themselves first, then what they were made from; each record once."""
     seen.add(record)
     artifacts = manifest.artifacts
-    inputs = {name: digest for name, digest in manifest.records[record].inputs.items() if not name.startswith(EXTERNAL)}
-    for name, digest in sorted(inputs.items()):
+    if manifest.records[record].stage == _LASTING:
+        return None
+    inputs = _inputs(manifest, record)
+    for name, digest in inputs:
         verb = "were" if name.endswith("s") and "/" not in name else "was"
         if name not in artifacts:
             return f"{name} {verb} removed after it"
         if artifacts[name].digest != digest:
             return f"{name} {verb} rebuilt after it ({artifacts[name].record})"
-    for name in sorted(inputs):
+    for name, _ in inputs:
         maker = artifacts[name].record
         reason = None if maker in seen else _stale_reason(manifest, maker, seen)
         if reason is not None:

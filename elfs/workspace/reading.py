@@ -27,14 +27,14 @@ class Finding:
         Name of the file, relative to the workspace.
     problem : str
         What is wrong with it, what was seen and what was expected.
-    hint : str
-        The command that makes the artifact anew.
+    hint : str or None
+        The command that makes the artifact anew; None where none can.
     """
 
     artifact: str
     file: str
     problem: str
-    hint: str
+    hint: str | None
 
 
 def checked_path(root: Path, file: ArtifactFile) -> Path:

@@ -255,34 +255,59 @@ class Workspace:
         with self._hinted(entry):
             return checked_path(self.path, file)
 
-    def json(self, artifact: str) -> Any:
-        """Return the contents of an artifact's JSON file.
+    def contents(self, artifact: str) -> bytes:
+        """Return the contents of an artifact's one file that holds no tensors, or of its only file.
 
         Parameters
         ----------
         artifact : str
-            Its name; `file` finds its file.
+            Its name.
 
         Returns
         -------
-        Any
-            Plain JSON values.
+        bytes
+            As the manifest states them.
 
         Raises
         ------
         MissingUpstreamError
             If the manifest does not name the artifact.
         CorruptArtifactError
-            If the file is missing, differs from its digest, or is no JSON.
+            If the file is missing or differs from its digest.
         StorageError
             If the file may not be read.
+        ValueError
+            If the artifact has several such files.
         """
         entry, file = self._plain_file(artifact)
         with self._hinted(entry):
             path = checked_path(self.path, file)
             check_digest(path, file.digest)
             with storage_errors("read", path):
-                return parse_json(path.read_bytes(), str(path))
+                return path.read_bytes()
+
+    def json(self, artifact: str) -> Any:
+        """Return the values of an artifact's JSON file.
+
+        Parameters
+        ----------
+        artifact : str
+            Its name.
+
+        Returns
+        -------
+        Any
+            Plain JSON values of `contents`, which says what is refused.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If the file is no JSON, besides.
+        """
+        data = self.contents(artifact)
+        entry, file = self._plain_file(artifact)
+        with self._hinted(entry):
+            return parse_json(data, str(self.path / file.name))
 
     def stale_reason(self, record: str) -> str | None:
         """Return why a record no longer follows from its inputs.
@@ -295,7 +320,8 @@ class Workspace:
         Returns
         -------
         str or None
-            A clause for people, such as "embeddings were rebuilt after it (embed)"; None if the record is fresh.
+            A clause for people, such as "embeddings were rebuilt after it (embed)"; None if the record is fresh, as
+            every selection is.
 
         Raises
         ------

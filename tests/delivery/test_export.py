@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from elfs.catalog import EXPORT_FORMATS
 from elfs.data.samples import SampleTable
+from elfs.delivery.chosen import load_selection
 from elfs.delivery.export import ExportOptions, prepare_export
-from elfs.errors import InputDataError, StaleUpstreamError, UsageError
+from elfs.errors import InputDataError, UsageError
 
 ODD = (b"a\nb.png", b'quote".png', b"comma,.png", "\N{SNOWMAN} x.png".encode(), b"\xff.png", b"plus+#%.png", b"-n.png")
 
@@ -191,10 +191,27 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: s
         ExportOptions(**options)
 
 
-def test_a_stale_selection_is_refused(shop: Any) -> None:
-    shop.commit("label", {"pseudo_labels": {"pseudo_labels": np.zeros(20, np.int64)}}, inputs=("samples",))
-    with pytest.raises(StaleUpstreamError, match="selection 'quarter' is stale: pseudo_labels were rebuilt after it"):
-        prepare_export(shop.path, None, ExportOptions())
+def test_what_is_gone_leaves_the_lists_whole_and_no_picture(shop: Any, tmp_path: Path) -> None:
+    texts = ("csv", "txt", "json", "label-studio")
+    before = {name: prepare_export(shop.path, None, ExportOptions(format=name)).document() for name in texts}
+    (shop.root / "a/09.png").unlink()
+    shop.embed()
+    after = {name: prepare_export(shop.path, None, ExportOptions(format=name)).document() for name in texts}
+    assert after == before
+    prepare_export(shop.path, None, ExportOptions(format="images")).write(tmp_path / "out", force=False)
+    labels = "id,label\na/08.png,\nb/00.png,\nb/01.png,\nb/02.png,\n"
+    assert (tmp_path / "out/labels.csv").read_text() == labels
+    assert not (tmp_path / "out/images/a/09.png").exists()
+    manifest = prepare_export(shop.path, None, ExportOptions(format="cvat")).document()
+    assert len(manifest.splitlines()) == 2 + 4
+
+
+def test_cvat_compares_names_in_the_order_of_the_manifest(shop: Any) -> None:
+    shop.select(method="random", budget="1.0", name="mixed")
+    lines = prepare_export(shop.path, "mixed", ExportOptions(format="cvat")).document().splitlines()[2:]
+    names = [json.loads(line)["name"] + json.loads(line)["extension"] for line in lines]
+    ranked = [image.id for image in load_selection(shop.path, "mixed").images]
+    assert names == sorted(ranked) != ranked
 
 
 def test_a_read_only_workspace_is_enough(shop: Any, tmp_path: Path) -> None:

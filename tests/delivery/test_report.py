@@ -146,13 +146,27 @@ def test_smoke_is_said_first(shop: Any) -> None:
     assert report.warnings[0] in Page(report.html).words()
 
 
-def test_a_stale_selection_is_shown_with_a_warning(shop: Any) -> None:
+def test_a_selection_from_older_scores_is_shown_as_it_is(shop: Any) -> None:
     shop.score(np.arange(20)[::-1])
     report = render_report(shop.path, None)
-    [warning] = report.warnings
-    assert warning.startswith("This selection is stale: scores were rebuilt after it (score). To make it anew: elfs ")
-    assert "&& elfs select --budget 0.25 --hard-rate 0.4 --dedup off --name quarter" in warning
-    assert warning in Page(report.html).words()
+    page = Page(report.html)
+    assert report.warnings == ["Selection 'quarter' is taken as it is: it was made from older scores."]
+    assert report.warnings[0] in page.words()
+    assert "Left out: too hard" not in page.words()
+    assert "Not selected" in page.words()
+
+
+def test_a_selection_of_which_images_are_gone_is_shown_without_them(shop: Any) -> None:
+    for name in ("a/08.png", "a/09.png"):
+        (shop.root / name).unlink()
+    table = shop.embed()
+    shop.label(len(table))
+    shop.score(np.arange(len(table)))
+    report = render_report(shop.path, None)
+    assert report.warnings[0].endswith("2 of its images are not in the pool any more: 'a/08.png', 'a/09.png'.")
+    assert "rank 3: " in report.html
+    assert "rank 1: " not in report.html
+    assert "16.7% of the pool" in report.html
 
 
 def test_a_folder_that_has_moved_costs_the_pictures_only(shop: Any) -> None:

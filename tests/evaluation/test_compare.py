@@ -401,14 +401,14 @@ def test_plan_does_nothing(used: Path) -> None:
     assert forced == ["train"] * 4 + ["select and train"] * 4 + ["train"] * 2
 
 
-def test_comparison_is_stale_once_a_selection_is(used: Path) -> None:
+def test_selections_of_a_comparison_are_replaced_by_nothing(used: Path) -> None:
+    """Another list under one of their names takes the next free one, and the comparison stands."""
     compared(used, methods="random", budgets="0.1", seeds=1)
+    before = (used / "selections/compare-random-0.1/selection.csv").read_bytes()
+    outcome = run_stage("select", used, budget="0.1", method="hardest", name="compare-random-0.1")
+    assert outcome.record == "select/compare-random-0.1-2"
+    assert (used / "selections/compare-random-0.1/selection.csv").read_bytes() == before
     assert Workspace.open(used).stale_reason("compare") is None
-    run_stage("select", used, budget="0.1", method="hardest", name="compare-random-0.1")
-    assert (
-        Workspace.open(used).stale_reason("compare")
-        == "selections/compare-random-0.1 was rebuilt after it (select/compare-random-0.1)"
-    )
 
 
 def test_refusal_keeps_the_cells_that_are_done(

@@ -1,11 +1,21 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from elfs.config import CONFIGS, as_json, from_json
-from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.pipeline.selections import mending_command, require_fresh, selection_name
+from elfs.data.samples import Outcome, SampleTable, Split
+from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
+from elfs.pipeline.selections import (
+    SelectedImage,
+    read_images,
+    remark,
+    restoring_hint,
+    rows_in_pool,
+    selected_rows,
+    selection_name,
+)
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -74,20 +84,95 @@ def test_no_selection_yet(tmp_path: Path) -> None:
     assert caught.value.hint == f"elfs select --workspace {workspace.path}"
 
 
-def test_a_fresh_selection_passes(workspace: Workspace) -> None:
-    require_fresh(workspace, "a")
+TABLE = b"rank,id,pseudo_label,score,why\n1,b.png,,,chance\n2,a.png,1,0.5,hard\n"
 
 
-def test_a_selection_older_than_its_scores_is_made_anew_alone(workspace: Workspace) -> None:
+def write_list(path: Path, data: bytes = TABLE, name: str = "a") -> Workspace:
+    """Make a selection whose table holds `data`, from scores that are there."""
+    workspace = Workspace.open(path)
+    draft = open_draft(workspace, f"select/{name}", digest_json([name, data.hex()]))
+    draft.save_bytes(f"selections/{name}", f"selections/{name}/selection.csv", data)
+    draft.commit(
+        f"select/{name}",
+        stage="select",
+        config=as_json(from_json(CONFIGS["select"], {"budget": "2"})),
+        inputs={"scores": workspace.manifest.artifacts["scores"].digest},
+        seed=None,
+        smoke=False,
+        summary={},
+        metadata={},
+        run={},
+    )
+    return workspace
+
+
+def test_images_are_read_in_rank_order(workspace: Workspace) -> None:
+    found = read_images(write_list(workspace.path), "a")
+    assert found == (
+        SelectedImage(1, "b.png", None, None, "chance"),
+        SelectedImage(2, "a.png", 1, 0.5, "hard"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (b"rank,id", b"rang,id", "its columns are"),
+        (b"2,a.png", b"7,a.png", "line 2 is 'a.png' of rank 7, expected each rank and each id once"),
+        (b"2,a.png", b"2,b.png", "line 2 is 'b.png' of rank 2, expected each rank and each id once"),
+        (b",chance", b",chance,again", "too many values"),
+        (b"1,0.5", b"x,0.5", "invalid literal for int"),
+    ],
+)
+def test_what_is_no_table_of_a_selection_is_refused(workspace: Workspace, old: bytes, new: bytes, problem: str) -> None:
+    assert old in TABLE
+    found = write_list(workspace.path, TABLE.replace(old, new))
+    with pytest.raises(CorruptArtifactError, match=re.escape(problem)) as caught:
+        read_images(found, "a")
+    assert caught.value.hint == f"elfs select --budget 2 --name a --workspace {workspace.path} --force"
+
+
+def test_a_table_that_was_changed_is_refused(workspace: Workspace) -> None:
+    found = write_list(workspace.path)
+    path = workspace.path / "selections/a/selection.csv"
+    path.write_bytes(TABLE.replace(b"a.png", b"c.png"))
+    with pytest.raises(CorruptArtifactError, match=r"selection\.csv has digest") as caught:
+        read_images(found, "a")
+    assert restoring_hint(found, "a") is not None
+    assert caught.value.hint == restoring_hint(found, "a")
+
+
+def test_a_damaged_list_that_nothing_makes_again_is_not_made_again(workspace: Workspace) -> None:
+    found = write_list(workspace.path)
     commit(workspace.path, "score", "scores", ("dynamics",), version=1)
-    workspace.reload()
-    with pytest.raises(StaleUpstreamError, match=r"selection 'a' is stale: scores were rebuilt after it") as caught:
-        require_fresh(workspace, "a")
-    assert caught.value.hint == f"elfs select --name a --workspace {workspace.path}"
+    found.reload()
+    (workspace.path / "selections/a/selection.csv").write_bytes(TABLE.replace(b"a.png", b"c.png"))
+    with pytest.raises(CorruptArtifactError, match="has changed since: restore the file from a copy") as caught:
+        read_images(found, "a")
+    assert caught.value.hint is None
 
 
-def test_what_mends_begins_at_the_first_stale_stage(workspace: Workspace) -> None:
-    commit(workspace.path, "label", "pseudo_labels", ("heads",), version=1)
-    workspace.reload()
-    commands = [command.split()[:2] for command in mending_command(workspace, "a").split(" && ")]
-    assert commands == [["elfs", "dynamics"], ["elfs", "score"], ["elfs", "select"]]
+def table_of(*names: str, broken: int) -> SampleTable:
+    """Return a table in which the last sample is a test image and one is broken."""
+    split = [Split.TRAIN] * (len(names) - 1) + [Split.TEST]
+    outcome = [Outcome.BROKEN if row == broken else Outcome.OK for row in range(len(names))]
+    return SampleTable.from_ids(names, split, 1).with_outcomes(outcome, {})
+
+
+def test_rows_of_images_that_are_in_the_pool(workspace: Workspace) -> None:
+    table = table_of("0", "1", "2", "t", broken=1)
+    assert rows_in_pool(table, ["2", "x", "1", "t", "0"]).tolist() == [2, -1, -1, -1, 0]
+    rows, said = selected_rows(write_list(workspace.path), table_of("c.png", "b.png", "t", broken=0), "a")
+    assert rows.tolist() == [1]
+    assert said == "selection 'a' is taken as it is: 1 of its images are not in the pool any more: 'a.png'."
+
+
+def test_what_has_changed_is_said_in_one_line(workspace: Workspace) -> None:
+    found = write_list(workspace.path)
+    assert remark(found, "a", []) is None
+    commit(workspace.path, "score", "scores", ("dynamics",), version=1)
+    found.reload()
+    assert remark(found, "a", ["x", "y", "z", "w"]) == (
+        "selection 'a' is taken as it is: it was made from older scores; 4 of its images are not in the pool any more: "
+        "'x', 'y', 'z' and 1 more."
+    )

@@ -1,6 +1,7 @@
 """Where a workspace stands, and the commands that mend it."""
 
 import dataclasses
+import json
 import shlex
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from elfs.catalog import STAGES
 from elfs.config import DEFAULT_WORKSPACE, SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.pipeline.selections import mending_command, require_fresh, selection_name
-from elfs.pipeline.status import command_line, recorded_config, require, states
+from elfs.pipeline.selections import selection_name
+from elfs.pipeline.status import command_line, config_of, recorded_config, require, states
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage
 
@@ -100,7 +101,7 @@ class TestStale:
         found = {state.stage: (state.state, state.reason) for state in states(workspace)}
         assert found["embed"] == ("fresh", None)
         assert found["cluster"] == ("stale", "neighbors were rebuilt after it (embed)")
-        assert found["select"][0] == "stale"
+        assert found["select"] == ("kept", "made from older neighbors, scores")
 
     def test_require_refuses_with_the_chain(self, workspace: Path) -> None:
         with pytest.raises(
@@ -111,14 +112,30 @@ class TestStale:
         commands = [shlex.split(part)[:2] for part in caught.value.hint.split(" && ")]
         assert commands == [["elfs", "cluster"], ["elfs", "label"]]
 
-    def test_selection_is_made_anew_by_the_whole_chain(self, workspace: Path) -> None:
-        found = Workspace.open(workspace)
-        with pytest.raises(StaleUpstreamError, match=r"^selection 'aum-0\.2' is stale: ") as caught:
-            require_fresh(found, "aum-0.2")
-        assert caught.value.hint == mending_command(found, "aum-0.2")
-        commands = [shlex.split(part) for part in mending_command(found, "aum-0.2").split(" && ")]
-        assert [words[1] for words in commands] == list(STAGES[1:])
-        assert commands[-1][2:4] == ["--budget", "0.2"]
+    def test_selection_can_be_used(self, workspace: Path) -> None:
+        require(Workspace.open(workspace), "train", ("samples", "embeddings", "selections/aum-0.2"))
+
+
+def test_columns_alone_make_no_selection_older(digits: Finished, workspace: Path) -> None:
+    """Chance looks at no score, so no score makes it an older one."""
+    digits.copy(workspace)
+    run_stage("select", workspace, method="random", name="chance", dedup="off")
+    run_stage("select", workspace, key="el2n", name="scored", dedup="off", hard_rate="0.1")
+    run_stage("score", workspace, window=3)
+    found = {state.record: (state.state, state.reason) for state in states(workspace)}
+    assert found["select/chance"] == ("fresh", None)
+    assert found["select/scored"] == ("kept", "made from older scores")
+    assert not run_stage("select", workspace, method="random", name="chance", dedup="off").ran
+
+
+def test_options_of_another_version_are_left_out(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    manifest = json.loads((workspace / "manifest.json").read_text())
+    recorded = manifest["records"]["select/aum-0.2"]["config"]
+    recorded["of_tomorrow"] = 1
+    del recorded["blocks"]
+    (workspace / "manifest.json").write_text(json.dumps(manifest))
+    assert config_of(Workspace.open(workspace).manifest.records["select/aum-0.2"]) == config("select")
 
 
 def test_require_names_who_needs_what(digits: Finished, workspace: Path) -> None:
@@ -137,8 +154,6 @@ class TestSelections:
     def test_the_last_one_or_the_one_that_is_named(self, digits: Finished) -> None:
         found = Workspace.open(digits.path)
         assert selection_name(found, None) == selection_name(found, "aum-0.2") == "aum-0.2"
-        require_fresh(found, "aum-0.2")
-        assert shlex.split(mending_command(found, "aum-0.2"))[1] == "select"
 
     def test_unknown_one(self, digits: Finished) -> None:
         message = r"^unknown selection 'aum-0\.3'\. Did you mean 'aum-0\.2'\? Available: aum-0\.2\.$"

@@ -1,6 +1,5 @@
 """What ends up in a selection."""
 
-import re
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, cast
@@ -11,10 +10,9 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.data.samples import Outcome, SampleTable
-from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
+from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.selections import mending_command
 from elfs.stages import select
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.draft import open_draft
@@ -142,27 +140,16 @@ def test_rounds_do_not_overlap_and_each_can_be_named(digits: Finished, workspace
     np.testing.assert_array_equal(np.sort(aum[taken]), np.sort(aum)[16:106])  # together the window of a budget of 90
 
 
-def test_second_round_is_stale_once_the_first_has_changed(digits: Finished, workspace: Path) -> None:
+def test_second_round_stands_whatever_becomes_of_the_first(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     run_stage("select", workspace, budget="10", name="first")
     run_stage("select", workspace, budget="10", name="second", exclude="selections/first")
-    run_stage("select", workspace, budget="12", name="first")
-    assert (
-        Workspace.open(workspace).stale_reason("select/second")
-        == "selections/first was rebuilt after it (select/first)"
-    )
-    with pytest.raises(StaleUpstreamError, match="selections/second is stale: selections/first") as caught:
-        run_stage("select", workspace, budget="10", name="third", exclude="selections/second")
-    assert "--exclude selections/first --name second" in str(caught.value.hint)
-
-
-def test_what_mends_a_round_begins_with_the_round_before_it(digits: Finished, workspace: Path) -> None:
-    digits.copy(workspace)
-    run_stage("select", workspace, budget="10", hard_rate=0.1, name="r1")
-    run_stage("select", workspace, budget="10", hard_rate=0.1, name="r2", exclude="selections/r1")
-    run_stage("score", workspace, window=3)
-    commands = mending_command(Workspace.open(workspace), "r2").split(" && ")
-    assert [re.findall(r"--name (\w+)", command) for command in commands] == [["r1"], ["r2"]]
+    run_stage("select", workspace, budget="12", name="first", force=True)
+    said: list[str] = []
+    runtime = Runtime(devices="cpu", warn=said.append)
+    run_stage("select", workspace, budget="10", name="third", exclude="selections/second", runtime=runtime)
+    assert said == ["selection 'second' is taken as it is: it was made from older selections/first."]
+    assert Workspace.open(workspace).stale_reason("select/second") is None
 
 
 def test_lists_of_one_name_are_told_apart(digits: Finished, workspace: Path, tmp_path: Path) -> None:
@@ -176,8 +163,9 @@ def test_lists_of_one_name_are_told_apart(digits: Finished, workspace: Path, tmp
     assert run_stage("select", workspace, **settings).summary["count"] == 158
     assert not run_stage("select", workspace, **settings).ran
     (tmp_path / "a" / "ids.txt").write_text(ids[2] + "\n")
-    outcome = run_stage("select", workspace, **settings)
-    assert outcome.ran
+    with pytest.raises(UsageError, match="'x' holds another list"):
+        run_stage("select", workspace, **settings)
+    run_stage("select", workspace, **settings, force=True)
     assert {1, 2}.isdisjoint(Workspace.open(workspace).arrays("selections/x")["indices"].tolist())
 
 
@@ -209,7 +197,8 @@ def test_included_images_come_first_and_count(digits: Finished, workspace: Path,
     assert record.config["include"] == "annotated.csv"
     assert not run_stage("select", workspace, budget="10", include=str(annotated), name="more").ran
     annotated.write_text(annotated.read_text() + SampleTable.from_tensors(found.arrays("samples")).id(9) + ",1\n")
-    assert run_stage("select", workspace, budget="10", include=str(annotated), name="more").ran
+    with pytest.raises(UsageError, match="'more' holds another list"):
+        run_stage("select", workspace, budget="10", include=str(annotated), name="more")
 
 
 class TestRefusedRounds:
@@ -265,7 +254,7 @@ class TestRefusedRounds:
         path = tmp_path / "list.txt"
         table = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples"))
         path.write_text(table.id(170) + "\n")
-        with pytest.raises(InputDataError, match="--include names images that are broken or in the test split: 'dig"):
+        with pytest.raises(InputDataError, match="names images that are broken or in the test split: 'digits/"):
             run_stage("select", workspace, include=str(path), name="x")
 
     @pytest.mark.parametrize("budget", ["5", "10"])

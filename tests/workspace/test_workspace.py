@@ -12,6 +12,7 @@ from elfs.errors import CorruptArtifactError, MissingUpstreamError, StorageError
 from elfs.workspace import workspace as module
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
+from elfs.workspace.freshness import changed_inputs
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.tensors import RowArray, save_tensors
 from elfs.workspace.workspace import Workspace
@@ -171,10 +172,25 @@ def test_a_rebuilt_input_makes_all_after_it_stale(builder: Any) -> None:
     assert workspace.stale_reason("embed") is None
     assert workspace.stale_reason("cluster") == reason
     assert workspace.stale_reason("label") == reason
-    assert workspace.stale_reason("select/x") == f"pseudo_labels (label) must be rebuilt first: {reason}"
+    assert changed_inputs(workspace.manifest, "label") == ["embeddings", "heads"]
     builder.commit("cluster", "heads", {"x": np.ones(3)}, ("embeddings",))
     assert workspace.stale_reason("cluster") is None
     assert workspace.stale_reason("label") == reason
+
+
+def test_a_selection_is_never_stale_and_says_what_has_changed(builder: Any) -> None:
+    workspace = chain(builder)
+    assert changed_inputs(workspace.manifest, "select/x") == []
+    builder.commit("embed", "embeddings", {"x": np.ones(3)})
+    assert (workspace.stale_reason("select/x"), changed_inputs(workspace.manifest, "select/x")) == (
+        None,
+        ["pseudo_labels"],
+    )
+    workspace.remove("label")
+    assert (workspace.stale_reason("select/x"), changed_inputs(workspace.manifest, "select/x")) == (
+        None,
+        ["pseudo_labels"],
+    )
 
 
 def test_a_rerun_with_equal_results_makes_nothing_stale(builder: Any) -> None:
@@ -187,9 +203,7 @@ def test_a_removed_input_makes_it_stale(builder: Any) -> None:
     workspace = chain(builder)
     workspace.remove("cluster")
     assert workspace.stale_reason("label") == "heads were removed after it"
-    assert (
-        workspace.stale_reason("select/x") == "pseudo_labels (label) must be rebuilt first: heads were removed after it"
-    )
+    assert changed_inputs(workspace.manifest, "label") == ["heads"]
     assert sorted(os.listdir(workspace.path)) == [
         "embeddings.safetensors",
         "manifest.json",

@@ -82,7 +82,7 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     hashes = id_hashes(table, rows, config.seed)
     order = np.argsort(hashes, kind="stable")
     rows, hashes = rows[order], hashes[order]
-    included, excluded = settled_rows(job.workspace, table, config)
+    included, excluded = settled_rows(job, table, config)
     settled = torch.from_numpy(np.isin(rows, np.concatenate([included, excluded])))
     needs = needed_artifacts("select", config)
     pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)

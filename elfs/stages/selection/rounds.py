@@ -10,13 +10,12 @@ from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.graph import named_parts
+from elfs.pipeline.job import Job
+from elfs.pipeline.selections import rows_in_pool, selected_rows, some
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["list_digests", "refuse_circle", "settled_rows"]
-
-_NAMED = 3
-"""How many ids an error names."""
 
 
 def list_digests(config: SelectConfig) -> dict[str, str]:
@@ -80,15 +79,15 @@ def refuse_circle(workspace: Workspace, config: SelectConfig) -> None:
             waiting += [name for name in record.inputs if _is_selection(name)]
 
 
-def settled_rows(
-    workspace: Workspace, table: SampleTable, config: SelectConfig
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows that are in the selection from the start, and those that must not come into it.
+
+    Images that are named and not in the pool any more are counted in a warning, and block nothing.
 
     Parameters
     ----------
-    workspace : Workspace
-        Holds earlier selections.
+    job : Job
+        Its workspace holds earlier selections.
     table : SampleTable
         The samples.
     config : SelectConfig
@@ -104,16 +103,13 @@ def settled_rows(
     Raises
     ------
     InputDataError
-        If an id is unknown, or an included image is broken or in the test split.
+        If a file names no image of the pool.
     UsageError
         If an image is both included and excluded.
     """
-    included, excluded = (_rows(workspace, table, getattr(config, option)) for option in ("include", "exclude"))
+    included, excluded = (_rows(job, table, option, getattr(config, option)) for option in ("include", "exclude"))
     if len(both := np.intersect1d(included, excluded)):
-        raise UsageError(f"--include and --exclude both name {_some(table, both)}.")
-    unusable = included[~table.eligible()[included]]
-    if len(unusable):
-        raise InputDataError(f"--include names images that are broken or in the test split: {_some(table, unusable)}.")
+        raise UsageError(f"--include and --exclude both name {some(table.ids(both))}.")
     return included, excluded
 
 
@@ -121,16 +117,29 @@ def _is_selection(part: str) -> bool:
     return part.startswith("selections/")
 
 
-def _rows(workspace: Workspace, table: SampleTable, text: str | None) -> NDArray[np.int64]:
+def _rows(job: Job, table: SampleTable, option: str, text: str | None) -> NDArray[np.int64]:
     found: list[int] = []
     for part in named_parts(text):
         if _is_selection(part):
-            found += workspace.arrays(part)["indices"].tolist()
+            rows, said = selected_rows(job.workspace, table, part.partition("/")[2])
         else:
-            found += table.rows_of(read_ids(Path(part))).tolist()
+            rows, said = _listed_rows(table, option, part)
+        if said is not None:
+            job.runtime.warn(said)
+        found += rows.tolist()
     return np.array(list(dict.fromkeys(found)), dtype=np.int64)
 
 
-def _some(table: SampleTable, rows: NDArray[np.int64]) -> str:
-    named = ", ".join(repr(name) for name in table.ids(rows[:_NAMED]))
-    return named + (f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else "")
+def _listed_rows(table: SampleTable, option: str, file: str) -> tuple[NDArray[np.int64], str | None]:
+    """Return the rows that a file names, and how many others it names; all of them means that it is the wrong file."""
+    ids = read_ids(Path(file))
+    rows = rows_in_pool(table, ids)
+    gone = [ids[place] for place in np.flatnonzero(rows < 0).tolist()]
+    if not gone:
+        return rows, None
+    if len(gone) == len(ids):
+        table.rows_of(ids)  # refuses unknown ones, and says what ids look like
+        if option == "include":
+            raise InputDataError(f"--include {file} names images that are broken or in the test split: {some(ids)}.")
+    said = f"--{option} {file}: {len(gone):,} of {len(ids):,} images are not in the pool: {some(gone)}."
+    return rows[rows >= 0], said
