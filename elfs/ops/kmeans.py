@@ -120,6 +120,12 @@ def _faiss_centroids(x_ND: Tensor, num_clusters: int, num_iterations: int, resta
 
 
 def _finished(x_ND: Tensor, centroids_CD: Tensor) -> KMeans:
+    """Assign every row to its nearest centroid; where that leaves clusters empty, move them and assign again."""
+    for _ in range(len(centroids_CD)):
+        assignment_N, squared_N = nearest_centroid(x_ND, centroids_CD)
+        if len(assignment_N.unique()) == len(centroids_CD) or not bool((squared_N > 0).any()):
+            break
+        _fill_empty_clusters(x_ND, centroids_CD, assignment_N, squared_N)
     assignment_N, squared_N = nearest_centroid(x_ND, centroids_CD)
     _fill_empty_clusters(x_ND, centroids_CD, assignment_N, squared_N)
     return KMeans(centroids_CD, assignment_N, float(squared_N.double().sum()))

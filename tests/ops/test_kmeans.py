@@ -85,6 +85,21 @@ def test_no_cluster_is_empty_where_rows_are_equal(engine: Engine, num_distinct: 
 
 
 @each_engine
+def test_each_row_belongs_to_its_nearest_centroid_in_pools_of_near_copies(engine: Engine) -> None:
+    """Few places, more clusters than places: empty clusters are filled, and rows then move to what is nearer."""
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        places = torch.randn(5, 3, generator=generator)[torch.randint(5, (60,), generator=generator)]
+        is_moved = torch.rand(60, 1, generator=generator) < 0.1
+        x = places + 0.1 * torch.randn(60, 3, generator=generator) * is_moved
+        clustering = kmeans(x, 15, seed=seed, engine=engine)
+        squared = torch.cdist(x.double(), clustering.centroids.double()).square()
+        own = squared.gather(1, clustering.assignment.unsqueeze(1)).flatten()
+        assert bool((own <= squared.min(dim=1).values + 1e-5).all()), f"pool {seed}"
+        assert torch.bincount(clustering.assignment, minlength=15).min() >= 1
+
+
+@each_engine
 def test_as_many_clusters_as_rows(engine: Engine) -> None:
     x = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     clustering = kmeans(x, 6, seed=0, engine=engine)
