@@ -119,7 +119,7 @@ class Artifact:
 
 ARTIFACTS = (
     Artifact("samples", "embed", "19 + id", lambda s: 19 + s.id_bytes, lambda _: 16, "16"),
-    Artifact("embeddings", "embed", "2 D", lambda s: 2 * s.dims),
+    Artifact("embeddings", "embed", "2 D + 8", lambda s: 2 * s.dims + 8),
     Artifact("neighbors", "embed", "8 K", lambda s: 8 * s.neighbors),
     Artifact(
         "heads",

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from elfs.data.crops import CenterCrop
 from elfs.data.decoding import BadImageError, remarks
+from elfs.data.hashing import NO_CONTENT, content_of_pixels
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
 from elfs.data.workers import Decoded, Failure, Piece, decode_here, decode_in_workers
@@ -57,12 +58,15 @@ class DecodedBatch(NamedTuple):
         The other rows of the batch, each with what became of it and why.
     remarks : dict of int to list of str
         What is to be said about decoded images, by row (`elfs.data.decoding.remarks`); of most there is nothing.
+    contents : Tensor of shape (b,), int64
+        Of each image, the number that equal pictures share (`elfs.data.hashing`); `NO_CONTENT` if nobody asked.
     """
 
     rows: Tensor
     images: Tensor
     failures: list[tuple[int, Outcome, str]]
     remarks: dict[int, list[str]]
+    contents: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class _Decoder:
     rows: NDArray[np.int64]
     transform: Callable[..., Tensor]
     seeds: NDArray[np.int64] | None
+    with_content: bool
 
     def __call__(self, position: int) -> Decoded | Failure:
         try:
@@ -80,7 +85,8 @@ class _Decoder:
         except BadImageError as error:
             return Failure(error.outcome, error.reason)
         seed = () if self.seeds is None else (int(self.seeds[position]),)
-        return Decoded(self.transform(image, *seed), remarks(image))
+        content = content_of_pixels(image) if self.with_content else NO_CONTENT
+        return Decoded(self.transform(image, *seed), remarks(image), content)
 
 
 def decode_batches(
@@ -92,6 +98,7 @@ def decode_batches(
     num_workers: int,
     seeds: Tensor | None = None,
     pin: bool = False,
+    with_content: bool = False,
 ) -> Iterator[DecodedBatch]:
     """Decode rows batch by batch, in the order given. A bad image is reported in its batch and stops nothing.
 
@@ -114,6 +121,8 @@ def decode_batches(
         For transforms that draw at random: one for each row.
     pin : bool, default False
         Whether images are put into page-locked memory, for a device that is a GPU.
+    with_content : bool, default False
+        Whether to work out the number that equal pictures share.
 
     Yields
     ------
@@ -125,7 +134,7 @@ def decode_batches(
     DeviceError
         If worker processes die or hang one after the other.
     """
-    decoder = _Decoder(reader, rows.numpy(), transform, None if seeds is None else seeds.numpy())
+    decoder = _Decoder(reader, rows.numpy(), transform, None if seeds is None else seeds.numpy(), with_content)
     if isinstance(batch_size, int):
         batch_size = [len(piece) for piece in nearly_equal(rows, batch_size)]
     tasks = list(pairwise(accumulate(batch_size, initial=0)))
@@ -138,7 +147,8 @@ def decode_batches(
         failures = [(int(rows[position]), *failure) for position, failure in piece.failures]
         images = piece.images.pin_memory() if pin and not num_workers else piece.images
         said = {int(rows[position]): texts for position, texts in piece.remarks.items()}
-        yield DecodedBatch(rows[torch.tensor(piece.positions, dtype=torch.int64)], images, failures, said)
+        positions, contents = (torch.tensor(values, dtype=torch.int64) for values in (piece.positions, piece.contents))
+        yield DecodedBatch(rows[positions], images, failures, said, contents)
 
 
 def load_images(reader: ImageReader, rows: Tensor, size: int, *, num_workers: int) -> Tensor:

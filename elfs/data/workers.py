@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from elfs.data.hashing import NO_CONTENT
 from elfs.data.messages import SharedPickle, fill, in_shared_memory, receive, send
 from elfs.data.samples import Outcome
 from elfs.errors import DeviceError
@@ -54,10 +55,13 @@ class Decoded(NamedTuple):
         Of the same shape and dtype for all.
     remarks : list of str
         What is to be said about it.
+    content : int
+        Number that equal pictures share (`elfs.data.hashing`); `NO_CONTENT` where nobody asked.
     """
 
     image: Tensor
     remarks: list[str]
+    content: int = NO_CONTENT
 
 
 class Failure(NamedTuple):
@@ -88,12 +92,15 @@ class Piece(NamedTuple):
         The other positions, ascending.
     remarks : dict of int to list of str
         What is to be said about images, by position; those of which there is nothing to say are absent.
+    contents : list of int
+        Of each image, the number that equal pictures share.
     """
 
     positions: list[int]
     images: Tensor
     failures: list[tuple[int, Failure]]
     remarks: dict[int, list[str]]
+    contents: list[int]
 
 
 Decode = Callable[[int], Decoded | Failure]
@@ -155,7 +162,7 @@ def decode_in_workers(
 
 
 def _decode(decode: Decode, start: int, stop: int, lost: frozenset[int], begin: Callable[[int], None]) -> Piece:
-    found, images, failures, remarks = [], [], [], {}
+    found, images, failures, remarks, contents = [], [], [], {}, []
     for position in range(start, stop):
         if position in lost:
             continue
@@ -166,10 +173,11 @@ def _decode(decode: Decode, start: int, stop: int, lost: frozenset[int], begin: 
         else:
             found.append(position)
             images.append(result.image)
+            contents.append(result.content)
             if result.remarks:
                 remarks[position] = result.remarks
     begin(_NOWHERE)
-    return Piece(found, torch.stack(images) if images else torch.empty(0), failures, remarks)
+    return Piece(found, torch.stack(images) if images else torch.empty(0), failures, remarks, contents)
 
 
 def _as_bytes(images: Tensor) -> Any:
@@ -206,8 +214,8 @@ def _send_result(connection: socket.socket, result: Piece | Exception) -> None:
     if isinstance(result, Exception):
         send(connection, result)
         return
-    found, images, failures, remarks = result
-    send(connection, (found, failures, remarks, tuple(images.shape), images.dtype))
+    found, images, failures, remarks, contents = result
+    send(connection, (found, failures, remarks, contents, tuple(images.shape), images.dtype))
     if images.numel():
         connection.sendall(_as_bytes(images))
 
@@ -324,13 +332,13 @@ class _Crew:
         received = receive(worker.connection)
         if isinstance(received, Exception):
             raise received
-        found, failures, remarks, shape, dtype = received
+        found, failures, remarks, contents, shape, dtype = received
         images = torch.empty(shape, dtype=dtype, pin_memory=self._pin)
         if images.numel():
             fill(worker.connection, _as_bytes(images))
         number = worker.tasks.popleft()
         failures += self._lost_between(*self._tasks[number]).items()
-        self._done[number] = Piece(found, images, sorted(failures), remarks)
+        self._done[number] = Piece(found, images, sorted(failures), remarks, contents)
         self._num_replaced = 0
 
     def _replace(self, worker: _Worker, reason: str | None) -> None:

@@ -1,50 +1,81 @@
-"""Which samples of a pool are copies of one another, from the lists of nearest neighbours.
+"""Which samples of a pool are copies of one another.
 
 Shape suffixes: M rows of the pool, K neighbours, P pairs.
 """
 
-from collections.abc import Callable
+import math
 
-import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["EXACT_DISTANCE", "close_pairs", "kept_rows", "near_distance", "rounding_distance"]
-
-EXACT_DISTANCE = 0.02
-"""Distance of unit vectors below which two rows are looked at as possible copies."""
+__all__ = ["kept_of_equal", "kept_of_near", "near_distances", "near_pairs"]
 
 _NEAR_SHARE = 0.25
-_HALF_ROUNDING = 2e-3
-_ROUNDING = 1e-5
-_MAX_LEADERS = 100
+_CHANCE = 0.01
+_MIN_DIMS, _MAX_DIMS = 1.0, 64.0
 _BLOCK_ROWS = 65_536
 
 
-def near_distance(similarity: Tensor) -> float:
-    """Return the distance below which two samples count as near duplicates.
+def kept_of_equal(content: Tensor, settled: Tensor) -> Tensor:
+    """Return which rows stay when of all that are equal only the first is kept.
 
     Parameters
     ----------
-    similarity : Tensor of shape (n_rows,), float32
-        Cosine of each row to its nearest neighbour; NaN where there is none.
+    content : Tensor of shape (n_rows,), int64
+        A number that equal rows share; 0 for a row that is equal to none.
+    settled : Tensor of shape (n_rows,), bool
+        Rows that are annotated already or not wanted; they all stay, and none that is equal to one of them does.
 
     Returns
     -------
-    float
-        A quarter of the median Euclidean distance between the unit vectors of a row and its nearest neighbour, over the
-        rows that have no exact copy. It goes with the encoder: what is close is told by how far apart images usually
-        are. 0 where no row is left.
+    Tensor of shape (n_rows,), bool
+        True for every settled row, and for the first of equal ones of which none is settled.
     """
-    distance = (2 - 2 * similarity[similarity.isfinite()].double()).clamp_min(0).sqrt()
-    apart = distance[distance > EXACT_DISTANCE]
-    return _NEAR_SHARE * float(apart.median()) if len(apart) else 0.0
+    order = torch.argsort(settled.logical_not().long(), stable=True)  # settled rows first, each part in its order
+    by_content = order[torch.argsort(content[order], stable=True)]
+    sorted_M = content[by_content]
+    is_first = torch.ones(len(content), dtype=torch.bool)
+    is_first[1:] = (sorted_M[1:] != sorted_M[:-1]) | (sorted_M[1:] == 0)
+    kept = settled.clone()
+    kept[by_content[is_first]] = True
+    return kept
 
 
-def close_pairs(neighbors: Tensor, similarity: Tensor, distance: float) -> Tensor:
-    """Return the pairs of rows that are nearer than a distance.
+def near_distances(similarity: Tensor) -> Tensor:
+    """Return how near to each row another one has to be to count as its near copy.
+
+    Parameters
+    ----------
+    similarity : Tensor of shape (n_rows, n_neighbors), float32
+        Cosine of each row to its nearest neighbours, the most similar first; NaN where there is none.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), float64
+        A Euclidean distance of unit vectors each: a quarter of the median distance to the row's own neighbours, or
+        less where even at that distance unrelated rows would lie. 0 for a row without neighbours.
+
+    Notes
+    -----
+    Where rows lie evenly in d dimensions, the number of neighbours grows with the d-th power of the distance. If half
+    of K neighbours lie within r, an unrelated one lies within ``r (0.01 / (K / 2)) ** (1 / d)`` with a chance of 1 %.
+    d is told by how far the last neighbour is, compared with the median one, over all rows. Cosines in
+    float32 tell distances above 0.0005 apart from 0; a pool in which all rows are closer has near copies alone.
+    """
+    distance_MK = (2 - 2 * similarity.double()).clamp_min(0).sqrt()
+    middle_M = distance_MK.nanmedian(dim=1).values
+    last_M = distance_MK.nan_to_num(nan=-1.0).max(dim=1).values
+    growth_M = (last_M / middle_M).log()
+    growth_M = growth_M[growth_M.isfinite() & (growth_M > 0)]
+    dims = math.log(2) / float(growth_M.median()) if len(growth_M) else _MAX_DIMS
+    dims = min(max(dims, _MIN_DIMS), _MAX_DIMS)
+    within = max(1.0, similarity.shape[1] / 2)
+    distances: Tensor = middle_M.nan_to_num(nan=0.0) * min(_NEAR_SHARE, (_CHANCE / within) ** (1 / dims))
+    return distances
+
+
+def near_pairs(neighbors: Tensor, similarity: Tensor, distance: Tensor) -> Tensor:
+    """Return the pairs of rows that are near copies for both.
 
     Parameters
     ----------
@@ -52,86 +83,47 @@ def close_pairs(neighbors: Tensor, similarity: Tensor, distance: float) -> Tenso
         Positions of the nearest neighbours; -1 for none.
     similarity : Tensor of shape (n_rows, n_neighbors), float32
         Cosine to each.
-    distance : float
-        Largest Euclidean distance between unit vectors, in [0, 2].
+    distance : Tensor of shape (n_rows,), float64
+        As `near_distances` gives it.
 
     Returns
     -------
     Tensor of shape (n_pairs, 2), int64
         Positions, the lower one first; pairs of which each is a neighbour of the other may appear twice.
     """
-    smallest = 1 - distance**2 / 2
-    found = []
+    found = [torch.empty(0, 2, dtype=torch.int64)]
     for start in range(0, len(neighbors), _BLOCK_ROWS):
-        rows = slice(start, start + _BLOCK_ROWS)
-        row_P, column_P = torch.nonzero((similarity[rows] >= smallest) & (neighbors[rows] >= 0), as_tuple=True)
-        found.append(torch.stack([row_P + start, neighbors[rows][row_P, column_P].long()], dim=1).sort(dim=1).values)
+        near_BK, similarity_BK = (part[start : start + _BLOCK_ROWS] for part in (neighbors, similarity))
+        allowed_BK = torch.minimum(distance[start : start + _BLOCK_ROWS, None], distance[near_BK.clamp_min(0).long()])
+        is_near_BK = (2 - 2 * similarity_BK.double()).clamp_min(0).sqrt() <= allowed_BK
+        row_P, column_P = torch.nonzero(is_near_BK & (near_BK >= 0), as_tuple=True)
+        found.append(torch.stack([row_P + start, near_BK[row_P, column_P].long()], dim=1).sort(dim=1).values)
     return torch.cat(found)
 
 
-def rounding_distance(embeddings: Tensor) -> float:
-    """Return the distance up to which two embeddings are taken for those of the same picture.
-
-    Parameters
-    ----------
-    embeddings : Tensor of shape (n_rows, n_dims), floating
-        A sample of the pool, as the encoder made them.
-
-    Returns
-    -------
-    float
-        Euclidean: a share of the root mean square distance to the mean, 0.2 % where they are stored as float16, else
-        0.001 %. The same picture gives slightly different numbers in another batch.
-    """
-    share = _HALF_ROUNDING if embeddings.dtype == torch.float16 else _ROUNDING
-    wide = embeddings.double()
-    return share * float((wide - wide.mean(dim=0)).square().sum(dim=1).mean().sqrt())
-
-
-def kept_rows(
-    pairs: Tensor, settled: Tensor, is_copy: Callable[[Tensor, Tensor], Tensor], *, block_rows: int = 65_536
-) -> Tensor:
-    """Return which rows stay when of all copies of an image only one is kept.
+def kept_of_near(pairs: Tensor, settled: Tensor) -> Tensor:
+    """Return which rows stay when rows are looked at one by one, and each that is near one that stays is left out.
 
     Parameters
     ----------
     pairs : Tensor of shape (n_pairs, 2), int64
-        Positions of rows that may be copies.
+        Positions of rows that are near copies.
     settled : Tensor of shape (n_rows,), bool
-        Rows that are annotated already or not wanted; they all stay, and none of their copies does.
-    is_copy : callable
-        From two tensors of positions, each of shape (n,), to a bool tensor: whether the second is a copy of the first.
-    block_rows : int, default 65536
-        How many it is asked at once at most.
+        Rows that are annotated already or not wanted; they all stay and are looked at first, the others in their order.
 
     Returns
     -------
     Tensor of shape (n_rows,), bool
-        Every row but those that are a copy of a row that stays. A copy of a copy need not be one: of a row of images
-        that change step by step, all stay that differ from each one that is kept.
-
-    Notes
-    -----
-    Rows that pairs connect are looked at together: all are compared with the first of them (settled ones first), then
-    what is left with the first of that, at most 100 times; whatever is left then stays.
+        Each row that is left out is near one that stays, and no two that stay are near each other unless both are
+        settled. A copy of a copy need not be one: of images that change step by step, some stay.
     """
-    num_rows = len(settled)
-    ones = np.ones(len(pairs), dtype=np.int8)
-    graph = coo_array((ones, (pairs[:, 0].numpy(), pairs[:, 1].numpy())), shape=(num_rows, num_rows))
-    group_M = torch.from_numpy(connected_components(graph, directed=False)[1]).long()
-    kept_M = torch.ones(num_rows, dtype=torch.bool)
-    turn_M = torch.arange(num_rows) + num_rows * ~settled  # settled rows lead
-    waiting = torch.nonzero(torch.bincount(group_M)[group_M] > 1).flatten()
-    for _ in range(_MAX_LEADERS):
-        if not len(waiting):
-            break
-        first_G = torch.full((int(group_M.max()) + 1,), 2 * num_rows)
-        first_G.scatter_reduce_(0, group_M[waiting], turn_M[waiting], "amin")
-        leader = first_G[group_M[waiting]] % num_rows
-        followers = waiting != leader
-        waiting, leader = waiting[followers], leader[followers]
-        copies = [is_copy(a, b) for a, b in zip(leader.split(block_rows), waiting.split(block_rows), strict=True)]
-        copied = torch.cat(copies) if copies else torch.zeros(0, dtype=torch.bool)
-        kept_M[waiting[copied & ~settled[waiting]]] = False
-        waiting = waiting[~copied | settled[waiting]]
-    return kept_M
+    turn = torch.arange(len(settled)) + len(settled) * ~settled
+    is_swapped = turn[pairs[:, 0]] > turn[pairs[:, 1]]
+    ordered = torch.where(is_swapped[:, None], pairs.flip(1), pairs)
+    ordered = ordered[torch.argsort(turn[ordered[:, 1]], stable=True)]  # a row is decided before any that it may drop
+    is_kept = bytearray(b"\1") * len(settled)
+    is_settled = settled.tolist()
+    for earlier, later in ordered.tolist():
+        if is_kept[earlier] and not is_settled[later]:
+            is_kept[later] = 0
+    return torch.frombuffer(is_kept, dtype=torch.bool) if len(settled) else settled.clone()

@@ -123,7 +123,9 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     if config.balance == "cluster":
         needs.append("pseudo_labels")
     if config.dedup != "off":
-        needs += ["embeddings", "neighbors"]
+        needs.append("embeddings")
+    if config.dedup == "near":
+        needs.append("neighbors")
     if method.prunes and config.hard_rate is None:
         needs.append("embeddings")
     if method.prunes and config.hard_rate == "search":

@@ -8,7 +8,7 @@ from elfs.config import EmbedConfig
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.embedding.batches import typical_side
-from elfs.stages.embedding.given import copy_embeddings, unreadable
+from elfs.stages.embedding.given import copy_embeddings, inspected
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import Failures, check_broken, noted, publish_pieces, require_all
@@ -32,14 +32,14 @@ def _found(job: Job, config: EmbedConfig, prepared: Listing) -> Embedded:
     if config.embeddings is None:
         return _embed(job, config, prepared)
     table, runtime = prepared.table, job.runtime
-    image_side, failures = None, Failures()
+    image_side, failures, contents = None, Failures(), None
     if prepared.source.has_images:
-        failures = unreadable(runtime, table, prepared.reader)
+        failures, contents = inspected(runtime, table, prepared.reader)
     if runtime.ranks.is_first:
         if prepared.source.has_images:
             usable, workers = np.flatnonzero(table.usable()), runtime.workers_for(len(table))
             image_side = typical_side(prepared.reader, usable, num_workers=min(1, workers))
-        failures = copy_embeddings(job.draft, table, config) | failures
+        failures = copy_embeddings(job.draft, table, config, contents) | failures
     name = f"own embeddings ({Path(config.embeddings).name})"
     return Embedded(name, image_side, None, failures, np.zeros(len(table), np.uint8))
 

@@ -1,82 +1,97 @@
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
-from elfs.ops import duplicates
-from elfs.ops.duplicates import close_pairs, kept_rows, near_distance, rounding_distance
-
-
-def test_near_distance_is_a_quarter_of_the_median_apart_from_exact_copies() -> None:
-    distance = torch.tensor([0.0, 0.001, 0.4, 0.8, 1.2])
-    similarity = 1 - distance**2 / 2
-    similarity = torch.cat([similarity, torch.tensor([math.nan])])
-    assert near_distance(similarity) == pytest.approx(0.2, rel=1e-5)
-
-
-def test_near_distance_of_a_pool_of_copies() -> None:
-    assert near_distance(torch.ones(4)) == 0.0
-
-
-def test_close_pairs_by_hand() -> None:
-    neighbors = torch.tensor([[1, 2], [0, 2], [1, -1]], dtype=torch.int32)
-    similarity = torch.tensor([[0.99, 0.5], [0.99, 0.4], [0.4, 0.999]])
-    distance = math.sqrt(2 - 2 * 0.98)
-    assert close_pairs(neighbors, similarity, distance).tolist() == [[0, 1], [0, 1]]
-    assert len(close_pairs(neighbors, similarity, 2.0)) == 5  # all but the neighbour that is none
-    assert close_pairs(neighbors, similarity, 0.0).shape == (0, 2)
-
-
-def test_rounding_distance_follows_the_spread_and_not_the_length() -> None:
-    """Two rows at distance 2 from their mean, which lies far from the origin."""
-    rows = torch.tensor([[1002.0, 0.0], [998.0, 0.0]])
-    assert rounding_distance(rows) == pytest.approx(2e-5)
-    assert rounding_distance(rows.half()) == pytest.approx(4e-3)
-
-
-def values_differ_by(values: list[float], most: float) -> Callable[[Tensor, Tensor], Tensor]:
-    numbers = torch.tensor(values)
-    return lambda first, second: (numbers[first] - numbers[second]).abs() <= most
+from elfs.ops.duplicates import kept_of_equal, kept_of_near, near_distances, near_pairs
+from elfs.ops.neighbors import cosine_neighbors
 
 
 def none_settled(num_rows: int) -> Tensor:
     return torch.zeros(num_rows, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("block_rows", [1, 65_536])
-def test_copies_of_one_image_are_one_group_and_its_first_row_stays(block_rows: int) -> None:
-    pairs = torch.tensor([[2, 4], [1, 2], [0, 5]])
-    is_copy = values_differ_by([0.0, 1.0, 1.0, 2.0, 1.0, 0.0], 0.0)
-    kept = kept_rows(pairs, none_settled(6), is_copy, block_rows=block_rows)
-    assert kept.tolist() == [True, True, False, True, False, False]
+def test_of_equal_rows_the_first_stays() -> None:
+    content = torch.tensor([7, 3, 7, 0, 3, 7, 0, -5])
+    assert kept_of_equal(content, none_settled(8)).tolist() == [True, True, False, True, False, False, True, True]
 
 
-def test_chain_of_small_changes_keeps_what_differs_from_all_that_is_kept() -> None:
+def test_of_settled_equal_rows_all_stay_and_no_other() -> None:
+    content = torch.tensor([7, 7, 7, 7, 3, 3])
+    settled = torch.tensor([False, True, True, False, False, False])
+    assert kept_of_equal(content, settled).tolist() == [False, True, True, False, True, False]
+
+
+@pytest.mark.parametrize("num_copies", [2, 20, 400])
+def test_any_number_of_equal_rows_is_found(num_copies: int) -> None:
+    """No list of neighbours bounds how many copies one picture can have."""
+    content = torch.arange(1, 51).repeat(num_copies)
+    kept = kept_of_equal(content, none_settled(len(content)))
+    assert torch.nonzero(kept).flatten().tolist() == list(range(50))
+
+
+def test_pool_of_nothing() -> None:
+    assert kept_of_equal(torch.zeros(0, dtype=torch.int64), none_settled(0)).shape == (0,)
+    assert kept_of_near(torch.zeros(0, 2, dtype=torch.int64), none_settled(0)).shape == (0,)
+
+
+def test_near_distance_is_a_quarter_of_the_median_where_dimensions_are_many() -> None:
+    """With the last neighbour hardly farther than the median one, the pool has many dimensions."""
+    distance = torch.tensor([[0.4, 0.8, 0.81], [0.2, 0.4, 0.405], [math.nan] * 3])
+    expected = torch.tensor([0.2, 0.1, 0.0], dtype=torch.float64)
+    torch.testing.assert_close(near_distances(1 - distance**2 / 2), expected, rtol=1e-5, atol=0)
+
+
+def test_near_distance_shrinks_where_unrelated_rows_are_close_by() -> None:
+    """Twice as far for the last of four neighbours as for the median: one dimension, 1 % of two neighbours."""
+    distance = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    assert float(near_distances(1 - distance**2 / 2)) == pytest.approx(0.2 * 0.01 / 2, rel=1e-4)
+
+
+def test_near_pairs_by_hand() -> None:
+    neighbors = torch.tensor([[1, 2], [0, 2], [1, -1]], dtype=torch.int32)
+    similarity = 1 - torch.tensor([[0.1, 0.9], [0.1, 0.5], [0.5, math.nan]]) ** 2 / 2
+    assert near_pairs(neighbors, similarity, torch.tensor([0.2, 0.2, 0.6]).double()).tolist() == [[0, 1], [0, 1]]
+    assert near_pairs(neighbors, similarity, torch.tensor([0.2, 0.05, 0.6]).double()).shape == (0, 2)  # not for both
+    assert len(near_pairs(neighbors, similarity, torch.ones(3).double())) == 5  # all but the neighbour that is none
+
+
+def test_chain_of_small_changes_keeps_every_second_row() -> None:
     pairs = torch.stack([torch.arange(9), torch.arange(1, 10)], dim=1)
-    is_copy = values_differ_by([0.1 * step for step in range(10)], 0.25)
-    assert torch.nonzero(kept_rows(pairs, none_settled(10), is_copy)).flatten().tolist() == [0, 3, 6, 9]
+    assert torch.nonzero(kept_of_near(pairs, none_settled(10))).flatten().tolist() == [0, 2, 4, 6, 8]
 
 
-def test_pair_that_is_no_copy_on_a_second_look_stays() -> None:
-    assert kept_rows(torch.tensor([[0, 1]]), none_settled(2), values_differ_by([0.0, 1.0], 0.5)).all()
+def test_settled_rows_lead_and_stay() -> None:
+    pairs = torch.tensor([[0, 1], [1, 2], [2, 3], [2, 4]])
+    settled = torch.tensor([False, False, True, False, True])
+    assert kept_of_near(pairs, settled).tolist() == [True, False, True, False, True]
 
 
-def test_of_settled_copies_all_stay_and_nothing_else_of_their_group() -> None:
-    pairs = torch.tensor([[0, 1], [1, 2], [3, 4]])
-    settled = torch.tensor([False, True, True, False, False])
-    kept = kept_rows(pairs, settled, values_differ_by([0.0, 0.0, 0.0, 1.0, 1.0], 0.0))
-    assert kept.tolist() == [False, True, True, True, False]
+def test_what_is_left_out_is_near_what_stays_and_what_stays_is_apart() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pairs = torch.randint(200, (400, 2), generator=generator)
+    pairs = pairs[pairs[:, 0] != pairs[:, 1]]
+    kept = kept_of_near(pairs, none_settled(200))
+    assert not kept[pairs].all(dim=1).any()
+    both = torch.cat([pairs, pairs.flip(1)])
+    has_kept_neighbor = none_settled(200)
+    has_kept_neighbor[both[kept[both[:, 0]], 1]] = True
+    assert bool((kept | has_kept_neighbor).all())
 
 
-def test_pool_without_copies() -> None:
-    none = torch.zeros(0, 2, dtype=torch.int64)
-    assert kept_rows(none, none_settled(3), values_differ_by([0.0] * 3, 1.0)).all()
-
-
-def test_what_is_left_after_many_leaders_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(duplicates, "_MAX_LEADERS", 1)
-    pairs = torch.tensor([[0, 1], [1, 2], [2, 3]])
-    kept = kept_rows(pairs, none_settled(4), values_differ_by([0.0, 0.0, 1.0, 1.0], 0.0))
-    assert kept.tolist() == [True, False, True, True]
+@pytest.mark.parametrize("num_dims", [2, 3, 16])
+@pytest.mark.parametrize("spread", [0.2, 2.0])
+def test_rows_that_lie_evenly_are_hardly_ever_near_copies(num_dims: int, spread: float) -> None:
+    """Three groups, tight or wide: what is close is told by the rows around, not by one number for the pool."""
+    generator = torch.Generator().manual_seed(num_dims)
+    centre = 3 * torch.eye(num_dims + 1)[torch.arange(900) % 3 % (num_dims + 1)]
+    rows = normalize(centre + spread * torch.rand(900, num_dims + 1, generator=generator))
+    neighbors, similarity = cosine_neighbors(rows, 20, engine="torch", device=torch.device("cpu"))
+    pairs = near_pairs(neighbors, similarity, near_distances(similarity))
+    assert int(kept_of_near(pairs, none_settled(900)).sum()) >= 880
+    copies = torch.cat([rows, normalize(rows[:100] + 1e-5)])
+    neighbors, similarity = cosine_neighbors(copies, 20, engine="torch", device=torch.device("cpu"))
+    pairs = near_pairs(neighbors, similarity, near_distances(similarity))
+    assert int(kept_of_near(pairs, none_settled(1000))[900:].sum()) <= 2

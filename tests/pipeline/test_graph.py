@@ -65,7 +65,8 @@ def test_name_with_a_place_in_it_is_refused(name: str) -> None:
 
 def test_random_needs_what_embed_makes() -> None:
     made = STAGES["embed"].makes
-    assert set(needed_artifacts("select", SelectConfig(method="random"))) == set(made)
+    assert set(needed_artifacts("select", SelectConfig(method="random", dedup="near"))) == set(made)
+    assert set(needed_artifacts("select", SelectConfig(method="random"))) == {"samples", "embeddings"}
     assert needed_artifacts("select", SelectConfig(method="random", dedup="off")) == ("samples",)
     assert set(needed_artifacts("select", SelectConfig(hard_rate="0.1", dedup="off"))) == {"samples", "scores"}
 

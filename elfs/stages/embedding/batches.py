@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from elfs.data.hashing import NO_CONTENT
 from elfs.data.loaders import decode_batches
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
@@ -26,7 +27,7 @@ __all__ = [
     "out_of_memory",
     "transformed_sample",
     "typical_side",
-    "unreadable_rows",
+    "inspect_images",
 ]
 
 _SIDES_READ = 16
@@ -44,6 +45,8 @@ class Encoding:
         Which, ascending.
     embeddings : ndarray of shape (n_rows, n_dims), float16
         NaN where there is no embedding.
+    contents : ndarray of shape (n_rows,), int64
+        Numbers that equal pictures share (`elfs.data.hashing`); `NO_CONTENT` where there is no embedding.
     failures : dict of int to (Outcome, str)
         Row number to what became of it and why.
     remarks : dict of int to list of str
@@ -52,6 +55,7 @@ class Encoding:
 
     rows: NDArray[np.int64]
     embeddings: NDArray[np.float16]
+    contents: NDArray[np.int64]
     failures: dict[int, tuple[Outcome, str]]
     remarks: dict[int, list[str]]
 
@@ -213,17 +217,17 @@ def typical_side(reader: ImageReader, rows: NDArray[np.int64], *, num_workers: i
     return int(np.median(sides))
 
 
-def unreadable_rows(
+def inspect_images(
     reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int, advance: Callable[[int], None]
-) -> dict[int, tuple[Outcome, str]]:
-    """Return which images cannot be read.
+) -> tuple[dict[int, tuple[Outcome, str]], NDArray[np.int64]]:
+    """Return which images cannot be read, and which of the others are equal.
 
     Parameters
     ----------
     reader : ImageReader
         Row number to image.
     rows : ndarray of shape (n_rows,), int64
-        Which images to try.
+        Which images to try, ascending.
     num_workers : int
         Processes that decode; 0 decodes in this one.
     advance : Callable
@@ -231,14 +235,18 @@ def unreadable_rows(
 
     Returns
     -------
-    dict of int to (Outcome, str)
-        Row number to what became of it and why.
+    tuple of (dict of int to (Outcome, str), ndarray of shape (n_rows,), int64)
+        Row number to what became of it and why; and for each row the number that equal pictures share.
     """
     failures: dict[int, tuple[Outcome, str]] = {}
-    for batch in decode_batches(reader, torch.from_numpy(rows), _nothing, batch_size=256, num_workers=num_workers):
+    contents = np.full(len(rows), NO_CONTENT, np.int64)
+    for batch in decode_batches(
+        reader, torch.from_numpy(rows), _nothing, batch_size=256, num_workers=num_workers, with_content=True
+    ):
         failures |= {row: (outcome, reason) for row, outcome, reason in batch.failures}
+        contents[np.searchsorted(rows, batch.rows.numpy())] = batch.contents.numpy()
         advance(len(batch.rows) + len(batch.failures))
-    return failures
+    return failures, contents
 
 
 def _short_side(image: Image.Image) -> Tensor:
@@ -331,7 +339,7 @@ def encode_rows(
         If memory does not suffice for a single image, or worker processes die or hang one after the other.
     """
     batches = _encoded_batches(reader, rows, encoder, num_workers, advance)
-    waiting = Encoding(rows[:0], np.empty((0, encoder.encoder.dim), np.float16), {}, {})
+    waiting = Encoding(rows[:0], np.empty((0, encoder.encoder.dim), np.float16), rows[:0], {}, {})
     for end, num_rows in zip(ends, np.diff(np.searchsorted(rows, ends), prepend=0).tolist(), strict=True):
         parts = [waiting]
         while sum(len(part.rows) for part in parts) < num_rows:
@@ -343,12 +351,14 @@ def encode_rows(
 def _split(parts: list[Encoding], end: int) -> tuple[Encoding, Encoding]:
     """Return what lies below a row, and the rest."""
     rows, embeddings = np.concatenate([part.rows for part in parts]), np.concatenate([p.embeddings for p in parts])
+    contents = np.concatenate([part.contents for part in parts])
     failures = {row: failure for part in parts for row, failure in part.failures.items()}
     remarks = {row: said for part in parts for row, said in part.remarks.items()}
     below, rest = (
         Encoding(
             rows[mask],
             embeddings[mask],
+            contents[mask],
             {row: failure for row, failure in failures.items() if (row < end) == is_below},
             {row: said for row, said in remarks.items() if (row < end) == is_below},
         )
@@ -371,6 +381,7 @@ def _encoded_batches(
         batch_size=encoder.num_images,
         num_workers=num_workers,
         pin=encoder.device.type == "cuda",
+        with_content=True,
     )
     done = 0
     for batch in batches:
@@ -378,11 +389,14 @@ def _encoded_batches(
         batch_rows = rows[done : done + len(batch.rows) + len(failures)]
         done += len(batch_rows)
         embeddings = np.full((len(batch_rows), encoder.encoder.dim), np.nan, dtype=np.float16)
+        contents = np.full(len(batch_rows), NO_CONTENT, np.int64)
         if len(batch.rows):
             decoded = batch.rows.numpy()
             block_BD = encoder.encode(batch.images).to("cpu", torch.float16).numpy()
             finite_B = np.isfinite(block_BD).all(axis=1)
-            embeddings[np.searchsorted(batch_rows, decoded[finite_B])] = block_BD[finite_B]
+            placed_B = np.searchsorted(batch_rows, decoded[finite_B])
+            embeddings[placed_B] = block_BD[finite_B]
+            contents[placed_B] = batch.contents.numpy()[finite_B]
             failures |= {int(row): (Outcome.BROKEN, "its embedding is not finite") for row in decoded[~finite_B]}
         advance(len(batch_rows))
-        yield Encoding(batch_rows, embeddings, failures, batch.remarks)
+        yield Encoding(batch_rows, embeddings, contents, failures, batch.remarks)

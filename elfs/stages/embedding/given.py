@@ -7,16 +7,17 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.embeddings_file import finite_rows, load_embeddings
+from elfs.data.hashing import NO_CONTENT, content_of_rows
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 from elfs.parallel.runtime import Runtime
-from elfs.stages.embedding.batches import unreadable_rows
+from elfs.stages.embedding.batches import inspect_images
 from elfs.stages.embedding.rows import Failures, file_runs
 from elfs.workspace.draft import Draft
 
-__all__ = ["copy_embeddings", "own_embeddings", "unreadable"]
+__all__ = ["copy_embeddings", "inspected", "own_embeddings"]
 
 _NOT_GIVEN = (Outcome.MISSING, "no embedding was given for it")
 _NOT_FINITE = (Outcome.BROKEN, "its embedding is not finite")
@@ -47,7 +48,9 @@ def own_embeddings(config: EmbedConfig) -> tuple[TextColumn, NDArray[np.floating
     return load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
 
 
-def copy_embeddings(draft: Draft, table: SampleTable, config: EmbedConfig) -> Failures:
+def copy_embeddings(
+    draft: Draft, table: SampleTable, config: EmbedConfig, contents: NDArray[np.int64] | None
+) -> Failures:
     """Write the embeddings in the order of the samples.
 
     Parameters
@@ -58,6 +61,8 @@ def copy_embeddings(draft: Draft, table: SampleTable, config: EmbedConfig) -> Fa
         All samples.
     config : EmbedConfig
         Names the file.
+    contents : ndarray of shape (n,), int64, or None
+        Numbers that equal pictures share; None where there are none to look at: equal embeddings then share theirs.
 
     Returns
     -------
@@ -73,12 +78,13 @@ def copy_embeddings(draft: Draft, table: SampleTable, config: EmbedConfig) -> Fa
         block[found >= 0] = embeddings[found[found >= 0]]
         for index in np.flatnonzero(~finite_rows(block)).tolist():
             failures[start + index] = _NOT_GIVEN if found[index] < 0 else _NOT_FINITE
-        draft.save("embeddings", {"embeddings": block}, shard=shard)
+        numbers = content_of_rows(block) if contents is None else contents[start:stop]
+        draft.save("embeddings", {"embeddings": block, "content": numbers}, shard=shard)
     return failures
 
 
-def unreadable(runtime: Runtime, table: SampleTable, reader: ImageReader) -> Failures:
-    """Return the images that cannot be read, since no encoder has looked at them; all ranks call this.
+def inspected(runtime: Runtime, table: SampleTable, reader: ImageReader) -> tuple[Failures, NDArray[np.int64]]:
+    """Return what is to be known of images that no encoder has looked at; all ranks call this.
 
     Parameters
     ----------
@@ -91,14 +97,19 @@ def unreadable(runtime: Runtime, table: SampleTable, reader: ImageReader) -> Fai
 
     Returns
     -------
-    dict of int to (Outcome, str)
-        What all ranks have found.
+    tuple of (dict of int to (Outcome, str), ndarray of shape (n,), int64)
+        Which cannot be read, and the numbers that equal pictures share: what all ranks have found.
     """
     rows = np.flatnonzero(table.usable())
     start, stop = runtime.ranks.part(len(rows))
     rows = rows[start:stop]
     workers = runtime.workers_for(len(rows))
     with runtime.ranks.working(), runtime.progress.task("embed: look at the images", len(rows), "images") as task:
-        failures = unreadable_rows(reader, rows, num_workers=workers, advance=runtime.advancing(task))
-    said = runtime.ranks.collect({str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()})
-    return {int(row): (Outcome(code), reason) for part in said for row, (code, reason) in part.items()}
+        failures, numbers = inspect_images(reader, rows, num_workers=workers, advance=runtime.advancing(task))
+    found = {str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()}
+    contents = np.full(len(table), NO_CONTENT, np.int64)
+    everything: Failures = {}
+    for part, its_rows, its_numbers in runtime.ranks.collect([found, rows.tolist(), numbers.tolist()]):
+        everything |= {int(row): (Outcome(code), reason) for row, (code, reason) in part.items()}
+        contents[its_rows] = its_numbers
+    return everything, contents

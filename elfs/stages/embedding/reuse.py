@@ -34,6 +34,8 @@ class KnownRows:
         Row of each in those artifacts; -1 where it must be embedded.
     embeddings : RowArray of shape (m, dim), float16
         Of all their rows.
+    contents : RowArray of shape (m,), int64
+        Their numbers that equal pictures share.
     table : SampleTable of length m
         Their outcomes.
     remarks : ndarray of shape (m,), uint8
@@ -42,6 +44,7 @@ class KnownRows:
 
     position: NDArray[np.int64]
     embeddings: RowArray
+    contents: RowArray
     table: SampleTable
     remarks: NDArray[np.uint8]
 
@@ -147,12 +150,13 @@ def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> Know
         position = load_tensors(job.draft.directory / name)["position"]
     if _are_replaced(job, key, entries):
         return None
-    tensors = job.workspace.tensors("embeddings")["embeddings"]
+    tensors = job.workspace.tensors("embeddings")
     samples = job.workspace.arrays("samples")
     if _are_replaced(job, key, entries):
         return None
-    embeddings = tensors if isinstance(tensors, RowArray) else RowArray([tensors])
-    return KnownRows(position, embeddings, SampleTable.from_tensors(samples), samples["remarks"])
+    columns = (tensors[name] for name in ("embeddings", "content"))
+    embeddings, contents = (tensor if isinstance(tensor, RowArray) else RowArray([tensor]) for tensor in columns)
+    return KnownRows(position, embeddings, contents, SampleTable.from_tensors(samples), samples["remarks"])
 
 
 def _comparable(job: Job, key: str) -> dict[str, Artifact]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.decoding import ODD_SHAPE, SEVERAL_FRAMES
+from elfs.data.hashing import NO_CONTENT
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader
 from elfs.errors import InputDataError, StorageError
@@ -100,7 +101,8 @@ def embedding_pieces(directory: Path, key: str) -> Pieces:
     Returns
     -------
     Pieces
-        Each with ``embeddings`` of shape (n, dim), float16, NaN where there is none, and failures and remarks noted.
+        Each with ``embeddings`` of shape (n, dim), float16, NaN where there is none, ``content`` of shape (n,), int64
+        (`elfs.data.hashing`), and failures and remarks noted.
     """
     return Pieces(directory / "pieces" / "embeddings", key[:16])
 
@@ -207,6 +209,8 @@ class RowEncoder:
         start, stop = run
         block = np.full((stop - start, self.encoder.dim), np.nan, dtype=np.float16)
         block[found.rows - start] = found.embeddings
+        contents = np.full(stop - start, NO_CONTENT, np.int64)
+        contents[found.rows - start] = found.contents
         remarks = np.zeros(stop - start, np.uint8)
         for row, said in found.remarks.items():
             remarks[row - start] = sum(map(REMARKS.__getitem__, said))
@@ -214,12 +218,13 @@ class RowEncoder:
         if self.known is not None:
             taken = start + np.flatnonzero(self.table.usable()[start:stop] & (self.known.position[start:stop] >= 0))
             block[taken - start] = self.known.embeddings.take(self.known.position[taken])
+            contents[taken - start] = self.known.contents.take(self.known.position[taken])
             remarks[taken - start] = self.known.remarks[self.known.position[taken]]
             failures |= self.known.failures(taken)
             num_known = len(taken)
         self.pieces.save(
             run,
-            {"embeddings": block},
+            {"embeddings": block, "content": contents},
             failures={str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()},
             remarks={str(start + index): int(remarks[index]) for index in np.flatnonzero(remarks).tolist()},
         )

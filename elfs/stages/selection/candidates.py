@@ -7,27 +7,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.hashing import id_hashes
 from elfs.data.samples import SampleTable
-from elfs.errors import InputDataError
-from elfs.ops.duplicates import EXACT_DISTANCE, close_pairs, kept_rows, near_distance, rounding_distance
+from elfs.errors import InputDataError, MissingUpstreamError
+from elfs.ops.duplicates import kept_of_equal, kept_of_near, near_distances, near_pairs
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
 from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
-from elfs.pipeline.status import require_key
+from elfs.pipeline.status import command_line, recorded_config, require_key
 from elfs.stages.selection.rounds import settled_rows
 from elfs.train.gradients import proxy_outputs
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Candidates", "gather_candidates"]
-
-_SAMPLE_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,22 +108,21 @@ def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int
 
 def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
     """Return the positions that stay when of all copies of an image only one does."""
-    assert pool.neighbors is not None
-    assert pool.similarity is not None
     assert pool.settled is not None
-    sample = np.sort(rows[:: max(1, len(rows) // _SAMPLE_ROWS)])
-    rounding = rounding_distance(_read(job, "embeddings", "embeddings", sample))
-    near = near_distance(pool.similarity[:, 0]) if config.dedup == "near" else None
-
-    def is_copy(first: Tensor, second: Tensor) -> Tensor:
-        a, b = (_read(job, "embeddings", "embeddings", rows[side.numpy()]).float() for side in (first, second))
-        copied: Tensor = (a - b).norm(dim=1) <= rounding
-        if near is not None:
-            copied |= (normalize(a) - normalize(b)).norm(dim=1) <= near
-        return copied
-
-    pairs = close_pairs(pool.neighbors, pool.similarity, max(near or 0.0, EXACT_DISTANCE))
-    return torch.nonzero(kept_rows(pairs, pool.settled, is_copy)).flatten()
+    if "content" not in job.workspace.tensors("embeddings"):
+        raise MissingUpstreamError(
+            "the embeddings were made by an older elfs, which did not note which pictures are equal.",
+            hint=f"{command_line('embed', recorded_config(job.workspace.path, 'embed'), job.workspace.path)} --force",
+        )
+    kept = kept_of_equal(_read(job, "embeddings", "content", rows), pool.settled)
+    if config.dedup == "near":
+        assert pool.neighbors is not None
+        assert pool.similarity is not None
+        distances = near_distances(pool.similarity)
+        pairs = near_pairs(pool.neighbors, pool.similarity, distances)
+        pairs = pairs[kept[pairs].all(dim=1)]
+        kept &= kept_of_near(pairs, pool.settled)
+    return torch.nonzero(kept).flatten()
 
 
 def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool, rows: NDArray[np.int64]) -> Pool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from elfs.data.hashing import NO_CONTENT
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
 from elfs.errors import DeviceError, InputDataError
@@ -18,11 +19,11 @@ from elfs.stages.embedding.batches import (
     BatchEncoder,
     Encoding,
     encode_rows,
+    inspect_images,
     is_out_of_memory,
     out_of_memory,
     transformed_sample,
     typical_side,
-    unreadable_rows,
 )
 from tests.data_package.pictures import FaultyReader
 from tests.data_package.test_workers import Hostile, kill, posix
@@ -102,10 +103,12 @@ def test_embedding_that_is_not_finite_counts_as_broken() -> None:
     assert np.isfinite(found.embeddings[:3]).all()
 
 
-def test_unreadable_rows_are_named() -> None:
+def test_inspect_images_are_named() -> None:
     advanced: list[int] = []
-    assert unreadable_rows(FAULTY, np.arange(1, 7), num_workers=0, advance=advanced.append) == BROKEN
-    assert unreadable_rows(FAULTY, np.zeros(0, np.int64), num_workers=0, advance=advanced.append) == {}
+    failures, contents = inspect_images(FAULTY, np.arange(1, 7), num_workers=0, advance=advanced.append)
+    assert failures == BROKEN
+    assert np.array_equal(contents == NO_CONTENT, np.isin(np.arange(1, 7), list(BROKEN)))
+    assert inspect_images(FAULTY, np.zeros(0, np.int64), num_workers=0, advance=advanced.append)[0] == {}
     assert advanced == [6]
 
 
