@@ -50,10 +50,10 @@ def write_emoji(package: Path, folder: Path) -> None:
             white.convert("RGB").save(place / entry["image"])
 
 
-def row(pool: str, encoder: str, workspace: Path, seeds: int) -> str:
+def row(pool: str, encoder: str, workspace: Path, seeds: int, limit: int | None) -> str:
     """Embed a pool and return one line of the table."""
     root = Path(pool) if Path(pool).is_dir() else None
-    config = EmbedConfig(source="folder" if root else pool, encoder=encoder)
+    config = EmbedConfig(source="folder" if root else pool, encoder=encoder, limit=limit)
     start = time.process_time()
     execute("embed", workspace, config, Runtime(devices="cpu", num_workers=0), source_root=root)
     seconds = time.process_time() - start
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("pools", nargs="+")
     parser.add_argument("--encoders", default="pixels,patches,lite")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=int, help="only this many images of a pool, evenly spread")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for pool in arguments.pools:
@@ -93,7 +94,7 @@ def main() -> None:
             print("| encoder | dimensions | 1-NN | 10-NN | k-means ACC | k-means NMI | s per 1,000 |")
             print("|---|---|---|---|---|---|---|")
             for number, encoder in enumerate(arguments.encoders.split(",")):
-                print(row(place, encoder, Path(folder) / str(number), arguments.seeds), flush=True)
+                print(row(place, encoder, Path(folder) / str(number), arguments.seeds, arguments.limit), flush=True)
 
 
 if __name__ == "__main__":

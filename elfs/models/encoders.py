@@ -53,7 +53,7 @@ class NetworkEncoder:
 
     def __init__(self, name: str, network: nn.Module, preprocessing: Mapping[str, Any]) -> None:
         self.name = name
-        # Convolutions are up to twice as fast with a place's channels side by side; transformers do not care.
+        # Convolutions are faster with the channels of a place side by side; transformers do not care.
         self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self._device = torch.device("cpu")
         self._preprocessing = dict(preprocessing)
