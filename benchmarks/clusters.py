@@ -24,6 +24,8 @@ WAYS = {
     "k-means on pixels": ("pixels", "kmeans"),
     "k-means on patches": (None, "kmeans"),
     "TEMI on patches": (None, "temi"),
+    "TURTLE on patches": (None, "turtle"),
+    "TURTLE on patches+pixels": ("patches+pixels", "turtle"),
 }
 
 

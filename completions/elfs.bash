@@ -63,7 +63,7 @@ _elfs() {
                 --max-broken) takes_value=1 values="" paths= ;;
                 --max-pixels) takes_value=1 values="" paths= ;;
                 --clusters) takes_value=1 values="" paths= ;;
-                --cluster-method) takes_value=1 values="temi kmeans" paths= ;;
+                --cluster-method) takes_value=1 values="temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --cluster-epochs) takes_value=1 values="" paths= ;;
@@ -123,7 +123,7 @@ _elfs() {
             options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
-                --method) takes_value=1 values="temi kmeans" paths= ;;
+                --method) takes_value=1 values="temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --epochs) takes_value=1 values="" paths= ;;

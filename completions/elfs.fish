@@ -62,7 +62,7 @@ complete -c elfs -n '__fish_seen_subcommand_from run' -l limit -x -a '' -d 'Use 
 complete -c elfs -n '__fish_seen_subcommand_from run' -l max-broken -x -a '' -d 'Share of images that may be unreadable before embed stops'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l max-pixels -x -a '' -d 'Images with more pixels than this count as broken'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l clusters -x -a '' -d 'Number of clusters'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l cluster-method -x -a 'temi kmeans' -d 'How to cluster'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l cluster-method -x -a 'temi kmeans turtle' -d 'How to cluster'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l loss -x -a 'temi wmi pmi scan' -d 'Training loss of the heads'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l heads -x -a '' -d 'Heads trained side by side'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l cluster-epochs -x -a '' -d 'Passes over the images'
@@ -136,7 +136,7 @@ complete -c elfs -n '__fish_seen_subcommand_from embed' -l verbose -s v -d 'Prin
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l clusters -x -a '' -d 'Number of clusters'
-complete -c elfs -n '__fish_seen_subcommand_from cluster' -l method -x -a 'temi kmeans' -d 'How to cluster'
+complete -c elfs -n '__fish_seen_subcommand_from cluster' -l method -x -a 'temi kmeans turtle' -d 'How to cluster'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l loss -x -a 'temi wmi pmi scan' -d 'Training loss of the heads'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l heads -x -a '' -d 'Heads trained side by side'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l epochs -x -a '' -d 'Passes over the images'

@@ -72,7 +72,7 @@ _elfs() {
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \
                         '--max-pixels=[Images with more pixels than this count as broken]:value: ' \
                         '--clusters=[Number of clusters]:value: ' \
-                        '--cluster-method=[How to cluster]:value:(temi kmeans)' \
+                        '--cluster-method=[How to cluster]:value:(temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--cluster-epochs=[Passes over the images]:value: ' \
@@ -161,7 +161,7 @@ _elfs() {
                 cluster)
                     _arguments \
                         '--clusters=[Number of clusters]:value: ' \
-                        '--method=[How to cluster]:value:(temi kmeans)' \
+                        '--method=[How to cluster]:value:(temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \

@@ -312,6 +312,7 @@ ENCODERS: dict[str, str] = {
 CLUSTER_METHODS: dict[str, str] = {
     "temi": "many small heads trained on neighbour pairs (TEMI, BMVC 2023)",
     "kmeans": "k-means on the embeddings, scaled to length 1",
+    "turtle": "labels that linear heads on one or several encoders learn most easily (TURTLE, ICML 2024)",
 }
 
 CLUSTER_LOSSES: dict[str, str] = {

@@ -15,7 +15,7 @@ from elfs.models.fingerprints import fingerprint
 if TYPE_CHECKING:
     from elfs.models.encoder import Encoder
 
-__all__ = ["ConcatenatedEncoder"]
+__all__ = ["ConcatenatedEncoder", "part_widths"]
 
 _SOME_SIDE = 32
 
@@ -49,6 +49,8 @@ class ConcatenatedEncoder:
 
     Attributes
     ----------
+    parts : list of Encoder
+        In their order.
     name : str
         Names of the parts, joined by ``+``.
     needs_fit : bool
@@ -60,7 +62,7 @@ class ConcatenatedEncoder:
     """
 
     def __init__(self, parts: "Sequence[Encoder]") -> None:
-        self._parts = list(parts)
+        self.parts = list(parts)
         self._learners = [part for part in parts if part.needs_fit]
         self.name = "+".join(part.name for part in parts)
         self.needs_fit = bool(self._learners)
@@ -75,12 +77,12 @@ class ConcatenatedEncoder:
     @property
     def dim(self) -> int:
         """Sum of the parts' widths."""
-        return sum(part.dim for part in self._parts)
+        return sum(part.dim for part in self.parts)
 
     @property
     def fingerprint(self) -> str:
         """Digest of those of the parts, in their order."""
-        return fingerprint([part.fingerprint for part in self._parts], {})
+        return fingerprint([part.fingerprint for part in self.parts], {})
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
         """Let every part that learns from the pool learn, in their order."""
@@ -91,13 +93,13 @@ class ConcatenatedEncoder:
         """Return what the parts have learned, each name after the part's number, on the CPU."""
         return {
             f"{number}.{name}": tensor
-            for number, part in enumerate(self._parts)
+            for number, part in enumerate(self.parts)
             for name, tensor in part.learned().items()
         }
 
     def restore(self, learned: Mapping[str, Tensor]) -> None:
         """Let every part that learns take over what it would learn."""
-        for number, part in enumerate(self._parts):
+        for number, part in enumerate(self.parts):
             prefix = f"{number}."
             part.restore(
                 {name.removeprefix(prefix): tensor for name, tensor in learned.items() if name.startswith(prefix)}
@@ -105,14 +107,30 @@ class ConcatenatedEncoder:
 
     def encode(self, batch: Tensor) -> Tensor:
         """Return embeddings of length ``sqrt(n_parts)``; a part that is all zero stays so."""
-        inputs = zip(self._parts, _split(batch, self._shapes), strict=True)
+        inputs = zip(self.parts, _split(batch, self._shapes), strict=True)
         return torch.cat([F.normalize(part.encode(images), dim=1) for part, images in inputs], dim=1)
 
     def to(self, device: torch.device) -> Self:
         """Move all parts."""
-        for part in self._parts:
+        for part in self.parts:
             part.to(device)
         return self
+
+
+def part_widths(encoder: "Encoder") -> list[int]:
+    """Return how wide the embeddings of each part of an encoder are.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        Fitted where it needs that.
+
+    Returns
+    -------
+    list of int
+        They sum to the encoder's width; one number for an encoder without parts.
+    """
+    return [part.dim for part in encoder.parts] if isinstance(encoder, ConcatenatedEncoder) else [encoder.dim]
 
 
 def _split(rows: Tensor, shapes: list[torch.Size]) -> list[Tensor]:

@@ -15,6 +15,7 @@ from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.kmeans import kmeans
+from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.pipeline.job import Job, Result, StageCode
@@ -22,6 +23,7 @@ from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features, standardization
 from elfs.train.seeding import derived_seed
+from elfs.train.turtle import TurtleSettings, train_turtle
 from elfs.workspace.files import json_bytes
 
 __all__ = ["CODE", "run", "settings_for"]
@@ -127,9 +129,9 @@ def run(job: Job, config: ClusterConfig) -> Result:
     clusters, estimate = ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
-    if config.method == "kmeans" and not ranks.is_first:
+    if config.method != "temi" and not ranks.is_first:
         return Result("", {})  # one rank is enough for it
-    train = _train if config.method == "temi" else _kmeans
+    train = {"temi": _train, "kmeans": _kmeans, "turtle": _turtle}[config.method]
     pool = _pool(job, config, rows)
     tensors, report, headline = train(job, config, pool, clusters)
     if not ranks.is_first:
@@ -276,3 +278,44 @@ def _kmeans(
 
 
 CODE = StageCode(run)
+
+
+def _turtle(
+    job: Job, config: ClusterConfig, pool: _Pool, clusters: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """Train TURTLE's runs on each encoder's part of the embeddings, and choose one of them without labels."""
+    small = len(pool.rows) < SMALL_POOL
+    found = job.workspace.manifest.artifacts["embeddings"].metadata.get("widths", [pool.features.dim])
+    settings = TurtleSettings(
+        clusters=clusters,
+        runs=config.heads or 8,
+        widths=tuple(found),
+        steps=500 if small else 6_000,
+        batch_size=config.batch_size or (256 if small else 10_000),
+        learning_rate=config.learning_rate or (1e-2 if small else 1e-3),
+        seed=config.seed,
+    )
+    with job.runtime.progress.task("cluster: turtle", settings.steps, "steps") as task:
+        training = train_turtle(
+            pool.features, settings, checkpoint=job.draft.directory / "turtle.safetensors", task=task
+        )
+    counts_RC = torch.zeros(settings.runs, clusters, dtype=torch.int64)
+    weights = [weight.to(pool.features.device) for weight in training.weights]
+    for positions_B in torch.arange(len(pool.rows)).split(_BLOCK_ROWS):
+        parts = unit_parts(pool.features.take(positions_B), settings.widths)
+        labels_BR = soft_labels(parts, weights, clusters).argmax(dim=2).cpu()
+        counts_RC += torch.stack([torch.bincount(labels_B, minlength=clusters) for labels_B in labels_BR.T])
+    chosen = int(training.loss.argmin())
+    report = {
+        "method": "turtle",
+        "loss": "turtle",
+        "clusters": clusters,
+        "chosen": chosen,
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "heads": [_head_report(counts_RC[r], float(training.loss[r])) for r in range(settings.runs)],
+    }
+    tensors = {f"turtle.{e}": w.unflatten(1, (-1, clusters)).numpy() for e, w in enumerate(training.weights)}
+    encoders = f" on {len(settings.widths)} encoders" if len(settings.widths) > 1 else ""
+    return tensors, report, f"TURTLE{encoders}, {settings.runs} runs, {clusters} clusters   run {chosen} chosen"

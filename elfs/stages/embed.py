@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from elfs.config import EmbedConfig
+from elfs.models.concatenated import part_widths
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.embedding.batches import typical_side
@@ -64,7 +65,7 @@ def _embed(job: Job, config: EmbedConfig, prepared: Listing) -> Embedded:
         failures, remarks = noted(pieces, len(table))
         check_broken(table, failures, config.max_broken)
         publish_pieces(job.draft, pieces, len(table))
-    return Embedded(pool.encoder.name, pool.image_side, pool.key, failures, remarks)
+    return Embedded(pool.encoder.name, pool.image_side, pool.key, failures, remarks, tuple(part_widths(pool.encoder)))
 
 
 CODE = StageCode(run, prepare, write_listing, read_listing)

@@ -12,6 +12,7 @@ from elfs.config import LabelConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
+from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
 from elfs.pipeline.job import Job, Result, StageCode
@@ -86,12 +87,13 @@ def _dealt(missing: list[Run], num_positions: int, num_ranks: int) -> list[list[
 
 @dataclass(frozen=True)
 class _Labeller:
-    """A head of the network, or the centres of k-means, on a device."""
+    """A head of the network, the centres of k-means, or TURTLE's weights for each encoder, on a device."""
 
     head: ClusterHeads | None
     centroids: Tensor | None
     temperature: float
     standardization: dict[str, Tensor] = field(default_factory=dict)
+    turtle: list[Tensor] = field(default_factory=list)
 
     @classmethod
     def of(cls, job: Job, head: int, temperature: float) -> "_Labeller":
@@ -99,11 +101,17 @@ class _Labeller:
         tensors = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
         if "centroids" in arrays:
             return cls(None, torch.from_numpy(np.array(arrays["centroids"])).to(device), temperature, tensors)
+        if "turtle.0" in arrays:
+            runs = [torch.from_numpy(np.array(arrays[f"turtle.{e}"][:, head])) for e in range(len(arrays))]
+            return cls(None, None, temperature, tensors, [run.to(device) for run in runs])
         return cls(ClusterHeads.from_tensors(arrays).select_head(head).to(device), None, temperature, tensors)
 
     @torch.inference_mode()
     def __call__(self, inputs_BD: Tensor) -> Labels:
-        if self.head is None:
+        if self.turtle:
+            parts = unit_parts(inputs_BD, [len(weights) for weights in self.turtle])
+            probabilities_BC = soft_labels(parts, self.turtle, self.turtle[0].shape[1])[:, 0]
+        elif self.head is None:
             assert self.centroids is not None
             probabilities_BC = kmeans_probabilities(F.normalize(inputs_BD), self.centroids)
         else:

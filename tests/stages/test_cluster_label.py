@@ -119,6 +119,30 @@ def test_head_by_hand(digits: Finished, workspace: Path) -> None:
     assert (labels[0] != labels[1]).any()
 
 
+def test_turtle_end_to_end(embeddings: Finished, workspace: Path) -> None:
+    """Three separate groups of twenty, by the run that was chosen."""
+    embeddings.copy(workspace)
+    outcome = run_stage("cluster", workspace, method="turtle", heads=3, batch_size=60)
+    report = Workspace.open(workspace).json("clusters")
+    assert outcome.headline == f"TURTLE, 3 runs, 3 clusters   run {report['chosen']} chosen"
+    losses = [head["loss"] for head in report["heads"]]
+    assert losses[report["chosen"]] == min(losses)
+    run_stage("label", workspace)
+    labels = Workspace.open(workspace).arrays("pseudo_labels")
+    assert [len(np.unique(labels["pseudo_labels"][20 * group : 20 * group + 20])) for group in range(3)] == [1, 1, 1]
+    assert len(np.unique(labels["pseudo_labels"])) == 3
+    assert (labels["confidence"] > 1 / 3).all()
+
+
+def test_turtle_takes_the_encoders_one_by_one(workspace: Path) -> None:
+    run_stage("embed", workspace, source="digits", encoder="pixels+patches", limit=200)
+    widths = Workspace.open(workspace).manifest.artifacts["embeddings"].metadata["widths"]
+    outcome = run_stage("cluster", workspace, method="turtle", heads=2, batch_size=20)
+    assert outcome.headline.startswith("TURTLE on 2 encoders, 2 runs, 3 clusters")
+    heads = Workspace.open(workspace).arrays("heads")
+    assert [heads[f"turtle.{number}"].shape for number in range(2)] == [(width, 2, 3) for width in widths]
+
+
 def test_kmeans_end_to_end(embeddings: Finished, workspace: Path) -> None:
     """Three separate groups of twenty: found on the unit sphere, with hand numbers for the confidence."""
     embeddings.copy(workspace)

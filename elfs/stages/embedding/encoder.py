@@ -14,6 +14,7 @@ from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
 from elfs.data.sources import ImageReader, Source
 from elfs.errors import InputDataError, UsageError
+from elfs.models.concatenated import part_widths
 from elfs.models.encoder import Encoder
 from elfs.models.encoders import build_encoder, padding_doubt, weights_available
 from elfs.pipeline.job import Job
@@ -198,6 +199,7 @@ def _settled(
         "fingerprint": fingerprint,
         "key": embedding_key(job, config, fingerprint),
         "made_with": made_with(job),
+        "widths": part_widths(encoder),
     }
     if encoder.needs_fit:
         save_tensors(_learned_path(job, mine), {name: tensor.numpy() for name, tensor in encoder.learned().items()})

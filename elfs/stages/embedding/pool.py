@@ -1,6 +1,7 @@
 """What becomes of a pool: its encoder at the beginning, samples and neighbours at the end."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,8 @@ class Embedded:
         Images that could not be used; on the first rank.
     remarks : ndarray of shape (num_rows,), uint8
         What is to be said about images, as bits; on the first rank.
+    widths : tuple of int
+        Width of the embeddings of each part of the encoder; empty where it is not known.
     """
 
     encoder: str
@@ -48,6 +51,7 @@ class Embedded:
     key: str | None
     failures: Failures
     remarks: NDArray[np.uint8]
+    widths: tuple[int, ...] = ()
 
 
 def row_encoder(job: Job, config: EmbedConfig) -> tuple[RowEncoder, PoolEncoder]:
@@ -119,7 +123,9 @@ def finish(job: Job, config: EmbedConfig, embedded: Embedded) -> Result:
     headline = f"{prepared.source.name}, {embedded.encoder} encoder   {len(table):,} x {embeddings.shape[1]}"
     if "neighbor_recall" in found_neighbors:
         headline += f", {found_neighbors['neighbor_recall']:.1%} of the neighbours found"
-    key = {} if embedded.key is None else {"key": embedded.key}
+    key: dict[str, Any] = {} if embedded.key is None else {"key": embedded.key}
+    if len(embedded.widths) > 1:
+        key["widths"] = list(embedded.widths)
     source = prepared.source
     facts = SourceFacts(
         source.name, source.channels, source.mirror, source.num_classes, source.has_images, embedded.image_side

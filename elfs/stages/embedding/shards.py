@@ -272,7 +272,7 @@ def _merge(request: _Request, job: Job, config: EmbedConfig) -> Result:
         assert note is not None
         failures, remarks = noted(pieces, num_rows)
         publish_pieces(job.draft, pieces, num_rows)
-        found = Embedded(note["name"], note["image_side"], note["key"], failures, remarks)
+        found = Embedded(note["name"], note["image_side"], note["key"], failures, remarks, tuple(note["widths"]))
     return finish(job, config, found)
 
 
