@@ -111,7 +111,7 @@ def print_coverage() -> None:
     import torch
 
     from elfs.ops.distances import unit_rows
-    from elfs.ops.selection import coverage
+    from elfs.ops.selection import covering
 
     print("| clusters | picks | exact | 2,048 / 256 rows | 1,024 / 128 rows | random |\n|---|---|---|---|---|---|")
     for num_clusters in (20, 200, 1000):
@@ -120,10 +120,10 @@ def print_coverage() -> None:
         unit = unit_rows(embeddings)
         for budget in (10, 50, 200, 800, 2000):
             reached = []
-            for coverage._MOST_ROWS, coverage._BLOCK_ROWS in ((16_384, 2048), (2048, 256), (1024, 128)):
+            for covering._MOST_ROWS, covering._BLOCK_ROWS in ((16_384, 2048), (2048, 256), (1024, 128)):
                 generator = torch.Generator().manual_seed(0)
                 everything = torch.ones(8000, dtype=torch.bool)
-                rows = coverage.greedy_coverage(embeddings, everything, None, budget, generator=generator)
+                rows = covering.greedy_coverage(embeddings, everything, None, budget, generator=generator)
                 reached.append(float((unit @ unit[rows].T).amax(dim=1).clamp_min(0).mean()))
             rows = torch.randperm(8000, generator=generator)[:budget]
             reached.append(float((unit @ unit[rows].T).amax(dim=1).clamp_min(0).mean()))

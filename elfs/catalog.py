@@ -127,16 +127,16 @@ class Method:
 
 
 SELECTORS: dict[str, Method] = {
+    "auto": Method(
+        "greedy coverage: what is typical first, then what is hard, as far as the pseudo-labels are to be believed",
+        ("scores", "embeddings", "pseudo_labels"),
+        keyed=True,
+    ),
     "elfs": Method(
-        "double-end: drop the hardest share (--hard-rate), keep the next hardest (ELFS, ICLR 2025)",
+        "the paper's: drop the hardest share (--hard-rate), keep the next hardest (ELFS, ICLR 2025)",
         ("scores",),
         keyed=True,
         prunes=True,
-    ),
-    "auto": Method(
-        "greedy coverage in which an image counts by its difficulty: hard ones first, nothing to guess",
-        ("scores", "embeddings"),
-        keyed=True,
     ),
     "badge": Method(
         "k-means++ on the gradients of the proxy's last layer (BADGE, ICLR 2020)", ("proxy",), pairwise=True

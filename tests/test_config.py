@@ -66,7 +66,7 @@ def test_whole_number_becomes_a_float_where_one_is_meant() -> None:
         (SelectConfig, {"hard_rate": "some"}, r"^--hard-rate is 'some', expected a share from 0 to 1"),
         (SelectConfig, {"hard_rate": "nan"}, r"^--hard-rate is 'nan', expected a share from 0 to 1"),
         (SelectConfig, {"hard_rate": True}, r"^--hard-rate is True, expected a share from 0 to 1"),
-        (SelectConfig, {"blocks": 2}, r"^--blocks is for the methods badge, herding, k-center; elfs does not need it"),
+        (SelectConfig, {"blocks": 2}, r"^--blocks is for the methods badge, herding, k-center; auto does not need it"),
         (SelectConfig, {"key": "amu"}, r"^unknown value for --key: 'amu'\. Did you mean 'aum'\?"),
         (SelectConfig, {"budget": "many"}, r"^--budget is 'many', expected a share"),
         (DynamicsConfig, {"epochs": 1}, r"^--epochs is 1, expected at least 2\.$"),

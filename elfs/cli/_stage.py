@@ -145,6 +145,10 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
         document["selection"] = selection_document(invocation.workspace, last)
         for line in selection_lines(invocation.workspace, last, quiet=output.quiet):
             output.data(line)
+        from elfs.pipeline.trust import doubt
+
+        if (reason := doubt(last.summary)) is not None:
+            output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
     for position, line in enumerate(next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE)):
@@ -219,6 +223,8 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
         )
     if facts.get("included"):
         lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
+    if "trust" in facts:
+        lines.append(f"trust      {facts['trust']:.2f} of 1 in the pseudo-labels")
     if facts.get("copies_left_out"):
         lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
     if facts.get("without_score"):

@@ -136,11 +136,11 @@ class SelectConfig(StageConfig):
 
     budget: str = option("0.1", "How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all.")
     key: str = option("aum", "Score to select by.", choices=SCORES)
-    method: str = option("elfs", "Selector.", choices=SELECTORS)
+    method: str = option("auto", "Selector; elfs is the paper's.", choices=SELECTORS)
     hard_rate: str | None = option(
         None,
         "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: by how "
-        "well each window covers the pool, hard images most, and by budget]",
+        "well each window covers the pool, hard images most, by budget and by how many pseudo-labels seem wrong]",
         aliases=("--mis-ratio",),
     )
     balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)

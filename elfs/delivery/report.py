@@ -19,6 +19,7 @@ from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly, load_pool
 from elfs.delivery.thumbnails import Thumbnails
+from elfs.pipeline.trust import doubt
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Report", "render_report", "write_report"]
@@ -41,12 +42,13 @@ _SETTINGS = {
 """Settings and facts of each stage that a reader wants to see and its headline does not tell."""
 
 _ABOUT_SCORES = {
+    "auto": "The first ones are typical, hard or easy; the later ones are hard ones that no earlier one resembles.",
     "elfs": "Both ends are left out: the hardest are mostly wrong pseudo-labels, the easiest teach little.",
     "easiest": "The easiest are selected.",
     "hardest": "The hardest are selected.",
     "random": "Chance does not look at it.",
 }
-"""What the histogram shows, for the methods that go by the score alone or not at all."""
+"""What the histogram shows, for the methods of which it can be said."""
 
 _ABOUT_OTHERS = "The method goes by more than this score, or by something else."
 
@@ -264,6 +266,9 @@ def _warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails: Th
         found.append(f"Smoke settings ({', '.join(smoke)}): every step ran, the result means nothing.")
     if selection.remark is not None:
         found.append(selection.remark[0].upper() + selection.remark[1:])
+    unreliable = doubt(selection.record.summary)
+    if unreliable is not None:
+        found.append(f"{unreliable[0].upper()}{unreliable[1:]}")
     if thumbnails.problems:
         first, count = thumbnails.problems[0], len(thumbnails.problems)
         subject = "An image" if count == 1 else f"{count:,} images"
@@ -283,6 +288,8 @@ def _facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
         found.append((f"{summary['clusters_covered']:,} of {summary['clusters']:,}", "clusters covered"))
     if "hard_rate" in summary:
         found.append((f"{summary['hard_rate']:.0%}", "pruned as too hard"))
+    if "trust" in summary:
+        found.append((f"{summary['trust']:.2f} of 1", "trust in the pseudo-labels"))
     num_test = len(table.rows(Split.TEST))
     found += [(f"{num_test:,}", "in the test split")] if num_test else []
     found.append((f"{int((~table.usable()).sum()):,}", "left out as unreadable"))

@@ -77,7 +77,7 @@ STAGES: dict[str, Stage] = {
             ("scores",),
             "elfs.stages.score",
         ),
-        Stage("select", ("samples", "pseudo_labels", "scores"), ("selections",), "elfs.stages.select"),
+        Stage("select", ("samples", "neighbors", "pseudo_labels", "scores"), ("selections",), "elfs.stages.select"),
     )
 }
 """The six stages in the order in which they run."""
@@ -120,6 +120,8 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     needs = ["samples", *method.reads]
     if "proxy" in method.reads:
         needs += ["embeddings", "pseudo_labels"]
+    if "scores" in method.reads and "pseudo_labels" in method.reads:
+        needs.append("neighbors")  # they tell how far both are to be believed
     if config.balance == "cluster":
         needs.append("pseudo_labels")
     if config.dedup != "off":
@@ -146,8 +148,8 @@ def default_selection_name(config: SelectConfig) -> str:
     Returns
     -------
     str
-        ``aum-0.1`` for the paper's method, ``random-0.1`` or ``d2-aum-0.1`` for others; what differs from the defaults
-        is part of the name.
+        ``aum-0.1`` for the default method, ``random-0.1`` or ``elfs-aum-0.1`` for others; what differs from the
+        defaults is part of the name.
 
     Raises
     ------
@@ -157,7 +159,7 @@ def default_selection_name(config: SelectConfig) -> str:
     if config.include or config.exclude:
         raise UsageError("--include and --exclude need --name: a round stands beside the ones before it.")
     method = SELECTORS[config.method]
-    short = config.method == "elfs" and config.key not in SELECTORS  # no method has the key's name
+    short = config.method == SelectConfig().method and config.key not in SELECTORS  # no method has the key's name
     keyed = config.key if short else f"{config.method}-{config.key}"
     parts = [keyed if method.keyed else config.method, config.budget.replace("%", "pct")]
     if config.hard_rate is not None and method.prunes:

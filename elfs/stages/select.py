@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.budget import Budget
-from elfs.catalog import SELECTORS
+from elfs.catalog import SCORES, SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
@@ -23,6 +23,7 @@ from elfs.stages.selection.candidates import Candidates, gather_candidates
 from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
+from elfs.stages.selection.trust import witnesses
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
 
@@ -66,14 +67,18 @@ def run(job: Job, config: SelectConfig) -> Result:
     found = gather_candidates(job, config, table)
     count = _count(config, found)
     _announce(job, config, found.pool, count)
+    trust_by = witnesses(job.workspace, found.pool) if "scores" in SELECTORS[config.method].reads else {}
+    trust = min(trust_by.values(), default=1.0)
+    known = trust if SCORES[config.key].source == "dynamics" else 1.0  # no pseudo-label went into the others
 
     def pick(rate: float) -> Tensor:
-        options = SelectorOptions(hard_rate=rate)
+        options = SelectorOptions(hard_rate=rate, trust=known)
         draw = generator(config.seed, "select")
         balance = config.balance == "cluster"
         return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
 
-    hard_rate, curve = _hard_rate(job, config, found, table, count, pick)
+    usual = usual_hard_rate((count + len(found.included)) / len(found.pool), wrong=1 - known)
+    hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
     picked = pick(hard_rate)
     rows = np.concatenate([found.included, found.rows[picked.numpy()]])
     ids = table.ids(rows)
@@ -87,6 +92,8 @@ def run(job: Job, config: SelectConfig) -> Result:
     job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why))
     summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
+    if trust_by:
+        summary |= {"trust": trust, "trust_by": trust_by}
     if SELECTORS[config.method].prunes:
         chosen = "by hand" if config.fixed_hard_rate is not None else config.hard_rate or "auto"
         summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen, "hard_rate_curve": curve}
@@ -120,7 +127,7 @@ def _count(config: SelectConfig, found: Candidates) -> int:
 
 
 def _hard_rate(
-    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, count: int, pick: Callable[[float], Tensor]
+    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, usual: float, pick: Callable[[float], Tensor]
 ) -> tuple[float, list[tuple[float, float]]]:
     """Return the share to prune, and what was found out about others."""
     if not SELECTORS[config.method].prunes:
@@ -133,7 +140,6 @@ def _hard_rate(
         proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
         return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
     judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
-    usual = usual_hard_rate((count + len(found.included)) / len(found.pool))
     return best_hard_rate(pick, lambda picked: round(judge.coverage(torch.cat([settled, picked])), 6), usual)
 
 
@@ -167,8 +173,6 @@ def _column(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> np
 def _by(config: SelectConfig) -> str:
     if config.method == "random":
         return "chance"
-    if config.method == "elfs":
-        return config.key
     return f"{config.method}, {config.key}" if SELECTORS[config.method].keyed else config.method
 
 

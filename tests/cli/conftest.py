@@ -33,6 +33,8 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     "score": {"headline": "aum forgetting el2n"},
     "select": {
         "headline": "144 of 1,437 by aum",
+        "method": "auto",
+        "key": "aum",
         "count": 144,
         "eligible": 1437,
         "share": 0.100209,

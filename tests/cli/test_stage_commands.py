@@ -8,6 +8,8 @@ import pytest
 from elfs.catalog import SCORES, SELECTORS
 from elfs.config import SMOKE, ClusterConfig, EmbedConfig, SelectConfig
 from elfs.errors import StaleUpstreamError
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import Outcome
 
 Elfs = Callable[..., Any]
 
@@ -63,15 +65,15 @@ def test_switches_come_from_variables_too(elfs: Elfs, stages: list[Any], monkeyp
 
 
 def test_select_says_where_the_selection_lies_and_what_it_contains(elfs: Elfs, stages: list[Any]) -> None:
-    ran = elfs("select", "--mis-ratio", "0.3")
-    name = "aum-0.1-hard0.3"
+    ran = elfs("select", "--method", "elfs", "--mis-ratio", "0.3")
+    name = "elfs-aum-0.1-hard0.3"
     assert ran.out.splitlines() == [
         f"selection  elfs-workspace/selections/{name}/selection.csv",
         "contains   144 images of 1,437 (10.0%), 9 of 10 clusters, 0 to 21 from each",
         "left out   2 images without a score",
     ]
     assert f"elfs train --selection {name}" in ran.err
-    assert stages[0].config == SelectConfig(hard_rate="0.3")
+    assert stages[0].config == SelectConfig(method="elfs", hard_rate="0.3")
 
 
 def test_quiet_select_prints_the_file_alone(elfs: Elfs, stages: list[Any]) -> None:
@@ -199,3 +201,21 @@ def test_an_unknown_key_gets_a_suggestion(elfs: Elfs, stages: list[Any]) -> None
     ran = elfs("select", "--key", "amu")
     assert ran.code == 2
     assert "unknown value for --key: 'amu'. Did you mean 'aum'? Available: aum, confidence" in ran.err
+
+
+@pytest.mark.parametrize(("trust", "warned"), [(0.12, True), (0.91, False)])
+def test_selection_by_bad_pseudo_labels_says_what_to_use_instead(
+    elfs: Elfs, monkeypatch: pytest.MonkeyPatch, trust: float, warned: bool
+) -> None:
+    facts = {"method": "elfs", "key": "aum", "trust": trust, "trust_by": {"neighbors": trust}}
+    facts |= {"headline": "144 of 1,437", "count": 144, "eligible": 1437, "share": 0.1}
+
+    def execute(stage: str, *given: Any, **options: Any) -> Outcome:
+        return Outcome(stage, "select/x", True, 1.0, facts, False)
+
+    monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
+    monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
+    ran = elfs("select", "--method", "elfs")
+    assert f"trust      {trust:.2f} of 1 in the pseudo-labels" in ran.out.splitlines()
+    assert ("may do worse than chance. Use --method auto" in " ".join(ran.err.split())) is warned
+    assert json.loads(elfs("select", "--method", "elfs", "--json").out)["selection"]["trust"] == trust

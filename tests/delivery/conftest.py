@@ -101,7 +101,7 @@ def shop(empty: Workshop) -> Workshop:
     empty.embed()
     empty.label(20)
     empty.score(np.arange(20))
-    empty.select(budget="0.25", hard_rate=0.4, name="quarter")
+    empty.select(method="elfs", budget="0.25", hard_rate=0.4, name="quarter")
     return empty
 
 
@@ -114,7 +114,7 @@ def odd(empty: Workshop) -> Callable[..., Workshop]:
         table = empty.embed()
         empty.label(len(table))
         empty.score(np.arange(len(table)))
-        empty.select(budget="1.0", hard_rate=0.0, name="all")
+        empty.select(method="elfs", budget="1.0", hard_rate=0.0, name="all")
         return empty
 
     return make
@@ -132,5 +132,5 @@ def broken(empty: Workshop) -> Workshop:
     scores = np.arange(20, dtype=np.float32)
     scores[19] = np.nan
     empty.score(scores)
-    empty.select(budget="4", hard_rate=0.5, name="four")
+    empty.select(method="elfs", budget="4", hard_rate=0.5, name="four")
     return empty

@@ -21,9 +21,9 @@ def test_a_window_has_two_ends(shop: Any) -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({"budget": "4", "hard_rate": 0.0}, {KEPT: [0, 1, 2, 3], EASY: list(range(4, 20))}),
-        ({"budget": "4", "hard_rate": 0.8}, {HARD: list(range(16)), KEPT: [16, 17, 18, 19]}),
-        ({"budget": "20", "hard_rate": 0.0}, {KEPT: list(range(20))}),
+        ({"method": "elfs", "budget": "4", "hard_rate": 0.0}, {KEPT: [0, 1, 2, 3], EASY: list(range(4, 20))}),
+        ({"method": "elfs", "budget": "4", "hard_rate": 0.8}, {HARD: list(range(16)), KEPT: [16, 17, 18, 19]}),
+        ({"method": "elfs", "budget": "20", "hard_rate": 0.0}, {KEPT: list(range(20))}),
         ({"budget": "3", "method": "hardest"}, {KEPT: [0, 1, 2], EASY: list(range(3, 20))}),
         ({"budget": "3", "method": "easiest"}, {HARD: list(range(17)), KEPT: [17, 18, 19]}),
     ],
@@ -35,7 +35,7 @@ def test_bands_follow_the_method(shop: Any, config: dict[str, Any], expected: di
 
 def test_tied_scores_are_cut_where_the_selector_cuts(shop: Any) -> None:
     shop.score(np.zeros(20))
-    shop.select(budget="5", hard_rate=0.25, name="tied")
+    shop.select(method="elfs", budget="5", hard_rate=0.25, name="tied")
     assert {kind: len(rows) for kind, rows in bands(load_pool(load_selection(shop.path, "tied"))).items()} == {
         HARD: 5,
         KEPT: 5,

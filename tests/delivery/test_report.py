@@ -67,7 +67,9 @@ def test_the_page_is_whole_and_fetches_nothing(shop: Any) -> None:
 
 def test_it_says_what_was_selected_and_how(shop: Any) -> None:
     words = page_of(shop).words()
-    assert words.startswith("elfs selection quarter 5 of 20 by aum, hard rate 0.40: 25.0% of the pool, from folder")
+    assert words.startswith(
+        "elfs selection quarter 5 of 20 by elfs, aum, hard rate 0.40: 25.0% of the pool, from folder"
+    )
     assert "5selected 20in the pool" in words.replace(" selected", "selected")
     assert "label label done, well" in words
     assert "1.2 s" in words
@@ -92,7 +94,7 @@ def test_sheets_hold_a_few_dozen(empty: Any) -> None:
     empty.embed()
     empty.label(200)
     empty.score(np.arange(200))
-    empty.select(budget="100", hard_rate=0.25, name="half")
+    empty.select(method="elfs", budget="100", hard_rate=0.25, name="half")
     page = page_of(empty)
     assert page.tags.count("img") == 36 + 24 + 24
     assert {"050.png", "149.png", "000.png", "199.png"} <= set(page.words().split())
@@ -104,8 +106,8 @@ def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: 
     name = run_stage("select", path, method=method, key="tdds", budget="4").summary["name"]
     words = Page(render_report(path, name).html).words()
     assert "4selected" in words.replace(" selected", "selected")
-    one_end = method in ("easiest", "elfs", "hardest", "random")
-    assert ("goes by more than this score, or by something else" in words) is not one_end
+    told = method in ("auto", "easiest", "elfs", "hardest", "random")
+    assert ("goes by more than this score, or by something else" in words) is not told
 
 
 def test_key_that_the_scores_lack_leaves_the_histogram_out(shop: Any) -> None:
@@ -140,7 +142,7 @@ def test_a_good_selection_comes_without_warnings(shop: Any) -> None:
 
 def test_smoke_is_said_first(shop: Any) -> None:
     shop.label(20, smoke=True)
-    shop.select(budget="4", hard_rate="0.1", name="smoke")
+    shop.select(method="elfs", budget="4", hard_rate="0.1", name="smoke")
     report = render_report(shop.path, "smoke")
     assert report.warnings == ["Smoke settings (label, select): every step ran, the result means nothing."]
     assert report.warnings[0] in Page(report.html).words()

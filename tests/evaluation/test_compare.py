@@ -120,7 +120,7 @@ def test_every_cell_is_what_train_says_of_its_selection(used: Path) -> None:
     assert report.comparison.reference.accuracies == tuple(int(cell["correct"]) / 40 for cell in cells[8:])
 
 
-NAMES = ("compare-aum-0.1-hard0.2", "compare-aum-32-hard0.2", "compare-random-0.1", "compare-random-32")
+NAMES = ("compare-elfs-aum-0.1-hard0.2", "compare-elfs-aum-32-hard0.2", "compare-random-0.1", "compare-random-32")
 
 
 def test_what_is_written(used: Path) -> None:
@@ -390,7 +390,7 @@ def test_plan_does_nothing(used: Path) -> None:
         "method": "elfs@aum:0.2",
         "budget": "0.1",
         "seed": 0,
-        "selection": "compare-aum-0.1-hard0.2",
+        "selection": "compare-elfs-aum-0.1-hard0.2",
         "action": "select and train",
     }
     assert [cell["action"] for cell in cells[8:]] == ["train", "train"]

@@ -156,7 +156,7 @@ def test_own_embeddings_of_a_part_of_the_folder(tmp_path: Path) -> None:
 
 def test_selection_says_why(folder: Finished, workspace: Path) -> None:
     folder.copy(workspace)
-    run_stage("select", workspace, budget="12", hard_rate=0.25, name="why")
+    run_stage("select", workspace, method="elfs", budget="12", hard_rate=0.25, name="why")
     path = workspace / "selections" / "why" / "selection.csv"
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))

@@ -27,7 +27,8 @@ def test_every_stage_has_code_and_its_needs_are_made_before_it() -> None:
     [
         (SelectConfig(), "aum-0.1"),
         (SelectConfig(budget="10%", key="el2n"), "el2n-10pct"),
-        (SelectConfig(budget="500", hard_rate="0.30"), "aum-500-hard0.3"),
+        (SelectConfig(budget="500", hard_rate="0.30"), "aum-500"),
+        (SelectConfig(method="elfs", budget="500", hard_rate="0.30"), "elfs-aum-500-hard0.3"),
         (SelectConfig(method="hardest"), "hardest-aum-0.1"),
         (SelectConfig(method="easiest", hard_rate="0.3"), "easiest-aum-0.1"),
         (
@@ -68,15 +69,19 @@ def test_random_needs_what_embed_makes() -> None:
     assert set(needed_artifacts("select", SelectConfig(method="random", dedup="near"))) == set(made)
     assert set(needed_artifacts("select", SelectConfig(method="random"))) == {"samples", "embeddings"}
     assert needed_artifacts("select", SelectConfig(method="random", dedup="off")) == ("samples",)
-    assert set(needed_artifacts("select", SelectConfig(hard_rate="0.1", dedup="off"))) == {"samples", "scores"}
+    assert set(needed_artifacts("select", SelectConfig(method="elfs", hard_rate="0.1", dedup="off"))) == {
+        "samples",
+        "scores",
+    }
 
 
 @pytest.mark.parametrize(
     ("settings", "more"),
     [
         ({"method": "hardest", "balance": "cluster"}, {"scores", "pseudo_labels"}),
-        ({"hard_rate": None}, {"scores", "embeddings"}),
-        ({"hard_rate": "search"}, {"scores", "embeddings", "pseudo_labels", "proxy"}),
+        ({}, {"scores", "embeddings", "pseudo_labels", "neighbors"}),
+        ({"method": "elfs"}, {"scores", "embeddings"}),
+        ({"method": "elfs", "hard_rate": "search"}, {"scores", "embeddings", "pseudo_labels", "proxy"}),
         ({"method": "badge"}, {"proxy", "embeddings", "pseudo_labels"}),
         ({"method": "random", "exclude": "selections/a,b.csv", "name": "x"}, {"selections/a"}),
     ],

@@ -189,11 +189,12 @@ class TestLater:
 
     def test_hard_rate_and_budget_above_the_pool(self, refused: Callable[..., str]) -> None:
         message = r"a hard rate of 0\.6 leaves 64 of 160 .* The largest hard rate that fits is 0\.5\.$"
-        refused(2, message, "select", "--budget", "0.5", "--hard-rate", "0.6")
+        refused(2, message, "select", "--method", "elfs", "--budget", "0.5", "--hard-rate", "0.6")
 
     def test_hard_rate_and_budget_that_just_fit(self, workspace: Path) -> None:
         """The reference selects nothing here."""
-        arguments = ["select", "--budget", "0.5", "--hard-rate", "0.5", "--name", "rest", "--workspace", str(workspace)]
+        options = ["--budget", "0.5", "--hard-rate", "0.5", "--name", "rest"]
+        arguments = ["select", "--method", "elfs", *options, "--workspace", str(workspace)]
         assert run(arguments) == 0
         assert len((workspace / "selections" / "rest" / "selection.csv").read_text().splitlines()) == 1 + 80
 

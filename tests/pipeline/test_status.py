@@ -101,7 +101,7 @@ class TestStale:
         found = {state.stage: (state.state, state.reason) for state in states(workspace)}
         assert found["embed"] == ("fresh", None)
         assert found["cluster"] == ("stale", "neighbors were rebuilt after it (embed)")
-        assert found["select"] == ("kept", "made from older neighbors, scores")
+        assert found["select"] == ("kept", "made from older neighbors, pseudo_labels, scores")
 
     def test_require_refuses_with_the_chain(self, workspace: Path) -> None:
         with pytest.raises(

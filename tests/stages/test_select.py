@@ -6,12 +6,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
+from elfs.ops.selection.trust import neighbor_trust
 from elfs.parallel.runtime import Runtime
 from elfs.stages import select
 from elfs.train.window_search import ProxyJudge
@@ -23,7 +25,7 @@ from tests.chain import Finished, make_embeddings, run_chain, run_stage
 @pytest.mark.parametrize("key", ["aum", "el2n", "entropy", "loss", "forgetting", "correctness"])
 def test_every_key_counts_in_its_own_direction(digits: Finished, workspace: Path, key: str) -> None:
     digits.copy(workspace)
-    run_stage("select", workspace, key=key, budget="40", hard_rate=0.1, name="x")
+    run_stage("select", workspace, method="elfs", key=key, budget="40", hard_rate=0.1, name="x")
     found = Workspace.open(workspace)
     values = found.arrays("scores")[key][:160].astype(np.float64)
     hard = -values if key in ("aum", "correctness") else values
@@ -55,10 +57,13 @@ def test_random_depends_on_the_seed_alone(digits: Finished, workspace: Path) -> 
 
 def test_summary(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
-    summary = run_stage("select", workspace, hard_rate=0.25, name="x").summary
+    summary = run_stage("select", workspace, method="elfs", hard_rate=0.25, name="x").summary
     found = Workspace.open(workspace)
     labels = found.arrays("pseudo_labels")["pseudo_labels"]
     sizes = np.bincount(labels[found.arrays("selections/x")["indices"]], minlength=labels[:160].max() + 1)
+    near = torch.from_numpy(np.array(found.arrays("neighbors")["indices"][:160]))
+    trust = round(neighbor_trust(torch.from_numpy(np.array(labels[:160])).long(), near), 4)
+    assert 0.3 < trust < 1
     assert summary == {
         "method": "elfs",
         "key": "aum",
@@ -75,17 +80,19 @@ def test_summary(digits: Finished, workspace: Path) -> None:
         "fewest_per_cluster": int(sizes.min()),
         "most_per_cluster": int(sizes.max()),
         "name": "x",
-        "headline": "32 of 160 by aum, hard rate 0.25",
+        "trust": trust,
+        "trust_by": {"neighbors": trust},
+        "headline": "32 of 160 by elfs, aum, hard rate 0.25",
     }
 
 
 def test_hard_rate_is_found_and_its_curve_is_kept(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     for budget in ("2", "0.3", "0.5", "0.7", "159", "1.0"):
-        outcome = run_stage("select", workspace, budget=budget)
+        outcome = run_stage("select", workspace, method="elfs", budget=budget)
         curve = outcome.summary["hard_rate_curve"]
         assert [rate for rate, _ in curve] == list(HARD_RATES[: len(curve)])
-        usual = usual_hard_rate(outcome.summary["count"] / 160)
+        usual = usual_hard_rate(outcome.summary["count"] / 160, 1 - outcome.summary["trust"])
         values = dict(curve)
         mean, spread = fmean(values.values()), pstdev(values.values()) or 1.0
         merit = {rate: (value - mean) / spread - 0.75 * ((rate - usual) / 0.1) ** 2 for rate, value in curve}
@@ -107,11 +114,12 @@ def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
         return 0.5 if len(seen) != 4 else 0.75
 
     monkeypatch.setattr(ProxyJudge, "accuracy", accuracy)
-    summary = run_stage("select", workspace, budget="0.5", hard_rate="search").summary
+    summary = run_stage("select", workspace, method="elfs", budget="0.5", hard_rate="search").summary
     assert summary["hard_rate"] == HARD_RATES[3]
     assert summary["hard_rate_chosen"] == "search"
-    assert summary["hard_rate_curve"] == [(rate, 0.75 if rate == HARD_RATES[3] else 0.5) for rate in HARD_RATES]
-    assert summary["name"] == "aum-0.5-hardsearch"
+    fitting = HARD_RATES[:6]  # the others leave less than half
+    assert summary["hard_rate_curve"] == [(rate, 0.75 if rate == HARD_RATES[3] else 0.5) for rate in fitting]
+    assert summary["name"] == "elfs-aum-0.5-hardsearch"
 
 
 @pytest.mark.parametrize("method", SELECTORS)
@@ -133,7 +141,7 @@ def test_rounds_do_not_overlap_and_each_can_be_named(digits: Finished, workspace
     taken: list[int] = []
     for number in (1, 2, 3):
         before = ",".join(f"selections/round{earlier}" for earlier in range(1, number)) or None
-        run_stage("select", workspace, budget="30", hard_rate=0.1, name=f"round{number}", exclude=before)
+        run_stage("select", workspace, method="elfs", budget="30", hard_rate=0.1, name=f"round{number}", exclude=before)
         taken += Workspace.open(workspace).arrays(f"selections/round{number}")["indices"].tolist()
     assert len(set(taken)) == 90
     aum = Workspace.open(workspace).arrays("scores")["aum"][:160]
@@ -337,7 +345,7 @@ def test_long_job_is_announced_with_the_way_out(
 def test_sum_above_the_pool_is_refused_with_the_largest_rate(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     with pytest.raises(UsageError, match=r"The largest hard rate that fits is 0\.3\.$"):
-        run_stage("select", workspace, budget="0.7", hard_rate=0.31)
+        run_stage("select", workspace, method="elfs", budget="0.7", hard_rate=0.31)
 
 
 def test_row_without_a_score_is_left_out_and_counted(tmp_path: Path, workspace: Path) -> None:
@@ -356,7 +364,7 @@ def test_row_without_a_score_is_left_out_and_counted(tmp_path: Path, workspace: 
     assert {5, 6}.isdisjoint(Workspace.open(workspace).arrays("selections/scored")["indices"].tolist())
     with pytest.raises(UsageError, match=r"asks for 59 images, but only 58 can be selected: of 60, 2 have no score"):
         run_stage("select", workspace, budget="59", hard_rate=0.0)
-    for method in ("elfs", "ccs", "dual-beta"):
+    for method in ("auto", "elfs", "ccs", "dual-beta"):
         summary = run_stage("select", workspace, budget="1.0", method=method, hard_rate="0").summary
         assert (summary["count"], summary["without_score"]) == (58, 2)
 

@@ -15,7 +15,7 @@ from elfs.ops.selection.weighted_coverage import hardness_share
 
 __all__ = ["HARD_RATES", "CoverageJudge", "best_hard_rate", "usual_hard_rate"]
 
-HARD_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+HARD_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """The shares that are tried."""
 
 # Pairs (share of the pool, share pruned from the hard end), see usual_hard_rate.
@@ -26,29 +26,32 @@ _NUM_JUDGED = 4096
 _BLOCK_ROWS = 4096
 
 
-def usual_hard_rate(share: float) -> float:
-    """Return the share to prune from the hard end for a budget, where nothing is known of the pool.
+def usual_hard_rate(share: float, wrong: float = 0.0) -> float:
+    """Return the share to prune from the hard end for a budget, as far as it is known without a look at any window.
 
     Parameters
     ----------
     share : float
         Budget as a share of the pool, in (0, 1].
+    wrong : float
+        Share of the pseudo-labels that seem wrong, in [0, 1].
 
     Returns
     -------
     float
-        Linear between 0.3 at a share of 0.05, 0.25 at 0.1, 0.15 at 0.3 and 0 at 0.7, constant outside.
+        Linear between 0.3 at a share of 0.05, 0.25 at 0.1, 0.15 at 0.3 and 0 at 0.7, constant outside; plus `wrong`, to
+        at most 0.8.
 
     Raises
     ------
     ValueError
-        If `share` is not in (0, 1].
+        If `share` is not in (0, 1], or `wrong` not in [0, 1].
 
     Notes
     -----
-    The smaller the budget, the more is pruned. The paper's authors [1]_ prune 0 / 0.1 / 0.3 / 0.4 / 0.5 at shares of
-    0.7 / 0.5 / 0.3 / 0.2 / 0.1 on CIFAR-like sets; the figures here did well on smaller pools
-    (``benchmarks/RESULTS.md``).
+    The smaller the budget, and the more labels are wrong, the more is pruned. The paper's authors [1]_ prune 0 / 0.1 /
+    0.3 / 0.4 / 0.5 at shares of 0.7 / 0.5 / 0.3 / 0.2 / 0.1 on CIFAR-like sets; the figures here did well on smaller
+    pools (``benchmarks/RESULTS.md``).
 
     References
     ----------
@@ -58,9 +61,18 @@ def usual_hard_rate(share: float) -> float:
     --------
     >>> [usual_hard_rate(share) for share in (0.01, 0.2, 0.9)]
     [0.3, 0.2, 0.0]
+    >>> [usual_hard_rate(0.1, wrong) for wrong in (0.05, 0.4, 0.7)]
+    [0.3, 0.65, 0.8]
     """
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}, expected above 0 and at most 1.")
+    if not 0 <= wrong <= 1:
+        raise ValueError(f"wrong is {wrong}, expected 0 to 1.")
+    return round(min(_usual_rate(share) + wrong, HARD_RATES[-1]), 4)
+
+
+def _usual_rate(share: float) -> float:
+    """Return the rate where no label is wrong."""
     shares = [point[0] for point in _USUAL]
     if share <= shares[0]:
         return _USUAL[0][1]

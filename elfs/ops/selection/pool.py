@@ -74,15 +74,18 @@ class Pool:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SelectorOptions:
-    """What a person can set about a selector; each selector reads the fields that concern it.
+    """What a selector is told besides the pool; each selector reads the fields that concern it.
 
     Attributes
     ----------
     hard_rate : float
         Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs`` and ``ccs``.
+    trust : float
+        How far the pseudo-labels are to be believed, in [0, 1]. Nobody sets it: it is measured. Read by ``auto``.
     """
 
     hard_rate: float = 0.0
+    trust: float = 1.0
 
 
 class Selector(Protocol):

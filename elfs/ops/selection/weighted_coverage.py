@@ -1,12 +1,15 @@
-"""The project's own selector: cover the pool, hard images first. Shape suffix: M rows of the pool."""
+"""The project's own selector: what is typical first, then what is hard. Shape suffix: M rows of the pool."""
 
 import torch
 from torch import Tensor
 
-from elfs.ops.selection.coverage import greedy_coverage
+from elfs.ops.selection.covering import Emphasis, greedy_coverage
 from elfs.ops.selection.pool import Pool, SelectorOptions, check_budget, required
 
 __all__ = ["hardness_share", "weighted_coverage"]
+
+# Picks for each cluster up to which all rows count alike, and from which hard ones count in full.
+_ALIKE_PICKS, _HARD_PICKS = 1, 20
 
 
 def hardness_share(hardness: Tensor) -> Tensor:
@@ -34,41 +37,32 @@ def hardness_share(hardness: Tensor) -> Tensor:
 
 
 def weighted_coverage(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:
-    """Take the rows that cover the pool best, where covering a hard row counts more than covering an easy one.
+    """Take the rows that cover the pool best, where covering a hard row comes to count more than covering an easy one.
 
-    Parameters
-    ----------
-    pool : Pool
-        Needs ``embeddings`` and ``hardness``. What settled rows cover is covered from the start.
-    budget : int
-        Number of rows to select, from 1 to the number of rows with finite hardness that are not settled.
-    options : SelectorOptions
-        Not used.
-    generator : torch.Generator
-        On the CPU; for pools of more than 16,384 rows.
-
-    Returns
-    -------
-    Tensor of shape (budget,), int64
-        Positions in the pool, largest gain first. Up to 16,384 rows the first n are what a budget of n selects.
-
-    Raises
-    ------
-    UsageError
-        If the budget does not fit the pool.
-    ValueError
-        If the pool lacks a field, or the embeddings are not finite.
+    Needs ``embeddings``, ``hardness`` and ``pseudo_labels``; what settled rows cover is covered from the start. The
+    options' ``trust`` bounds how much difficulty comes to count; at 0 it never does. Ranks by gain: up to 16,384 rows
+    the first n are what a budget of n selects; above that the blocks are random.
 
     Notes
     -----
-    Facility location over the embeddings (`greedy_coverage`), in which a row counts by the share of the pool that is
-    easier (`hardness_share`). A small budget goes to what is typical, as it does without weights; where the easy part
-    is covered, what is left goes to the hard part. A mislabelled or strange row counts, but is similar to few others,
-    so nothing has to be pruned, and no share has to be guessed.
+    Facility location over the embeddings (`greedy_coverage`), in which a row counts ``1 - l (1 - s)``: s is the share
+    of the pool that is easier (`hardness_share`), l grows from 0 to the square of the trust as picks, settled rows
+    included, go from one to twenty for each cluster. The square: what is hard was found by two labels, the row's own
+    and those that it was learned with. So the first picks are what is typical, whatever its difficulty; where that is
+    covered, what is left goes to the hard part, as far as the pseudo-labels that it was measured against are to be
+    believed. The idea of weights that wait for labels is that of [1]_. A mislabelled or strange row counts, but is
+    similar to few others, so nothing has to be pruned, and no share has to be guessed.
+
+    References
+    ----------
+    .. [1] Bae et al., ICLR 2025 (uncertainty herding), https://arxiv.org/abs/2412.20644.
     """
     hardness_M = required(pool, "hardness")
     embeddings = required(pool, "embeddings")
+    num_clusters = len(required(pool, "pseudo_labels").unique())
     eligible_M = pool.candidates() & hardness_M.isfinite()
     check_budget(budget, eligible_M)
-    weights_M = hardness_share(hardness_M)
-    return greedy_coverage(embeddings, eligible_M, pool.settled, budget, weights=weights_M, generator=generator)
+    emphasis = Emphasis(
+        hardness_share(hardness_M), _ALIKE_PICKS * num_clusters, _HARD_PICKS * num_clusters, options.trust**2
+    )
+    return greedy_coverage(embeddings, eligible_M, pool.settled, budget, emphasis=emphasis, generator=generator)

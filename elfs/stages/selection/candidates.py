@@ -83,7 +83,8 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     settled = torch.from_numpy(np.isin(rows, np.concatenate([included, excluded])))
     needs = needed_artifacts("select", config)
     pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)
-    if "neighbors" in needs:
+    doubted = "scores" in SELECTORS[config.method].reads  # neighbours tell how far pseudo-labels are to be believed
+    if "neighbors" in needs or (doubted and "neighbors" in job.inputs):
         pool = _with_neighbors(job, pool, rows, len(table))
     kept = torch.arange(len(rows))
     if config.dedup != "off":

@@ -15,7 +15,7 @@ __all__ = ["REASONS", "reasons", "selection_csv"]
 
 REASONS: dict[str, str] = {
     "elfs": "the hardest {hard_rate:.1%} are pruned and the next hardest are kept",
-    "auto": "it is similar to many images, most of all hard ones, that no image before it is similar to",
+    "auto": "it is similar to many images that no image before it is similar to, and the later the more to hard ones",
     "badge": "its gradient is unlike those of the images before it",
     "ccs": "the hardest {hard_rate:.1%} are pruned and every stratum of the rest gets its share",
     "d2": "it and its neighbours are hard, and none of them came before it",

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from elfs.errors import UsageError
-from elfs.ops.selection import SELECTORS, Pool, SelectorOptions, coverage
-from elfs.ops.selection.coverage import greedy_coverage
+from elfs.ops.selection import SELECTORS, Pool, SelectorOptions
+from tests.ops.selection.rows import at_angles, clustered_rows, mask, random_rows, unit
 
 NAMES = ("facility-location", "herding", "k-center")
 each_selector = pytest.mark.parametrize("name", NAMES)
@@ -16,41 +16,6 @@ each_selector = pytest.mark.parametrize("name", NAMES)
 def select(name: str, embeddings: Tensor, budget: int, *, settled: list[int] | None = None) -> list[int]:
     pool = Pool(tie_breaker=torch.arange(len(embeddings)), embeddings=embeddings, settled=mask(settled, embeddings))
     return [int(row) for row in SELECTORS[name](pool, budget, SelectorOptions(), torch.Generator().manual_seed(0))]
-
-
-def mask(rows: list[int] | None, embeddings: Tensor) -> Tensor | None:
-    return None if rows is None else torch.isin(torch.arange(len(embeddings)), torch.tensor(rows))
-
-
-def random_rows(num_rows: int = 12, num_dims: int = 3, seed: int = 0) -> Tensor:
-    return torch.randn(num_rows, num_dims, generator=torch.Generator().manual_seed(seed))
-
-
-def at_angles(*degrees: float) -> Tensor:
-    """Return points on the unit circle."""
-    radians = torch.tensor(degrees).deg2rad()
-    return torch.stack([radians.cos(), radians.sin()], dim=1)
-
-
-def clustered_rows(num_rows: int, num_clusters: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(num_clusters, 32, generator=generator)
-    own = torch.multinomial(
-        torch.rand(num_clusters, generator=generator).square() + 0.05, num_rows, True, generator=generator
-    )
-    spread = 1.5 * torch.rand(num_rows, 1, generator=generator)
-    return (centres[own] + spread * torch.randn(num_rows, 32, generator=generator) + 0.3).half()
-
-
-def unit(x: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(x.double(), dim=1)
-
-
-def covered(x: Tensor, rows: list[int], weights: Tensor | None = None) -> float:
-    """Return the objective of facility location, from its definition; cosines in steps of 1 / 16,384."""
-    cosine = (unit(x) @ unit(x)[rows].T * 16_384).round() / 16_384
-    best = torch.cat([torch.zeros(len(x), 1).double(), cosine], dim=1).amax(dim=1)
-    return float(best.sum() if weights is None else best @ weights.double())
 
 
 # Laws of all three
@@ -194,39 +159,6 @@ def test_facility_location_by_hand() -> None:
     assert select("facility-location", x, 1, settled=[3]) == [1]
 
 
-def brute_force(
-    x: Tensor, budget: int, settled: list[int], candidates: list[int], weights: Tensor | None = None
-) -> list[int]:
-    picked: list[int] = []
-    while len(picked) < budget:
-        value = {row: covered(x, [*settled, *picked, row], weights) for row in candidates if row not in picked}
-        picked.append(max(value, key=lambda row: (round(value[row], 9), -row)))
-    return picked
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("settled", [[], [2, 9]])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("num_candidates", [12, 7])
-def test_lazy_greedy_is_greedy(seed: int, settled: list[int], weighted: bool, num_candidates: int) -> None:
-    x = random_rows(seed=seed)
-    candidates = [row for row in range(num_candidates) if row not in settled]
-    weights = torch.rand(12, generator=torch.Generator().manual_seed(seed)) if weighted else None
-    if weights is not None:
-        weights[:4] = 0
-    budget = min(5, len(candidates))
-    found = greedy_coverage(
-        x,
-        torch.arange(12) < num_candidates,
-        mask(settled, x) if settled else None,
-        budget,
-        weights=weights,
-        generator=torch.Generator(),
-    )
-    assert found.dtype == torch.int64
-    assert found.tolist() == brute_force(x, budget, settled, candidates, weights)
-
-
 def test_lazy_greedy_is_greedy_on_many_rows() -> None:
     x = clustered_rows(300, 20).float()
     similarity = (unit(x) @ unit(x).T * 16_384).round().clamp_min(0)
@@ -238,93 +170,3 @@ def test_lazy_greedy_is_greedy_on_many_rows() -> None:
         expected.append(int(gain.argmax()))
         best = torch.maximum(best, similarity[expected[-1]])
     assert select("facility-location", x, 60) == expected
-
-
-def test_weights_say_what_is_to_be_covered() -> None:
-    x = at_angles(0, 20, 40, 120, 150)
-    everything = torch.ones(5, dtype=torch.bool)
-    weights = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0])
-
-    def cover(candidates: Tensor, budget: int) -> list[int]:
-        found = greedy_coverage(x, candidates, None, budget, weights=weights, generator=torch.Generator())
-        return [int(row) for row in found]
-
-    assert cover(everything, 1) == [3]  # 120 covers 150 as 150 covers 120: the lower position
-    assert cover(torch.tensor([True, True, True, False, False]), 1) == [2]
-    weights.zero_()
-    assert cover(everything, 3) == [0, 1, 2]
-
-
-@pytest.mark.parametrize("bad", [-0.5, math.nan, math.inf])
-def test_weights_that_are_no_weights(bad: float) -> None:
-    weights = torch.ones(12)
-    weights[7] = bad
-    with pytest.raises(ValueError, match=f"the weight of row 7 is {bad:g}, expected a number of at least 0"):
-        greedy_coverage(
-            random_rows(),
-            torch.ones(12, dtype=torch.bool),
-            None,
-            2,
-            weights=weights,
-            generator=torch.Generator(),
-        )
-
-
-@pytest.fixture
-def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """1/16 of the real bounds, for pools of 1/16 of a large one's size."""
-    monkeypatch.setattr(coverage, "_MOST_ROWS", 1024)
-    monkeypatch.setattr(coverage, "_BLOCK_ROWS", 128)
-
-
-def run_scheme(x: Tensor, budget: int, *, seed: int = 0, settled: Tensor | None = None) -> list[int]:
-    everything = torch.ones(len(x), dtype=torch.bool)
-    found = greedy_coverage(x, everything, settled, budget, generator=torch.Generator().manual_seed(seed))
-    return [int(row) for row in found]
-
-
-@pytest.mark.parametrize(("num_clusters", "budget"), [(20, 10), (20, 200), (200, 50), (200, 400)])
-def test_large_pools_come_within_a_few_percent(num_clusters: int, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Budgets that need a sample only (10, 50), and budgets that need blocks (200, 400)."""
-    x = clustered_rows(4000, num_clusters)
-    exact = covered(x, run_scheme(x, budget))
-    monkeypatch.setattr(coverage, "_MOST_ROWS", 1024)
-    monkeypatch.setattr(coverage, "_BLOCK_ROWS", 128)
-    reached = covered(x, run_scheme(x, budget))
-    chance = covered(x, torch.randperm(4000, generator=torch.Generator().manual_seed(0))[:budget].tolist())
-    assert reached > 0.96 * exact
-    assert reached - chance > 0.6 * (exact - chance)
-
-
-@pytest.mark.usefixtures("small_bounds")
-@pytest.mark.parametrize("budget", [10, 300, 3000])
-def test_large_pools_follow_the_generator(budget: int) -> None:
-    x = clustered_rows(3000, 30)
-    first, again, other = (run_scheme(x, budget, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-    assert len(set(first)) == budget
-
-
-@pytest.mark.usefixtures("small_bounds")
-@pytest.mark.parametrize("budget", [10, 300])
-def test_large_pools_start_from_the_settled_rows(budget: int) -> None:
-    """Three quarters of the directions are settled: what is picked lies in the last quarter."""
-    x = torch.nn.functional.one_hot(torch.arange(3000) % 8, 8) + 0.01 * random_rows(3000, 8)
-    settled = (torch.arange(3000) % 8 < 6) & (torch.arange(3000) < 2400)
-    picked = run_scheme(x, budget, settled=settled)
-    assert not bool(settled[picked].any())
-    first = [row % 8 for row in picked[:2]]
-    assert sorted(first) == [6, 7]
-
-
-@pytest.mark.usefixtures("small_bounds")
-def test_candidates_of_large_pools() -> None:
-    """A few candidates of many rows: all can be picked, and nothing else is."""
-    x = clustered_rows(3000, 30)
-    candidates = torch.arange(3000) % 100 == 7
-    found = greedy_coverage(x, candidates, None, 30, generator=torch.Generator())
-    assert sorted(found.tolist()) == list(range(7, 3000, 100))
-    weights = (torch.arange(3000) < 50).float()
-    first = greedy_coverage(x, candidates, None, 1, weights=weights, generator=torch.Generator())
-    assert first.tolist() == brute_force(x, 1, [], torch.nonzero(candidates).flatten().tolist(), weights)

@@ -35,6 +35,20 @@ def test_usual_rate_leaves_room_for_the_budget_and_falls() -> None:
     assert max(rate + share for rate, share in zip(rates, shares, strict=True)) <= 1
 
 
+@pytest.mark.parametrize(
+    ("share", "wrong", "expected"),
+    [(0.01, 0.4, 0.7), (0.1, 0.02, 0.27), (0.3, 0.5, 0.65), (0.7, 0.3, 0.3), (0.05, 0.6, 0.8), (0.1, 1.0, 0.8)],
+)
+def test_wrong_labels_are_pruned_beyond_the_usual(share: float, wrong: float, expected: float) -> None:
+    assert usual_hard_rate(share, wrong) == expected
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.01, math.nan])
+def test_impossible_share_of_wrong_labels(wrong: float) -> None:
+    with pytest.raises(ValueError, match=r"wrong is .*, expected 0 to 1"):
+        usual_hard_rate(0.1, wrong)
+
+
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
 def test_usual_rate_of_an_impossible_share(share: float) -> None:
     with pytest.raises(ValueError, match="expected above 0 and at most 1"):
@@ -96,15 +110,25 @@ def test_without_a_usual_rate_the_judgement_alone_counts() -> None:
     values = {10: 0.7, 20: 0.9, 40: 0.9}
     rate, curve = best_hard_rate(picks(1.0).__getitem__, lambda rows: values.get(int(rows), 0.0))
     assert rate == 0.2
-    assert curve == [(0.0, 0.0), (0.1, 0.7), (0.2, 0.9), (0.3, 0.0), (0.4, 0.9), (0.5, 0.0)]
+    assert curve == [
+        (0.0, 0.0),
+        (0.1, 0.7),
+        (0.2, 0.9),
+        (0.3, 0.0),
+        (0.4, 0.9),
+        (0.5, 0.0),
+        (0.6, 0.0),
+        (0.7, 0.0),
+        (0.8, 0.0),
+    ]
 
 
 def test_usual_rate_holds_back_by_hand() -> None:
-    """Judgements 0 0 0 0 0 1: standardised -0.447 and 2.236; from 0.3, 0.5 costs 3 and 0.4 costs 0.75."""
-    rate, curve = best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.3)
-    assert rate == 0.3  # -0.447 against 2.236 - 3 = -0.764
-    assert curve[-1] == (0.5, 1.0)
-    assert best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.35)[0] == 0.5  # 2.236 - 1.687
+    """Of nine judgements one is 1: standardised -0.354 and 2.828; from 0.28, 0.5 costs 3.63 and 0.3 costs 0.03."""
+    rate, curve = best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.28)
+    assert rate == 0.3  # -0.384 against 2.828 - 3.63 = -0.80
+    assert curve[5] == (0.5, 1.0)
+    assert best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.35)[0] == 0.5  # 2.828 - 1.687
 
 
 def test_equal_judgements_give_the_rate_next_to_the_usual_one() -> None:

@@ -1,0 +1,44 @@
+"""What speaks for the pseudo-labels of a workspace and what against them, without a true label."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from elfs.ops.selection import Pool
+from elfs.ops.selection.trust import neighbor_trust
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["witnesses"]
+
+
+def witnesses(workspace: Workspace, pool: Pool) -> dict[str, float]:
+    """Return how far the pseudo-labels are to be believed, by whom; the least of them is the trust.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its manifest says what the heads of the clustering and the proxy networks found.
+    pool : Pool
+        The images.
+
+    Returns
+    -------
+    dict of str to float
+        Of those that are there, each in [0, 1], higher = more to be believed, to 4 digits: ``neighbors``, how many of
+        an image's nearest share its cluster (`neighbor_trust`); ``proxies``, how many pseudo-labels are what proxies
+        predict that were not trained on them; ``heads``, how far the heads of the clustering agree.
+    """
+    found = {}
+    if pool.pseudo_labels is not None and pool.neighbors is not None:
+        found["neighbors"] = neighbor_trust(pool.pseudo_labels, pool.neighbors)
+    wrong = _fact(workspace, "dynamics", "estimated_wrong")
+    found |= {} if wrong is None else {"proxies": 1 - wrong}
+    heads = _fact(workspace, "pseudo_labels", "trust")
+    found |= {} if heads is None else {"heads": heads}
+    return {name: round(min(1.0, max(0.0, value)), 4) for name, value in found.items()}
+
+
+def _fact(workspace: Workspace, artifact: str, name: str) -> float | None:
+    entry = workspace.manifest.artifacts.get(artifact)
+    facts: Mapping[str, Any] = {} if entry is None else entry.metadata
+    value = facts.get(name)
+    return None if value is None else float(value)

@@ -1,0 +1,30 @@
+from typing import Any
+
+import pytest
+
+from elfs.pipeline.trust import doubt
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"method": "elfs", "key": "aum", "trust": 0.49}, True),
+        ({"method": "dual-beta", "trust": 0.0}, True),
+        ({"method": "d2", "key": "el2n", "trust": 0.3}, True),
+        ({"method": "elfs", "key": "aum", "trust": 0.5}, False),
+        ({"method": "elfs", "key": "aum"}, False),  # nothing is known of them
+        ({"method": "elfs", "key": "density", "trust": 0.1}, False),  # no pseudo-label is in it
+        ({"method": "auto", "key": "aum", "trust": 0.1}, False),  # it takes the trust into account
+        ({"method": "random"}, False),
+    ],
+)
+def test_what_goes_by_bad_pseudo_labels_alone_is_doubted(facts: dict[str, Any], expected: bool) -> None:
+    trust = facts.get("trust")
+    reason = doubt(facts if trust is None else facts | {"trust_by": {"proxies": 0.9, "neighbors": trust}})
+    if not expected:
+        assert reason is None
+        return
+    assert reason is not None
+    assert reason.startswith(f"the pseudo-labels deserve little trust (neighbors {trust:.2f}, proxies 0.90; 1 would be")
+    assert f"{facts['method']} goes by them alone" in reason
+    assert "--method auto" in reason
