@@ -14,6 +14,15 @@ _elfs_selections() {
     done
 }
 
+_elfs_offer() {
+    local prefix=$1 current=${2//\\/} name
+    shift 2
+    for name; do
+        name=$prefix$name
+        [[ $name == "$current"* ]] && COMPREPLY+=("$(printf '%q' "$name")")
+    done
+}
+
 _elfs() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local command="" options="" values="" paths="" takes_value="" index
@@ -46,8 +55,8 @@ _elfs() {
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --balance) takes_value=1 values="none cluster" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
-                --include) takes_value=1 values="" paths= ;;
-                --exclude) takes_value=1 values="" paths= ;;
+                --include) takes_value=1 values="" paths=LISTS ;;
+                --exclude) takes_value=1 values="" paths=LISTS ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
@@ -192,8 +201,8 @@ _elfs() {
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --balance) takes_value=1 values="none cluster" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
-                --include) takes_value=1 values="" paths= ;;
-                --exclude) takes_value=1 values="" paths= ;;
+                --include) takes_value=1 values="" paths=LISTS ;;
+                --exclude) takes_value=1 values="" paths=LISTS ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
@@ -306,7 +315,11 @@ _elfs() {
     case $paths in
         DIRECTORY) COMPREPLY+=($(compgen -d -- "$current")) ;;
         FILE) COMPREPLY+=($(compgen -f -- "$current")) ;;
-        SELECTION) COMPREPLY+=($(compgen -W "$(_elfs_selections)" -- "$current")) ;;
+        SELECTION) _elfs_offer "" "$current" $(_elfs_selections) ;;
+        LISTS)
+            _elfs_offer "" "$current" $(compgen -f -- "${current//\\/}")
+            _elfs_offer selections/ "$current" $(_elfs_selections)
+            ;;
     esac
     if [[ $paths == DIRECTORY || $paths == FILE ]]; then
         compopt -o filenames 2> /dev/null

@@ -14,6 +14,13 @@ function __elfs_selections
     end
 end
 
+function __elfs_lists
+    for name in (__elfs_selections)
+        printf 'selections/%s\n' $name
+    end
+    __fish_complete_path (commandline -ct)
+end
+
 complete -c elfs -f
 complete -c elfs -n __fish_use_subcommand -s h -l help -d 'Show the help'
 complete -c elfs -n __fish_use_subcommand -l version -d 'Print the version'
@@ -43,8 +50,8 @@ complete -c elfs -n '__fish_seen_subcommand_from run' -l select-method -x -a 'au
 complete -c elfs -n '__fish_seen_subcommand_from run' -l hard-rate -x -a '' -d 'Share pruned from the hard end, or \'search\': train the proxy on each window and keep the best'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l balance -x -a 'none cluster' -d 'Whether every cluster gets equally many'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l dedup -x -a 'exact near off' -d 'Which copies of an image are left out, all but one'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l include -x -a '' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l exclude -x -a '' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l blocks -x -a '' -d 'Select in this many random blocks, for methods whose time grows with budget times pool'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l name -x -a '' -d 'Name of the selection'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l files -r -F -d 'Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one'
@@ -223,8 +230,8 @@ complete -c elfs -n '__fish_seen_subcommand_from select' -l method -x -a 'auto e
 complete -c elfs -n '__fish_seen_subcommand_from select' -l hard-rate -x -a '' -d 'Share pruned from the hard end, or \'search\': train the proxy on each window and keep the best'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l balance -x -a 'none cluster' -d 'Whether every cluster gets equally many'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l dedup -x -a 'exact near off' -d 'Which copies of an image are left out, all but one'
-complete -c elfs -n '__fish_seen_subcommand_from select' -l include -x -a '' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
-complete -c elfs -n '__fish_seen_subcommand_from select' -l exclude -x -a '' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l blocks -x -a '' -d 'Select in this many random blocks, for methods whose time grows with budget times pool'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l name -x -a '' -d 'Name of the selection'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'

@@ -8,6 +8,15 @@ _elfs_selections() {
     compadd -a names
 }
 
+_elfs_lists() {
+    local workspace=${opt_args[--workspace]:-${opt_args[-w]:-${ELFS_WORKSPACE:-elfs-workspace}}}
+    local -a names
+    names=(${~workspace}/selections/*(N/:t))
+    names=(selections/${^names})
+    compadd -a names
+    _files
+}
+
 _elfs_source() {
     _alternative 'data-sets:data set:(digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn)' 'folders:folder:_files -/'
 }
@@ -53,8 +62,8 @@ _elfs() {
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
-                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value: ' \
-                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
@@ -276,8 +285,8 @@ _elfs() {
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
-                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value: ' \
-                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value: ' \
+                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \

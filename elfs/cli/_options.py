@@ -31,8 +31,8 @@ __all__ = [
     "words",
 ]
 
-DIRECTORY, FILE, SELECTION = "DIRECTORY", "FILE", "SELECTION"
-"""Placeholders that shell completion fills with folders, files and the selections of the workspace."""
+DIRECTORY, FILE, SELECTION, LISTS = "DIRECTORY", "FILE", "SELECTION", "LISTS"
+"""Placeholders that shell completion fills with folders, files, selections of the workspace, files or selections."""
 
 _PANEL = "Everywhere"
 _SWITCHES = "Switches"
@@ -45,6 +45,8 @@ _FIELD_PLACEHOLDERS = {
     "ids": FILE,
     "labels": FILE,
     "selection": SELECTION,
+    "include": LISTS,
+    "exclude": LISTS,
     "budget": "SHARE|COUNT",
     "methods": "METHODS",
     "budgets": "BUDGETS",

@@ -94,7 +94,7 @@ def bash(*words: str, **environ: str) -> list[str]:
         env=os.environ | environ,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.split()
+    return [line for line in done.stdout.splitlines() if line]
 
 
 def fish(*words: str, **environ: str) -> list[str]:
@@ -168,6 +168,16 @@ def test_selections_are_looked_up_in_the_workspace(complete: Complete) -> None:
     assert complete("elfs", "train", "--selection", "") == ["aum-0.1"]
     assert complete("elfs", "train", "-w", "w", "--selection", "") == ["other"]
     assert complete("elfs", "train", "--selection", "", ELFS_WORKSPACE="v") == ["third"]
+
+
+@needs_bash
+def test_bash_completes_lists_and_names_with_blanks() -> None:
+    Path("elfs-workspace/selections/round one").mkdir(parents=True)
+    Path("old ids.txt").touch()
+    assert bash("elfs", "report", "--selection", "r") == ["round\\ one"]
+    assert bash("elfs", "report", "--selection", "round\\ o") == ["round\\ one"]
+    assert bash("elfs", "select", "--exclude", "o") == ["old\\ ids.txt"]
+    assert bash("elfs", "select", "--include", "sel") == ["selections/round\\ one"]
 
 
 @needs_bash

@@ -91,3 +91,14 @@ def test_selections_are_planned_by_their_name(builder: Any) -> None:
     config = SelectConfig(budget="0.2")
     assert steps(builder.path, ("select", SelectConfig())) == [("select/aum-0.1", "skip", "fresh")]
     assert steps(builder.path, ("select", config)) == [("select/aum-0.2", "run", "never ran")]
+
+
+def test_another_list_is_planned_under_another_name(builder: Any) -> None:
+    builder.commit_all()
+    builder.commit("score", {}, version=1)
+    [(record, action, reason)] = steps(builder.path, ("select", SelectConfig()))
+    assert (record, action) == ("select/aum-0.1", "run")
+    assert reason == "made from older scores; another list is named aum-0.1-2"
+    chosen = SelectConfig(budget="0.2", name="aum-0.1")
+    assert steps(builder.path, ("select", chosen))[0][2].endswith("; another list is refused")
+    assert not steps(builder.path, ("select", chosen), force=True)[0][2].endswith("refused")

@@ -24,6 +24,10 @@ def test_no_file_no_settings() -> None:
     assert load_settings(Path("elfs-workspace")) == Settings()
 
 
+def test_a_byte_order_mark_is_no_setting() -> None:
+    assert load_settings(write("\ufeff[select]\nbudget = 3\n")).tables == {"select": {"budget": "3"}}
+
+
 def test_each_place_wins_over_those_below_it() -> None:
     settings = Settings(tables={"cluster": {"heads": 5}})
     base = ClusterConfig(heads=7, bottleneck=99)

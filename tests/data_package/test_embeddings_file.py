@@ -23,6 +23,11 @@ def write_ids(folder: Path, data: bytes) -> Path:
     return folder / "ids.txt"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path: Path) -> None:
+    ids, _ = load_embeddings(write_npy(tmp_path, VALUES), write_ids(tmp_path, b"\xef\xbb\xbfa\r\nb\r\nc\r\nd\r\n"))
+    assert list(ids) == ["a", "b", "c", "d"]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_npy_is_mapped_and_keeps_its_dtype(tmp_path: Path, dtype: type) -> None:
     ids, embeddings = load_embeddings(write_npy(tmp_path, VALUES.astype(dtype)), None)

@@ -16,6 +16,7 @@ from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage
 
 LABELS = "id,label\na,cat\nb,cat\nc,dog\nd,dog\ne,cat\nf,dog\ng,dog\nbroken,dog\n"
+IDS = ["a", "b", "c", "d", "e", "f", "g", "broken", "unlabelled"]
 CLUSTERS = [1, 1, 0, 0, 0, 0, 1, -1, 1]
 
 FACTS = SourceFacts("folder", channels=3, mirror=True, num_classes=None, has_images=True, image_side=None)
@@ -27,6 +28,10 @@ def commit(
     draft = open_draft(workspace, record, "sha256:" + 64 * "0")
     for name, tensors in artifacts.items():
         draft.save(name, tensors)
+        if name.startswith("selections/"):
+            lines = (f"{rank},{IDS[row]},,,why" for rank, row in enumerate(tensors["indices"].tolist(), 1))
+            table = "\n".join(["rank,id,pseudo_label,score,why", *lines, ""])
+            draft.save_bytes(name, f"{name}/selection.csv", table.encode())
     stage = record.partition("/")[0]
     draft.commit(
         record,
@@ -45,9 +50,8 @@ def commit(
 def tiny(workspace: Path) -> Path:
     """Train a to e, test f and g, one broken image, one without a label; two selections."""
     found = Workspace.create(workspace)
-    ids = ["a", "b", "c", "d", "e", "f", "g", "broken", "unlabelled"]
     split = [Split.TRAIN] * 5 + [Split.TEST] * 2 + [Split.TRAIN] * 2
-    table = SampleTable.from_ids(ids, split, 1)
+    table = SampleTable.from_ids(IDS, split, 1)
     outcome = np.zeros(9, np.uint8)
     outcome[7] = Outcome.BROKEN
     commit(found, "embed", {"samples": table.with_outcomes(outcome, {}).tensors()}, ())
@@ -87,13 +91,15 @@ def test_report_for_people_and_programs(tiny: Path) -> None:
     assert document["selections"][1] == {"name": "half", "count": 3, "classes": 2, "wrong": pytest.approx(1 / 3)}
 
 
-def test_stale_selection_is_left_out(tiny: Path) -> None:
+def test_selection_from_older_labels_is_judged_by_those_of_now(tiny: Path) -> None:
     found = Workspace.open(tiny)
     swapped = {"pseudo_labels": 1 - np.array(CLUSTERS).clip(0), "confidence": np.ones(9, np.float32)}
     commit(found, "label", {"pseudo_labels": swapped}, ("samples",))
     report = evaluate(tiny, str(tiny.parent / "labels.csv"))
-    assert report.selections == ()
-    assert len(report.lines()) == 3
+    assert [(quality.name, quality.count, quality.wrong) for quality in report.selections] == [
+        ("all", 6, 1 / 5),
+        ("half", 3, 1 / 3),
+    ]
 
 
 def test_nothing_in_common_is_refused(tiny: Path) -> None:

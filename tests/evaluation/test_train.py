@@ -15,7 +15,7 @@ import torch
 from elfs.cli.app import run as run_command
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
-from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
+from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.train import TrainReport, train
 from elfs.evaluation.training import Trainer
@@ -244,7 +244,7 @@ def test_image_without_a_label_is_named(used: Path, tmp_path: Path, num_missing:
 
 def test_one_image_is_not_enough(used: Path) -> None:
     run_stage("select", used, budget="1", name="one")
-    with pytest.raises(InputDataError, match=r"^the selection has one image: a network needs at least 2 to learn from"):
+    with pytest.raises(InputDataError, match=r"^selection 'one' has 1 of its images in the pool: a network needs"):
         trained(used, selection="one")
 
 
@@ -278,20 +278,19 @@ def test_without_a_selection(workspace: Path) -> None:
     assert caught.value.hint == f"elfs select --workspace {workspace}"
 
 
-def test_stale_selection_is_refused_with_the_whole_chain(used: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run_stage("embed", used, source="digits", limit=200, neighbors=4)
-    with pytest.raises(StaleUpstreamError, match=r"^selection 'aum-0\.2' is stale: ") as caught:
-        trained(used)
-    assert caught.value.hint is not None
-    assert [part.split()[1] for part in caught.value.hint.split(" && ")] == [
-        "cluster",
-        "label",
-        "dynamics",
-        "score",
-        "select",
-    ]
-    assert run_command(["train", "--devices", "cpu", "--workspace", str(used)]) == 4
-    assert "selection 'aum-0.2' is stale" in capsys.readouterr().err
+def test_selection_is_trained_on_as_it_is(used: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever has changed since it was made; of its images it trains on those that are there."""
+    before = (used / "selections/aum-0.2/selection.csv").read_bytes()
+    run_stage("embed", used, source="digits", limit=1200)
+    arguments = ["train", "--iterations", "5", "--batch-size", "16", "--devices", "cpu", "--workspace", str(used)]
+    assert run_command(arguments) == 0
+    said = capsys.readouterr()
+    assert "warning: selection 'aum-0.2' is taken as it is: it was made from older " in said.err
+    assert "selection   aum-0.2, 32 images" in said.out
+    run_stage("embed", used, source="digits", limit=60)
+    assert run_command(arguments) == 3
+    assert "32 of its images are not in the pool any more: 'digits/" in capsys.readouterr().err
+    assert (used / "selections/aum-0.2/selection.csv").read_bytes() == before
 
 
 def test_smoke_is_recorded(used: Path) -> None:

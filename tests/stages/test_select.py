@@ -102,6 +102,23 @@ def test_hard_rate_is_found_and_its_curve_is_kept(digits: Finished, workspace: P
     assert len(curve) == 1  # all images: no other rate than 0 leaves enough
 
 
+def test_usual_hard_rate_is_that_of_all_images_that_the_budget_pays_for(
+    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.copy(workspace)
+    run_stage("select", workspace, method="random", budget="104", name="annotated")
+    asked: list[float] = []
+
+    def usual(share: float, **others: Any) -> float:
+        asked.append(share)
+        return usual_hard_rate(share, **others)
+
+    monkeypatch.setattr(select, "usual_hard_rate", usual)
+    run_stage("select", workspace, method="elfs", budget="112", include="selections/annotated", name="more")
+    assert asked == [112 / 160]
+    assert (usual_hard_rate(112 / 160), usual_hard_rate(8 / 160)) == (0.0, 0.3)
+
+
 def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
     digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
