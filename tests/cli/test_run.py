@@ -106,6 +106,6 @@ def test_dry_run_says_what_would_run_and_why(elfs: Elfs, stages: list[Any], buil
         "label           skip  fresh",
         "dynamics        skip  fresh",
         "score           run   window 10 -> 4",
-        "select/aum-0.1  run   score runs before it",
+        "select/aum-0.1  run   score runs before it; another list is named aum-0.1-2",
     ]
     assert (ran.err, stages) == ("", [])

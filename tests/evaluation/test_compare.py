@@ -287,10 +287,15 @@ def test_budget_that_does_not_fit_leaves_a_gap(used: Path, seen: list[tuple[str,
 
 
 def test_selection_of_the_same_name_that_no_longer_fits_is_not_used(used: Path) -> None:
-    """The name is taken by another selection: it is made anew, as select would."""
+    """The name is taken by another selection, which keeps it: the comparison takes the next one, and finds it again."""
     run_stage("select", used, budget="0.1", method="hardest", name="compare-random-0.1")
     compared(used, methods="random", budgets="0.1", seeds=1)
-    assert Workspace.open(used).manifest.records["select/compare-random-0.1"].config["method"] == "random"
+    records = Workspace.open(used).manifest.records
+    assert records["select/compare-random-0.1"].config["method"] == "hardest"
+    assert records["select/compare-random-0.1-2"].config["method"] == "random"
+    assert "selections/compare-random-0.1-2" in records["compare"].inputs
+    assert "compare-random-0.1-2" in (used / "comparison/cells.csv").read_text()
+    assert not compared(used, methods="random", budgets="0.1", seeds=1).ran
 
 
 def test_nothing_that_fits_is_an_error(used: Path) -> None:
