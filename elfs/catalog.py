@@ -304,7 +304,7 @@ def typed_source(source: str, root: str | None) -> str | None:
 
 
 ENCODERS: dict[str, str] = {
-    "patches": "shape by pooled patches (Coates et al. 2011), colour beside it, as the pool asks; learned from the pool",
+    "patches": "shape by pooled patches (Coates et al. 2011) and colours, weighted; learned from the pool",
     "pixels": "the pixels themselves, at most 32x32",
 }
 """Encoders that need no weights. Those of ``elfs.models.published`` and timm's models do."""

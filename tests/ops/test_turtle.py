@@ -41,7 +41,7 @@ def test_heads_are_those_of_plain_gradient_descent() -> None:
         for _ in range(4):
             head = head.detach().requires_grad_()
             loss = -(labels[:, run] * (inputs[0] @ head).log_softmax(dim=1)).sum(dim=1).mean()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             assert head.grad is not None
             head = head - rate * head.grad
         torch.testing.assert_close(found[:, 3 * run : 3 * run + 3], head.detach())
@@ -59,7 +59,7 @@ def test_one_outer_step_by_hand() -> None:
     loss = turtle_loss([z], [head], labels, entropy_weight=10.0)
     q = 1 / (1 + math.exp(-2 * v))
     assert loss.item() == pytest.approx(-p * math.log(q) - (1 - p) * math.log(1 - q) - 10 * math.log(2), rel=1e-6)
-    loss.sum().backward()  # type: ignore[no-untyped-call]
+    loss.sum().backward()
     # The sizes are equal, so the entropy is flat: d loss / d w_0 = dp/dw_0 * (log(1 - q) - log q) = -p (1 - p) 2 v.
     assert w.grad is not None
     assert w.grad.tolist() == [pytest.approx([-2 * v * p * (1 - p), 2 * v * p * (1 - p)], rel=1e-5)]
