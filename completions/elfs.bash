@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report export train compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -72,8 +72,9 @@ _elfs() {
                 --max-broken) takes_value=1 values="" paths= ;;
                 --max-pixels) takes_value=1 values="" paths= ;;
                 --clusters) takes_value=1 values="" paths= ;;
-                --cluster-method) takes_value=1 values="temi kmeans turtle" paths= ;;
+                --cluster-method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
+                --head-choice) takes_value=1 values="information loss" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --cluster-epochs) takes_value=1 values="" paths= ;;
                 --cluster-batch-size) takes_value=1 values="" paths= ;;
@@ -129,11 +130,12 @@ _elfs() {
             esac
             ;;
         cluster)
-            options="--clusters --method --loss --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--clusters --method --loss --head-choice --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
-                --method) takes_value=1 values="temi kmeans turtle" paths= ;;
+                --method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
+                --head-choice) takes_value=1 values="information loss" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --epochs) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;

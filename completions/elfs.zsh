@@ -81,8 +81,9 @@ _elfs() {
                         '--max-broken=[Share of images that may be unreadable before embed stops]:value: ' \
                         '--max-pixels=[Images with more pixels than this count as broken]:value: ' \
                         '--clusters=[Number of clusters]:value: ' \
-                        '--cluster-method=[How to cluster]:value:(temi kmeans turtle)' \
+                        '--cluster-method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
+                        '--head-choice=[Which of the heads labels the images]:value:(information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--cluster-epochs=[Passes over the images]:value: ' \
                         '--cluster-batch-size=[Images per step]:value: ' \
@@ -170,8 +171,9 @@ _elfs() {
                 cluster)
                     _arguments \
                         '--clusters=[Number of clusters]:value: ' \
-                        '--method=[How to cluster]:value:(temi kmeans turtle)' \
+                        '--method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
+                        '--head-choice=[Which of the heads labels the images]:value:(information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \
                         '--batch-size=[Images per step]:value: ' \

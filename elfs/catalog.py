@@ -15,6 +15,7 @@ __all__ = [
     "DEDUP",
     "ENCODERS",
     "EXPORT_FORMATS",
+    "HEAD_CHOICES",
     "NEIGHBOR_SEARCHES",
     "NETWORKS",
     "RECIPES",
@@ -310,9 +311,15 @@ ENCODERS: dict[str, str] = {
 """Encoders that need no weights. Those of ``elfs.models.published`` and timm's models do."""
 
 CLUSTER_METHODS: dict[str, str] = {
+    "graph": "many starts, refined on the neighbour graph until clusters say most about neighbours; their consensus",
     "temi": "many small heads trained on neighbour pairs (TEMI, BMVC 2023)",
     "kmeans": "k-means on the embeddings, scaled to length 1",
     "turtle": "labels that linear heads on one or several encoders learn most easily (TURTLE, ICML 2024)",
+}
+
+HEAD_CHOICES: dict[str, str] = {
+    "information": "the head whose clusters say most about the clusters of neighbours",
+    "loss": "the head with the lowest training loss, as in the paper",
 }
 
 CLUSTER_LOSSES: dict[str, str] = {

@@ -51,7 +51,7 @@ def test_whole_number_becomes_a_float_where_one_is_meant() -> None:
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (ClusterConfig, {"method": None}, r"^--method needs a value of type str\.$"),
+        (ClusterConfig, {"loss": None}, r"^--loss needs a value of type str\.$"),
         (ClusterConfig, {"heads": "8"}, r"^--heads is '8', expected int\.$"),
         (ClusterConfig, {"heads": 2.5}, r"^--heads is 2\.5, expected int\.$"),
         (ClusterConfig, {"heads": True}, r"^--heads is True, expected int\.$"),

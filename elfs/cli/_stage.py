@@ -27,8 +27,11 @@ __all__ = [
 
 SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
 
-_KMEANS_OPTIONS = frozenset({"clusters", "method"})
-_TURTLE_OPTIONS = _KMEANS_OPTIONS | {"heads", "batch_size", "learning_rate"}
+_CLUSTER_OPTIONS = {
+    "kmeans": frozenset({"clusters", "method"}),
+    "graph": frozenset({"clusters", "method", "hidden", "bottleneck", "temperature"}),
+    "turtle": frozenset({"clusters", "method", "heads", "batch_size", "learning_rate"}),
+}
 _ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})
 
 
@@ -99,9 +102,8 @@ def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> No
     """Warn of options that were given and change nothing beside the others."""
     given = {name for name, value in invocation.flags.get(stage, {}).items() if value is not None}
     idle, reason = set[str](), ""
-    if isinstance(config, ClusterConfig) and config.method != "temi":
-        heard = _KMEANS_OPTIONS if config.method == "kmeans" else _TURTLE_OPTIONS
-        idle, reason = given - heard, f"beside --method {config.method}"
+    if isinstance(config, ClusterConfig) and config.method in _CLUSTER_OPTIONS:
+        idle, reason = given - _CLUSTER_OPTIONS[config.method], f"beside --method {config.method}"
     elif isinstance(config, SelectConfig):
         method = SELECTORS[config.method]
         concerns = {"hard_rate": method.prunes, "key": method.keyed}

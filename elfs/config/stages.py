@@ -9,6 +9,7 @@ from elfs.catalog import (
     CLUSTER_LOSSES,
     CLUSTER_METHODS,
     DEDUP,
+    HEAD_CHOICES,
     NEIGHBOR_SEARCHES,
     RECIPES,
     SCORES,
@@ -53,15 +54,20 @@ class EmbedConfig(StageConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterConfig(StageConfig):
-    """Embeddings to cluster heads (TEMI), or k-means centres."""
+    """Embeddings to clusters: on the neighbour graph, by heads (TEMI), or k-means."""
 
     clusters: int | None = option(
         None,
         "Number of clusters. [auto: the data set's classes; else what the graph of neighbours falls apart into best]",
         minimum=2,
     )
-    method: str = option("temi", "How to cluster.", choices=CLUSTER_METHODS)
+    method: str | None = option(
+        None,
+        "How to cluster. [auto: graph below 20,000 images unless an option of the heads is given, else temi]",
+        choices=CLUSTER_METHODS,
+    )
     loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
+    head_choice: str = option("information", "Which of the heads labels the images.", choices=HEAD_CHOICES)
     heads: int | None = option(None, "Heads trained side by side. [auto: 8 below 20,000 images, else 50]", minimum=1)
     epochs: int | None = option(
         None, "Passes over the images. [auto: 200, or 800 steps below 20,000 images]", minimum=1

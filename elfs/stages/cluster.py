@@ -1,6 +1,6 @@
 """Embeddings to cluster heads, or to k-means centres."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,28 +14,30 @@ from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
+from elfs.ops.consensus import trust
 from elfs.ops.kmeans import kmeans
+from elfs.ops.neighbor_information import information, pair_joint
 from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.cluster_count import estimate_num_clusters
-from elfs.train.clustering import HeadSettings, train_heads
+from elfs.train.clustering import train_heads
 from elfs.train.features import Features, standardization
+from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
+from elfs.train.head_choice import head_qualities, labels_of
+from elfs.train.head_settings import SMALL_POOL, method_for, settings_for
 from elfs.train.seeding import derived_seed
 from elfs.train.turtle import TurtleSettings, train_turtle
 from elfs.workspace.files import json_bytes
 
-__all__ = ["CODE", "run", "settings_for"]
+__all__ = ["CODE", "run"]
 
-SMALL_POOL = 20_000
-"""Below this many images the automatic settings are those for small pools."""
-
-_SMALL_STEPS = 800
-_EPOCHS = 200
-_PAPER_MOMENTUM = 0.996
-_TEACHER_WINDOWS = 16
 _KMEANS_RESTARTS = 10
+_TRUST_NEIGHBORS = 10
+_LEAST_TRUST = 0.3
+"""Pools without clusters stay below, pools with clusters above."""
+
 _BLOCK_ROWS = 16_384
 _BLOCK_NUMBERS = 1 << 26
 """Numbers of one layer of all heads that are in memory together while images are counted: 256 MiB."""
@@ -49,58 +51,6 @@ class _Pool:
     features: Features
     mean: Tensor
     inverse_deviation: Tensor
-
-
-def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadSettings:
-    """Return the training settings with every ``auto`` worked out.
-
-    Small pools need steps, not epochs.
-
-    Parameters
-    ----------
-    config : ClusterConfig
-        What the user asked for.
-    num_images : int
-        Images that are clustered.
-    clusters : int
-        Number of clusters.
-
-    Returns
-    -------
-    HeadSettings
-        Below 20,000 images: 8 heads of half the paper's width, batch 256, ten times the paper's rate, and as many
-        epochs as make 800 steps. Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256, 200 epochs. The
-        teacher averages over a sixteenth of the training where that is less than the paper's 250 steps: on the digits,
-        800 steps reach 0.92 to 0.95 accuracy so, and 0.67 to 0.81 with the paper's momentum.
-    """
-    small = num_images < SMALL_POOL
-    batch_size = min(config.batch_size or (256 if small else 1024), num_images)
-    steps_per_epoch = -(-num_images // batch_size)
-    rate = config.learning_rate
-    if rate is None:
-        rate = (1e-3 if small else 1e-4) * batch_size / 256
-    epochs = config.epochs or (-(-_SMALL_STEPS // steps_per_epoch) if small else _EPOCHS)
-    momentum = config.teacher_momentum
-    if momentum is None:
-        momentum = min(_PAPER_MOMENTUM, max(0.0, 1 - _TEACHER_WINDOWS / (epochs * steps_per_epoch)))
-    return HeadSettings(
-        clusters=clusters,
-        heads=config.heads or (8 if small else 50),
-        hidden=config.hidden or (256 if small else 512),
-        bottleneck=config.bottleneck or (128 if small else 256),
-        loss=config.loss,
-        epochs=epochs,
-        warmup_epochs=config.warmup_epochs,
-        batch_size=batch_size,
-        learning_rate=rate,
-        min_learning_rate=config.min_learning_rate,
-        weight_decay=config.weight_decay,
-        beta=config.beta,
-        temperature=config.temperature,
-        teacher_momentum=momentum,
-        prior_momentum=config.prior_momentum,
-        seed=config.seed,
-    )
 
 
 def run(job: Job, config: ClusterConfig) -> Result:
@@ -129,11 +79,11 @@ def run(job: Job, config: ClusterConfig) -> Result:
     clusters, estimate = ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
-    if config.method != "temi" and not ranks.is_first:
+    method = method_for(config, len(rows))
+    if method != "temi" and not ranks.is_first:
         return Result("", {})  # one rank is enough for it
-    train = {"temi": _train, "kmeans": _kmeans, "turtle": _turtle}[config.method]
-    pool = _pool(job, config, rows)
-    tensors, report, headline = train(job, config, pool, clusters)
+    pool = _pool(job, config, rows, method)
+    tensors, report, headline = _METHODS[method](job, config, pool, clusters)
     if not ranks.is_first:
         return Result("", {})
     if estimate is not None:
@@ -144,22 +94,31 @@ def run(job: Job, config: ClusterConfig) -> Result:
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
     used = report["heads"][report["chosen"]]["used_clusters"]
     entropy = report["heads"][report["chosen"]]["assignment_entropy"]
+    trusted = report["heads"][report["chosen"]].get("trust")
     if used < clusters or entropy < 0.5:
         job.runtime.warn(
             f"collapse: {used} of {clusters} clusters are used, assignment entropy {entropy:.2f} of 1. "
             f"Try --clusters {max(2, used)}, another --seed, or a better encoder."
         )
+    elif trusted is not None and trusted < _LEAST_TRUST:
+        job.runtime.warn(
+            f"the pool shows no {clusters} clusters: trust is {trusted:.2f} of 1, neighbours or other starts disagree. "
+            "Try another --clusters, a better encoder, or select by coverage."
+        )
     summary = {key: value for key, value in report.items() if key != "heads"}
-    return Result(headline, summary | {"used_clusters": used, "assignment_entropy": entropy})
+    return Result(headline, summary | {"used_clusters": used, "assignment_entropy": entropy, "trust": trusted})
 
 
-def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> _Pool:
+def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64], method: str) -> _Pool:
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     mean, inverse = torch.zeros(embeddings.shape[1]), torch.ones(embeddings.shape[1])
-    if config.standardize and config.method == "temi":
+    if method == "graph" or (config.standardize and method == "temi"):
         ranks = job.runtime.ranks  # the first reads all rows once; as JSON the numbers stay what they are
+        alone = method == "graph"
         found = [values.tolist() for values in standardization(embeddings, rows)] if ranks.is_first else None
-        mean, inverse = (torch.tensor(values) for values in ranks.share(found))
+        mean, inverse = (torch.tensor(values) for values in (found if alone and found else ranks.share(found)))
+        if alone:  # one scale for all features: their proportions are the encoder's
+            inverse = torch.full_like(inverse, float(inverse.double().pow(-2).mean().rsqrt()))
     features = Features(embeddings, rows, job.runtime.device(), mean=mean, inverse_deviation=inverse)
     return _Pool(rows, features, mean, inverse)
 
@@ -210,12 +169,17 @@ def _train(
             ranks=job.runtime.ranks,
         )
     counts_HC = _assignment_counts(training.teacher, pool.features, job.runtime.ranks)
+    qualities = head_qualities(training.teacher, pool.features, neighbors) if job.runtime.ranks.is_first else []
+    job.runtime.ranks.wait()
     chosen = int(training.loss.argmin())
+    if config.head_choice == "information" and qualities:
+        chosen = max(range(settings.heads), key=lambda head: qualities[head].information)
     report = {
         "method": "temi",
         "loss": settings.loss,
         "clusters": clusters,
         "chosen": chosen,
+        "head_choice": config.head_choice,
         "epochs": settings.epochs,
         "steps": num_steps,
         "batch_size": settings.batch_size,
@@ -223,7 +187,10 @@ def _train(
         "learning_rate": settings.learning_rate,
         "teacher_momentum": settings.teacher_momentum,
         "temperature": settings.temperature,
-        "heads": [_head_report(counts_HC[h], float(training.loss[h])) for h in range(settings.heads)],
+        "heads": [
+            _head_report(counts_HC[h], float(training.loss[h])) | _rounded(asdict(quality))
+            for h, quality in enumerate(qualities)
+        ],
     }
     headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"
     return training.teacher.to_tensors(), report, headline
@@ -258,6 +225,48 @@ def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
     }
 
 
+def _rounded(facts: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in facts.items()}
+
+
+def _graph(
+    job: Job, config: ClusterConfig, pool: _Pool, clusters: int
+) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
+    """Cluster on the neighbour graph; a head learns the consensus, for images that are not in it."""
+    device = job.runtime.device()
+    neighbors = torch.from_numpy(_neighbor_positions(job, pool, clusters)).long().to(device)
+    with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
+        inputs = pool.features.take(torch.arange(len(pool.rows)))
+        found = graph_clusters(inputs, neighbors, clusters, seed=config.seed, task=task)
+        settings = settings_for(config, len(pool.rows), clusters)
+        head = distilled_head(
+            pool.features,
+            found.probabilities,
+            hidden=settings.hidden,
+            bottleneck=settings.bottleneck,
+            temperature=config.temperature,
+            seed=config.seed,
+        )
+    labels = labels_of(head, pool.features, torch.arange(len(pool.rows)))[0].to(device)
+    quality = {
+        "information": found.information[0],
+        "trust": trust(labels, labels[neighbors[:, :_TRUST_NEIGHBORS]], found.clusterings, clusters),
+    }
+    counts_C = torch.bincount(labels, minlength=clusters).cpu()
+    report = {
+        "method": "graph",
+        "loss": "information",
+        "clusters": clusters,
+        "chosen": 0,
+        "neighbors": min(neighbors.shape[1], NEIGHBORS),
+        "temperature": config.temperature,
+        "starts": num_starts(),
+        "clusterings": [round(value, 6) for value in found.information],
+        "heads": [_head_report(counts_C, -found.information[0]) | _rounded(quality)],
+    }
+    return head.to_tensors(), report, f"neighbour graph, {clusters} clusters"
+
+
 def _kmeans(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
@@ -267,17 +276,21 @@ def _kmeans(
         found = kmeans(embeddings.cpu(), clusters, seed=derived_seed(config.seed, "kmeans"), restarts=_KMEANS_RESTARTS)
         task.advance()
     counts_C = torch.bincount(found.assignment, minlength=clusters)
+    neighbors = torch.from_numpy(_neighbor_positions(job, pool, clusters)).long()
+    none = torch.empty(0, len(pool.rows), dtype=torch.int64)
+    near_MK = found.assignment[neighbors[:, :_TRUST_NEIGHBORS]]
+    quality = {
+        "information": information(pair_joint(found.assignment, near_MK, clusters), 0.0),
+        "trust": trust(found.assignment, near_MK, none, clusters),
+    }
     report = {
         "method": "kmeans",
         "loss": "distance",
         "clusters": clusters,
         "chosen": 0,
-        "heads": [_head_report(counts_C, found.inertia / len(pool.rows))],
+        "heads": [_head_report(counts_C, found.inertia / len(pool.rows)) | _rounded(quality)],
     }
     return {"centroids": found.centroids.numpy()}, report, f"k-means, {clusters} clusters"
-
-
-CODE = StageCode(run)
 
 
 def _turtle(
@@ -319,3 +332,8 @@ def _turtle(
     tensors = {f"turtle.{e}": w.unflatten(1, (-1, clusters)).numpy() for e, w in enumerate(training.weights)}
     encoders = f" on {len(settings.widths)} encoders" if len(settings.widths) > 1 else ""
     return tensors, report, f"TURTLE{encoders}, {settings.runs} runs, {clusters} clusters   run {chosen} chosen"
+
+
+_METHODS = {"graph": _graph, "temi": _train, "kmeans": _kmeans, "turtle": _turtle}
+
+CODE = StageCode(run)

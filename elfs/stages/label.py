@@ -67,7 +67,10 @@ def run(job: Job, config: LabelConfig) -> Result:
     confident = num_confident / int(sizes.sum())
     summary = {"clusters": report["clusters"], "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
-    return Result(f"{report['clusters']} clusters, {confident:.0%} confident", summary)
+    trusted = report["heads"][head].get("trust")  # none where an older version clustered
+    summary["trust"] = trusted
+    said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
+    return Result(f"{report['clusters']} clusters, {said}", summary, {"pseudo_labels": {"trust": trusted}})
 
 
 def _missing(job: Job, pieces: Pieces, num_positions: int) -> list[Run]:

@@ -13,9 +13,9 @@ from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
 from elfs.parallel.runtime import Runtime
 from elfs.stages import cluster, label
-from elfs.stages.cluster import settings_for
 from elfs.stages.label import kmeans_probabilities
 from elfs.train.features import Features
+from elfs.train.head_settings import method_for, settings_for
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
@@ -74,8 +74,11 @@ class TestNumberOfClusters:
             run_stage("cluster", workspace, clusters=61)
 
 
-def test_head_with_the_lowest_loss_is_chosen_and_labels(digits: Finished) -> None:
-    workspace = Workspace.open(digits.path)
+def test_head_with_the_lowest_loss_is_chosen_and_labels(digits: Finished, tmp_path: Path) -> None:
+    digits.copy(tmp_path / "workspace")
+    run_stage("cluster", tmp_path / "workspace", head_choice="loss")
+    run_stage("label", tmp_path / "workspace")
+    workspace = Workspace.open(tmp_path / "workspace")
     report = workspace.json("clusters")
     losses = [head["loss"] for head in report["heads"]]
     assert report["chosen"] == int(np.argmin(losses))
@@ -226,3 +229,52 @@ def test_assignments_are_counted_a_few_images_at_a_time(monkeypatch: pytest.Monk
     assert sizes == [7, 7, 7, 7, 7, 5]
     expected = [np.bincount(row, minlength=6) for row in heads(torch.from_numpy(values)).argmax(dim=2).numpy()]
     np.testing.assert_array_equal(counts.numpy(), expected)
+
+
+class TestMethod:
+    """What ``--method auto`` stands for."""
+
+    def test_by_the_size_of_the_pool(self) -> None:
+        assert method_for(ClusterConfig(), 19_999) == "graph"
+        assert method_for(ClusterConfig(), 20_000) == "temi"
+        assert method_for(ClusterConfig(method="kmeans"), 20_000) == "kmeans"
+
+    def test_options_of_the_heads_mean_heads(self) -> None:
+        assert method_for(ClusterConfig(heads=3), 100) == "temi"
+        assert method_for(ClusterConfig(clusters=3, hidden=8), 100) == "graph"
+
+
+def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:
+    """Three separate groups: found, trusted, and a head labels as the clusters do."""
+    embeddings.copy(workspace)
+    outcome = run_stage("cluster", workspace, method="graph", heads=None, epochs=None)
+    assert outcome.headline == "neighbour graph, 3 clusters"
+    label_outcome = run_stage("label", workspace)
+    found = Workspace.open(workspace)
+    labels = found.arrays("pseudo_labels")["pseudo_labels"]
+    assert [len(set(labels[20 * group : 20 * group + 20])) for group in range(3)] == [1, 1, 1]
+    assert len(set(labels)) == 3
+    assert outcome.summary["trust"] == pytest.approx(1)
+    assert found.manifest.artifacts["pseudo_labels"].metadata["trust"] == outcome.summary["trust"]
+    assert label_outcome.headline == "3 clusters, trust 1.00"
+    assert found.json("clusters")["heads"][0]["used_clusters"] == 3
+
+
+def test_head_with_most_information_is_chosen(digits: Finished) -> None:
+    report = Workspace.open(digits.path).json("clusters")
+    values = [head["information"] for head in report["heads"]]
+    assert report["chosen"] == int(np.argmax(values))
+    assert report["head_choice"] == "information"
+
+
+def test_pool_without_clusters_is_said_to_be_one(
+    embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings.copy(workspace)
+    said: list[str] = []
+    monkeypatch.setattr(cluster, "_LEAST_TRUST", 1.5)
+    run_stage("cluster", workspace, method="kmeans", runtime=Runtime(devices="cpu", warn=said.append))
+    assert said == [
+        "the pool shows no 3 clusters: trust is 1.00 of 1, neighbours or other starts disagree. "
+        "Try another --clusters, a better encoder, or select by coverage."
+    ]

@@ -1,0 +1,92 @@
+"""How good each head is, seen on a sample of the pool and its neighbours, without labels."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from elfs.models.heads import ClusterHeads
+from elfs.ops.consensus import trust
+from elfs.ops.neighbor_information import information, pair_joint
+from elfs.train.features import Features
+
+__all__ = ["HeadQuality", "head_qualities", "labels_of"]
+
+SAMPLE_ROWS = 8_192
+"""Images that are looked at, spread evenly over the pool: all of a smaller one."""
+NEIGHBORS = 10
+"""Nearest neighbours of each that are looked at."""
+
+_BLOCK_NUMBERS = 1 << 24
+
+
+@dataclass(frozen=True)
+class HeadQuality:
+    """What can be said of a head without labels.
+
+    Attributes
+    ----------
+    information : float
+        Mutual information of the clusters of an image and of its neighbour, in nats, higher = better.
+    trust : float
+        As in ``elfs.ops.consensus.trust``, with the other heads as the other clusterings.
+    """
+
+    information: float
+    trust: float
+
+
+@torch.inference_mode()
+def head_qualities(heads: ClusterHeads, features: Features, neighbors: Tensor) -> list[HeadQuality]:
+    """Judge every head.
+
+    Parameters
+    ----------
+    heads : ClusterHeads
+        On the device of `features`.
+    features : Features
+        Embeddings of the pool.
+    neighbors : Tensor of shape (n_rows, n_neighbors), integer
+        Positions of each row's neighbours, most similar first, on the CPU.
+
+    Returns
+    -------
+    list of HeadQuality
+        One for each head.
+    """
+    num_sampled = min(SAMPLE_ROWS, len(features))
+    sample_S = torch.arange(num_sampled) * len(features) // num_sampled
+    near_SK = neighbors[sample_S, :NEIGHBORS].long()
+    num_heads, num_clusters = heads.gain.shape
+    labels = labels_of(heads, features, torch.cat([sample_S, near_SK.flatten()]))
+    own_HS, near_HSK = labels[:, :num_sampled], labels[:, num_sampled:].view(num_heads, *near_SK.shape)
+    found = []
+    for head in range(num_heads):
+        others = torch.cat([own_HS[:head], own_HS[head + 1 :]])
+        joint_CC = pair_joint(own_HS[head], near_HSK[head], num_clusters)
+        found.append(HeadQuality(information(joint_CC, 0.0), trust(own_HS[head], near_HSK[head], others, num_clusters)))
+    return found
+
+
+@torch.inference_mode()
+def labels_of(heads: ClusterHeads, features: Features, positions: Tensor) -> Tensor:
+    """Return the cluster that each head gives to some images.
+
+    Parameters
+    ----------
+    heads : ClusterHeads
+        On the device of `features`.
+    features : Features
+        Embeddings of the pool.
+    positions : Tensor of shape (n_some,), int64
+        Which images.
+
+    Returns
+    -------
+    Tensor of shape (n_heads, n_some), int64
+        On the CPU.
+    """
+    num_heads, num_clusters = heads.gain.shape
+    width = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
+    blocks = positions.split(max(1, _BLOCK_NUMBERS // width))
+    return torch.cat([heads(features.take(block)).argmax(dim=2).cpu() for block in blocks], dim=1)

@@ -1,0 +1,81 @@
+"""Clusters on the neighbour graph, and the head that learns them."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from elfs.models.heads import ClusterHeads
+from elfs.parallel.runtime import Silence
+from elfs.train.features import Features
+from elfs.train.graph_clustering import distilled_head, graph_clusters, num_starts
+from elfs.train.head_choice import head_qualities, labels_of
+
+
+def pool() -> tuple[Tensor, Tensor, Tensor]:
+    """Return embeddings in four groups of very different sizes, their neighbours, and the group of each."""
+    draws = torch.Generator().manual_seed(0)
+    truth = torch.tensor([0] * 120 + [1] * 60 + [2] * 30 + [3] * 20)
+    inputs = 3 * torch.eye(8)[truth] + 0.5 * torch.randn(230, 8, generator=draws)
+    similarity = torch.nn.functional.normalize(inputs) @ torch.nn.functional.normalize(inputs).T
+    return inputs, similarity.fill_diagonal_(-1).topk(10).indices, truth
+
+
+def features(inputs: Tensor) -> Features:
+    return Features(inputs.numpy(), np.arange(len(inputs)), torch.device("cpu"))
+
+
+def test_groups_of_any_size_are_found_whatever_the_seed() -> None:
+    inputs, neighbors, truth = pool()
+    for seed in range(2):
+        found = graph_clusters(inputs, neighbors, 4, seed=seed, task=Silence())
+        labels = found.probabilities.argmax(dim=1)
+        assert torch.equal(labels.unsqueeze(0) == labels.unsqueeze(1), truth.unsqueeze(0) == truth.unsqueeze(1))
+        torch.testing.assert_close(found.probabilities.sum(dim=1), torch.ones(230))
+        assert found.information == sorted(found.information, reverse=True)
+        assert found.clusterings.shape == (8, 230)
+
+
+def test_equal_seeds_give_equal_clusters_and_every_start_is_counted() -> None:
+    inputs, neighbors, _ = pool()
+    counted: list[int] = []
+
+    class Counting(Silence):
+        def advance(self, count: int = 1, note: str = "") -> None:
+            counted.append(count)
+
+    first = graph_clusters(inputs, neighbors, 5, seed=3, task=Counting())
+    second = graph_clusters(inputs, neighbors, 5, seed=3, task=Silence())
+    assert torch.equal(first.probabilities, second.probabilities)
+    assert sum(counted) == num_starts()
+
+
+def test_as_many_clusters_as_rows() -> None:
+    inputs, neighbors, _ = pool()
+    found = graph_clusters(inputs[:6], neighbors[:6, :1] % 6, 6, seed=0, task=Silence())
+    assert found.probabilities.shape == (6, 6)
+
+
+def test_head_learns_the_probabilities() -> None:
+    inputs, _, truth = pool()
+    wanted = torch.full((230, 4), 0.1).scatter_(1, truth.unsqueeze(1), 0.7)
+    head = distilled_head(features(inputs), wanted, hidden=32, bottleneck=16, temperature=0.1, seed=0)
+    assert not head.training
+    with torch.no_grad():
+        found = (head(inputs)[0] / 0.1).softmax(dim=1)
+    assert torch.equal(found.argmax(dim=1), truth)
+    assert float(found.max(dim=1).values.mean()) == pytest.approx(0.7, abs=0.05)
+
+
+def test_qualities_tell_a_good_head_from_a_bad_one() -> None:
+    inputs, neighbors, truth = pool()
+    good = distilled_head(
+        features(inputs), torch.eye(4)[truth], hidden=32, bottleneck=16, temperature=0.1, seed=0
+    ).to_tensors()
+    bad = ClusterHeads(1, 8, 32, 16, 4, torch.Generator().manual_seed(0)).to_tensors()
+    heads = ClusterHeads.from_tensors({name: np.concatenate([bad[name], good[name], good[name]]) for name in good})
+    found = head_qualities(heads, features(inputs), neighbors)
+    assert found[1] == found[2]
+    assert found[1].information > found[0].information
+    assert found[1].trust > found[0].trust
+    assert labels_of(heads, features(inputs), torch.tensor([0, 229]))[1].tolist() == [0, 3]
