@@ -17,6 +17,7 @@ from elfs.models.heads import ClusterHeads
 from elfs.ops.consensus import trust
 from elfs.ops.kmeans import kmeans
 from elfs.ops.neighbor_information import information, pair_joint
+from elfs.ops.neighbors import cosine_neighbors
 from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.ranks import ALONE, Ranks
@@ -35,6 +36,8 @@ __all__ = ["CODE", "run"]
 
 _KMEANS_RESTARTS = 10
 _TRUST_NEIGHBORS = 10
+_CENTRED = 0.01
+"""Squared length of the mean, as a share of the mean squared length of centred rows, below which rows are centred."""
 _LEAST_TRUST = 0.3
 """Pools without clusters stay below, pools with clusters above."""
 
@@ -196,6 +199,21 @@ def _train(
     return training.teacher.to_tensors(), report, headline
 
 
+def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) -> Tensor:
+    """Return the neighbours [M, K] of centred embeddings: the stored ones where the encoder centres them itself.
+
+    Where all embeddings point one way, as those after a ReLU do, a few images are neighbours of most others.
+    """
+    shift = float(pool.mean.square().sum() * pool.inverse_deviation[0] ** 2 / inputs_MD.square().sum(dim=1).mean())
+    stored_MK = torch.from_numpy(_neighbor_positions(job, pool, clusters)).long()
+    if shift < _CENTRED:
+        return stored_MK
+    with job.runtime.progress.task("cluster: neighbours", len(inputs_MD), "images") as task:
+        found_MK, _ = cosine_neighbors(inputs_MD.cpu(), stored_MK.shape[1], device=job.runtime.device())
+        task.advance(len(inputs_MD))
+    return found_MK.long()
+
+
 @torch.inference_mode()
 def _assignment_counts(heads: ClusterHeads, features: Features, ranks: Ranks = ALONE) -> Tensor:
     """Return how many images each head puts into each cluster [H, C]; each rank counts some blocks of them."""
@@ -234,9 +252,9 @@ def _graph(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Cluster on the neighbour graph; a head learns the consensus, for images that are not in it."""
     device = job.runtime.device()
-    neighbors = torch.from_numpy(_neighbor_positions(job, pool, clusters)).long().to(device)
+    inputs = pool.features.take(torch.arange(len(pool.rows)))
+    neighbors = _centred_neighbors(job, pool, clusters, inputs).to(device)
     with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
-        inputs = pool.features.take(torch.arange(len(pool.rows)))
         found = graph_clusters(inputs, neighbors, clusters, seed=config.seed, task=task)
         settings = settings_for(config, len(pool.rows), clusters)
         head = distilled_head(

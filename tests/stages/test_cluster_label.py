@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from elfs.config import ClusterConfig
+from elfs.config import ClusterConfig, LabelConfig
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
+from elfs.ops.neighbors import cosine_neighbors
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
 from elfs.stages.label import kmeans_probabilities
 from elfs.train.features import Features
@@ -278,3 +280,29 @@ def test_pool_without_clusters_is_said_to_be_one(
         "the pool shows no 3 clusters: trust is 1.00 of 1, neighbours or other starts disagree. "
         "Try another --clusters, a better encoder, or select by coverage."
     ]
+
+
+@pytest.mark.parametrize(("offset", "is_searched"), [(0.0, False), (100.0, True)])
+def test_embeddings_that_point_one_way_are_centred_before_neighbours_are_asked(
+    offset: float, is_searched: bool, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far from the origin all cosines are nearly 1; the groups are seen from the mean."""
+    random = np.random.default_rng(0)
+    truth = np.arange(240) % 4
+    rows = 5 * np.eye(4)[truth] + random.normal(0, 1, (240, 4))
+    rows -= rows.mean(axis=0)
+    np.save(tmp_path / "own.npy", (rows + offset * np.ones(4)).astype(np.float32))
+    searched: list[int] = []
+
+    def watched(rows: torch.Tensor, k: int, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        searched.append(k)
+        return cosine_neighbors(rows, k, **settings)
+
+    monkeypatch.setattr("elfs.stages.cluster.cosine_neighbors", watched)
+    run_stage("embed", workspace, source="embeddings", embeddings=str(tmp_path / "own.npy"), encoder=None)
+    execute("cluster", workspace, ClusterConfig(clusters=4, method="graph"), Runtime(devices="cpu"))
+    execute("label", workspace, LabelConfig(), Runtime(devices="cpu"))
+    labels = Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"]
+    assert bool(searched) == is_searched
+    assert all(len(set(labels[truth == group])) <= 3 for group in range(4))
+    assert np.mean([np.bincount(labels[truth == group]).max() for group in range(4)]) > 55

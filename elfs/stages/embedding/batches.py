@@ -16,23 +16,20 @@ from elfs.data.hashing import NO_CONTENT
 from elfs.data.loaders import decode_batches
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
-from elfs.errors import DeviceError, InputDataError
+from elfs.errors import InputDataError
 from elfs.models.encoder import Encoder
+from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
 
 __all__ = [
     "BatchEncoder",
     "Encoding",
     "encode_rows",
-    "is_out_of_memory",
-    "out_of_memory",
     "transformed_sample",
     "typical_side",
     "inspect_images",
 ]
 
 _SIDES_READ = 16
-_CPU_MEMORY = ("can't allocate memory", "not enough memory")
-"""What torch's allocators for the CPU say, on Linux and on Windows."""
 
 
 @dataclass(frozen=True)
@@ -139,48 +136,6 @@ class BatchEncoder:
             )
             self._warned = True
         self.num_images //= 2
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory, of a GPU or of the machine, does not suffice.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-
-    Returns
-    -------
-    bool
-        True for torch's own error of GPUs, the message of its allocator on the CPU, and Python's MemoryError.
-    """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MEMORY)
-
-
-def out_of_memory(name: str, device: torch.device) -> DeviceError:
-    """Return the error of an encoder for which there is no memory.
-
-    Parameters
-    ----------
-    name : str
-        The encoder.
-    device : torch.device
-        Where it was to compute.
-
-    Returns
-    -------
-    DeviceError
-        To be raised.
-    """
-    on_gpu = device.type == "cuda"
-    instead = "free memory there, take another GPU, or --devices cpu" if on_gpu else "free memory"
-    return DeviceError(
-        f"{device} has not enough memory for the encoder {name} and one image: {instead}, or take a smaller --encoder. "
-        "What was embedded so far is kept.",
-        hint="elfs embed --devices cpu" if on_gpu else None,
-    )
 
 
 def typical_side(reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int) -> int:

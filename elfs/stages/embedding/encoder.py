@@ -18,7 +18,8 @@ from elfs.models.concatenated import part_widths
 from elfs.models.encoder import Encoder
 from elfs.models.encoders import build_encoder, padding_doubt, weights_available
 from elfs.pipeline.job import Job
-from elfs.stages.embedding.batches import is_out_of_memory, out_of_memory, transformed_sample, typical_side
+from elfs.stages.embedding.batches import transformed_sample, typical_side
+from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
 from elfs.stages.embedding.reuse import embedding_key, made_with
 from elfs.train.seeding import generator
 from elfs.workspace.files import atomic_write, json_bytes, write_once

@@ -20,11 +20,10 @@ from elfs.stages.embedding.batches import (
     Encoding,
     encode_rows,
     inspect_images,
-    is_out_of_memory,
-    out_of_memory,
     transformed_sample,
     typical_side,
 )
+from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
 from tests.data_package.pictures import FaultyReader
 from tests.data_package.test_workers import Hostile, kill, posix
 
