@@ -45,7 +45,7 @@ def name_of(path: Path) -> str:
         ["ruff", "format", "--check"],
         ["mypy"],
         ["lint-imports"],
-        ["codespell", "elfs", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md"],
+        ["codespell", "elfs", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"],
     ],
     ids=lambda command: "-".join(command[:2]),
 )
@@ -163,3 +163,18 @@ def test_docstring_follows_numpydoc(name: str) -> None:
         checked = checked - {"PR01"}  # a one-line docstring for a function that its name explains
     errors = [f"{code}: {text}" for code, text in validate(name)["errors"] if code in checked]
     assert not errors, errors
+
+
+@needs_checkout
+def test_package_says_that_it_is_typed_and_its_version_is_the_changelogs() -> None:
+    assert (ROOT / "elfs" / "py.typed").exists()
+    newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
+    assert newest.split()[1] == elfs.__version__
+
+
+@needs_checkout
+def test_every_room_is_on_the_map() -> None:
+    """CONTRIBUTING.md names each folder of the package."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    rooms = {path.parent.name for path in (ROOT / "elfs").glob("*/__init__.py")}
+    assert {room for room in rooms if f"`elfs/{room}`" not in text} == set()
