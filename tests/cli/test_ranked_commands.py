@@ -342,7 +342,9 @@ def test_workspace_that_a_rank_cannot_see(shell: Shell, before: dict[str, Path],
     if workspace.exists():
         shutil.copytree(workspace, elsewhere)
     elsewhere.parent.mkdir(exist_ok=True)
-    code = "import os, sys; os.chdir(sys.argv.pop()); from elfs.stages import following; following._PATIENCE_S = 0.5; "
+    code = (
+        "import os, sys; os.chdir(sys.argv.pop()); from elfs.pipeline import following; following._PATIENCE_S = 0.5; "
+    )
     code += "from elfs.cli.app import main; main()"
     words = [*STAGES[stage], "-w", "workspace", "--devices", "cpu", "--force"]
     port = str(free_port())

@@ -96,7 +96,8 @@ def test_options_are_read_by_the_type_of_their_field() -> None:
     assert parse_option(fields["heads"], "--heads", "8") == 8
     assert parse_option(fields["heads"], "--heads", " AUTO ") is None
     assert parse_option(fields["temperature"], "--temperature", "1e-2") == 0.01
-    assert parse_option(fields["method"], "--method", "auto") == "auto"
+    assert parse_option(fields["method"], "--method", "auto") is None
+    assert parse_option(fields["loss"], "--loss", "auto") == "auto"
 
 
 @pytest.mark.parametrize(

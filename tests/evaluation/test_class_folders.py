@@ -129,9 +129,14 @@ def test_cifar20_is_cifar100_with_its_coarse_labels(tmp_path: Path, monkeypatch:
     assert coarse_labels(tmp_path).tolist() == [19, 4, 7, 0, 4]
 
 
+def as_metadata(source: str) -> dict[str, object]:
+    facts = {"channels": 3, "mirror": True, "num_classes": None, "has_images": True, "image_side": 32}
+    return facts | {"source": source}
+
+
 class _Artifact:
     def __init__(self, source: str) -> None:
-        self.metadata = {"source": source}
+        self.metadata = as_metadata(source)
 
 
 @pytest.mark.parametrize(("name", "expected"), [("cifar20", [19, 4, 7, 0, 4]), ("cifar100", [99, 3, 50, 1, 2])])

@@ -115,12 +115,12 @@ def test_dynamics(alone: Alone, together: Together) -> None:
 
 
 def test_selection_and_accuracies(alone: Alone, together: Together) -> None:
-    ours, theirs = (Workspace.open(path).arrays("selections/aum-0.2")["indices"] for path in (together[0], alone[0]))
+    ours, theirs = (Workspace.open(path).arrays("selections/aum-0.2-2")["indices"] for path in (together[0], alone[0]))
     np.testing.assert_array_equal(ours, theirs)
     of_alone, *of_ranks = (found["summaries"][3] for found in (alone[1], *together[1]))
     assert len(set(of_alone["accuracies"])) == 2
     assert all(summary["accuracies"] == of_alone["accuracies"] for summary in of_ranks)
-    close(together[0], alone[0], "models/aum-0.2", rtol=0, atol=1)  # resnet8, whose batch statistics are of shares
+    close(together[0], alone[0], "models/aum-0.2-2", rtol=0, atol=1)  # resnet8, whose batch statistics are of shares
 
 
 def test_compare_is_equal_bit_for_bit(alone: Alone, together: Together) -> None:

@@ -62,8 +62,10 @@ def test_summary(digits: Finished, workspace: Path) -> None:
     labels = found.arrays("pseudo_labels")["pseudo_labels"]
     sizes = np.bincount(labels[found.arrays("selections/x")["indices"]], minlength=labels[:160].max() + 1)
     near = torch.from_numpy(np.array(found.arrays("neighbors")["indices"][:160]))
-    trust = round(neighbor_trust(torch.from_numpy(np.array(labels[:160])).long(), near), 4)
-    assert 0.3 < trust < 1
+    by_neighbors = round(neighbor_trust(torch.from_numpy(np.array(labels[:160])).long(), near), 4)
+    by_heads = round(found.manifest.artifacts["pseudo_labels"].metadata["trust"], 4)
+    assert 0.3 < by_neighbors < 1
+    assert by_heads < by_neighbors  # two heads, trained for a moment: the least counts
     assert summary == {
         "method": "elfs",
         "key": "aum",
@@ -80,8 +82,8 @@ def test_summary(digits: Finished, workspace: Path) -> None:
         "fewest_per_cluster": int(sizes.min()),
         "most_per_cluster": int(sizes.max()),
         "name": "x",
-        "trust": trust,
-        "trust_by": {"neighbors": trust},
+        "trust": by_heads,
+        "trust_by": {"neighbors": by_neighbors, "heads": by_heads},
         "headline": "32 of 160 by elfs, aum, hard rate 0.25",
     }
 

@@ -226,7 +226,7 @@ def assert_close(found: Arrays, expected: Arrays, atol: float) -> None:
 @pytest.mark.parametrize(
     ("kind", "atol"),
     [
-        *((kind, 1e-6) for kind in (*LOSSES, "small batches", "small scan", "one epoch")),
+        *((kind, 3e-6) for kind in (*LOSSES, "small batches", "small scan", "one epoch")),
         ("adamw", 2e-5),  # it divides by the size of the gradient: where that is 0 but for rounding, rounding shows
     ],
 )

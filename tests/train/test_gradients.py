@@ -1,6 +1,7 @@
 """The trained proxy, taken up again from the workspace."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError
 from elfs.models.networks import Network
 from elfs.parallel.runtime import Runtime
-from elfs.stages import dynamics
 from elfs.train.fit import Fit
 from elfs.train.gradients import load_proxy, proxy_outputs
 from elfs.train.inputs import InputBuilder
@@ -46,11 +46,13 @@ def watch_training(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
     """Keep what the stage trains."""
     seen: list[Fit] = []
 
-    def keeping(*args: object) -> Fit:
-        seen.append(Fit(*args))  # type: ignore[arg-type]
+    from_scratch = Fit.from_scratch
+
+    def keeping(*args: Any, **settings: Any) -> Fit:
+        seen.append(from_scratch(*args, **settings))
         return seen[-1]
 
-    monkeypatch.setattr(dynamics, "Fit", keeping)
+    monkeypatch.setattr(Fit, "from_scratch", keeping)
     return seen
 
 
