@@ -292,7 +292,9 @@ def test_interrupted_ranks_do_not_wait_for_each_other(shell: Shell, before: dict
         _, err = process.communicate(timeout=60)
         assert "frame #" not in err  # what torch's C++ has to say of a rank that is gone
     assert running[0].returncode == 130
-    assert running[1].returncode in (8, 130)  # it may have noticed first that the other is gone
+    # It may have noticed first that the other is gone. Where the signal then meets an interpreter that is ending,
+    # Python has put its handler away, and the process ends by the signal itself: 130 to a shell.
+    assert running[1].returncode in (8, 130, -signal.SIGINT)
 
 
 def test_commands_that_cannot_be_shared_run_once(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
