@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report export train compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -89,8 +89,10 @@ _elfs() {
                 --hidden) takes_value=1 values="" paths= ;;
                 --bottleneck) takes_value=1 values="" paths= ;;
                 --head) takes_value=1 values="" paths= ;;
-                --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
+                --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --proxies) takes_value=1 values="" paths= ;;
+                --folds) takes_value=1 values="" paths= ;;
                 --dynamics-epochs) takes_value=1 values="" paths= ;;
                 --dynamics-batch-size) takes_value=1 values="" paths= ;;
                 --dynamics-learning-rate) takes_value=1 values="" paths= ;;
@@ -167,10 +169,12 @@ _elfs() {
             esac
             ;;
         dynamics)
-            options="--recipe --network --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
-                --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
+                --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --proxies) takes_value=1 values="" paths= ;;
+                --folds) takes_value=1 values="" paths= ;;
                 --epochs) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;
                 --learning-rate) takes_value=1 values="" paths= ;;
@@ -238,7 +242,7 @@ _elfs() {
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
-                --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
+                --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
                 --iterations) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;
@@ -261,7 +265,7 @@ _elfs() {
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --seeds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
-                --recipe) takes_value=1 values="auto cifar imagenet small" paths= ;;
+                --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
                 --iterations) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;

@@ -100,8 +100,10 @@ _elfs() {
                         '(--standardize --no-standardize)--standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '--head=[Take this head]:value: ' \
-                        '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
+                        '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'' or any timm model]:value:(auto resnet8 resnet18 mlp)' \
+                        '--proxies=[Train so many proxies and take the mean of what they say]:value: ' \
+                        '--folds=[Deal the images out to so many folds, of which every proxy leaves one out; 1 leaves out none]:value: ' \
                         '--dynamics-epochs=[Passes over the images]:value: ' \
                         '--dynamics-batch-size=[Images per step]:value: ' \
                         '--dynamics-learning-rate=[Peak rate of SGD]:value: ' \
@@ -229,8 +231,10 @@ _elfs() {
                     ;;
                 dynamics)
                     _arguments \
-                        '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
+                        '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'' or any timm model]:value:(auto resnet8 resnet18 mlp)' \
+                        '--proxies=[Train so many proxies and take the mean of what they say]:value: ' \
+                        '--folds=[Deal the images out to so many folds, of which every proxy leaves one out; 1 leaves out none]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of SGD]:value: ' \
@@ -350,7 +354,7 @@ _elfs() {
                         '--selection=[Selection to train on]:value:_elfs_selections' \
                         '--seeds=[Repeat with this many seeds and report the spread]:value: ' \
                         '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
-                        '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
+                        '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
@@ -385,7 +389,7 @@ _elfs() {
                         '(--reference --no-reference)--no-reference[Train on the whole pool too]' \
                         '--seeds=[Select and train with this many seeds]:value: ' \
                         '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
-                        '--recipe=[Hyper-parameters: cifar, imagenet, small]:value:(auto cifar imagenet small)' \
+                        '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
                         '--batch-size=[Images per step]:value: ' \

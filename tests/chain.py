@@ -30,7 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "bottleneck": 8,
     },
     "label": {},
-    "dynamics": {"epochs": 3, "batch_size": 32},
+    "dynamics": {"recipe": "small", "epochs": 3, "batch_size": 32},
     "score": {"window": 2},
     "select": {"budget": "0.2"},
 }

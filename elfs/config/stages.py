@@ -111,11 +111,23 @@ class DynamicsConfig(StageConfig):
 
     recipe: str | None = option(
         None,
-        "Hyper-parameters. [auto: small below 20,000 images or without any, cifar up to 64 pixels, else imagenet]",
+        "Hyper-parameters. [auto: ensemble without images and for mlp; else small below 20,000 images, cifar up to 64 "
+        "pixels, else imagenet]",
         choices=RECIPES,
     )
     network: str | None = option(
         None, "Proxy: 'resnet8', 'resnet18', 'mlp' or any timm model. [auto: by recipe; mlp without images]"
+    )
+    proxies: int | None = option(
+        None,
+        "Train so many proxies and take the mean of what they say. [auto: 64 by the recipe ensemble, else 1]",
+        minimum=1,
+    )
+    folds: int | None = option(
+        None,
+        "Deal the images out to so many folds, of which every proxy leaves one out; 1 leaves out none. [auto: 4 by the "
+        "recipe ensemble, else 1]",
+        minimum=1,
     )
     epochs: int | None = option(None, "Passes over the images. [auto: by recipe]", minimum=2)
     batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)

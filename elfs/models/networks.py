@@ -1,12 +1,12 @@
 """Networks that are trained from scratch: the proxy of the training dynamics, and what a selection is judged by.
 
 The ResNets follow He et al., CVPR 2016 (https://arxiv.org/abs/1512.03385, section 4.2), with projection shortcuts.
-Shape suffixes: B batch, F features.
+Shape suffixes: P networks side by side, B batch, D dimensions, F features, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ from elfs.catalog import NETWORKS
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
 
-__all__ = ["Network", "build_network", "has_batch_norm"]
+__all__ = ["MlpEnsemble", "Network", "build_network", "has_batch_norm"]
 
 MLP_HIDDEN = 256
 """Width of the hidden layer of ``mlp``."""
@@ -73,6 +73,75 @@ class Network(nn.Module):
         return logits
 
 
+class MlpEnsemble(nn.Module):
+    """Several ``mlp`` networks side by side: what one of them computes does not depend on the others.
+
+    Parameters
+    ----------
+    members : sequence of Network
+        At least one, each built as ``mlp``, all of the same shape. Their last layers start at 0, so that the first
+        predictions are the same for all images and the seed decides less.
+    """
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        super().__init__()
+        hidden = [cast("nn.Linear", next(member.body.children())) for member in members]
+        last = [member.classifier for member in members]
+        self.hidden_weight = nn.Parameter(torch.stack([layer.weight.detach().T for layer in hidden]))
+        self.hidden_bias = nn.Parameter(torch.stack([layer.bias.detach()[None] for layer in hidden]))
+        self.weight = nn.Parameter(torch.stack([torch.zeros_like(layer.weight.detach().T) for layer in last]))
+        self.bias = nn.Parameter(torch.stack([torch.zeros_like(layer.bias.detach()[None]) for layer in last]))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the penultimate features of every network.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_networks, n_samples, n_dims) or (n_samples, n_dims), float32
+            Embeddings: for each network its own, or the same for all.
+
+        Returns
+        -------
+        Tensor of shape (n_networks, n_samples, n_features), floating
+            What the last layers see.
+        """
+        if x.dim() == 3:
+            return F.gelu(torch.baddbmm(self.hidden_bias, x, self.hidden_weight))
+        joined_DW = self.hidden_weight.transpose(0, 1).flatten(1)  # one product for all networks
+        hidden_BW = torch.addmm(self.hidden_bias.flatten(), x, joined_DW)
+        return F.gelu(hidden_BW.unflatten(1, (len(self.weight), -1)).transpose(0, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of every network.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n_networks, n_samples, n_dims) or (n_samples, n_dims), float32
+            Embeddings: for each network its own, or the same for all.
+
+        Returns
+        -------
+        Tensor of shape (n_networks, n_samples, n_classes), floating
+            Unnormalised log-probabilities.
+        """
+        return self.logits(self.features(x))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the logits of every network from its features.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_networks, n_samples, n_features), floating
+            What `features` returns.
+
+        Returns
+        -------
+        Tensor of shape (n_networks, n_samples, n_classes), floating
+            Unnormalised log-probabilities.
+        """
+        return torch.baddbmm(self.bias, features, self.weight)
+
+
 class _BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
@@ -112,10 +181,10 @@ def _small_resnet(widths: tuple[int, ...], blocks_per_stage: int, num_classes: i
     return Network(body, num_inputs, num_classes)
 
 
-def _mlp(dim: int, num_classes: int) -> Network:
-    hidden = nn.Linear(dim, MLP_HIDDEN)
+def _mlp(dim: int, num_classes: int, width: int) -> Network:
+    hidden = nn.Linear(dim, width)
     nn.init.kaiming_normal_(hidden.weight, nonlinearity="relu")
-    return Network(nn.Sequential(hidden, nn.GELU()), MLP_HIDDEN, num_classes)
+    return Network(nn.Sequential(hidden, nn.GELU()), width, num_classes)
 
 
 def _timm_network(name: str, num_classes: int, image_size: int) -> Network:
@@ -147,7 +216,9 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def build_network(name: str, *, num_classes: int, image_size: int, dim: int | None, seed: int) -> Network:
+def build_network(
+    name: str, *, num_classes: int, image_size: int, dim: int | None, seed: int, hidden: int = MLP_HIDDEN
+) -> Network:
     """Return a network with random weights, on the CPU, in training mode.
 
     Parameters
@@ -162,6 +233,8 @@ def build_network(name: str, *, num_classes: int, image_size: int, dim: int | No
         Width of the embeddings; needed for ``mlp`` alone.
     seed : int
         Decides the weights; torch's global state stays as it was.
+    hidden : int, default 256
+        Width of the hidden layer of ``mlp``.
 
     Returns
     -------
@@ -181,7 +254,7 @@ def build_network(name: str, *, num_classes: int, image_size: int, dim: int | No
         if name == "mlp":
             if dim is None:
                 raise UsageError("network 'mlp' works on embeddings, and there are none here.")
-            return _mlp(dim, num_classes)
+            return _mlp(dim, num_classes, hidden)
         return _timm_network(name, num_classes, image_size)
 
 

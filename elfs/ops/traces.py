@@ -1,15 +1,21 @@
 """What is kept of a training forward pass: five numbers a sample and epoch instead of its logits.
 
-Shape suffixes: B rows of the batch, C classes.
+Shape suffixes: B rows of the batch, C classes, N samples, P proxies.
 """
+
+import itertools
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["TRACES", "trace_batch"]
+__all__ = ["SPREADS", "TRACES", "TraceSums", "pairwise_agreement", "trace_batch"]
 
 TRACES = ("target_probability", "margin", "error_norm", "entropy", "correct")
 """Names of the traces. All float but ``correct``, which is uint8."""
+
+SPREADS = ("target_probability", "margin", "error_norm", "entropy")
+"""Names of the traces whose spread over several proxies is kept."""
 
 
 @torch.no_grad()
@@ -62,3 +68,129 @@ def trace_batch(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
         "entropy": torch.special.entr(probability_BC).sum(dim=1),
         "correct": (logits_BC.argmax(dim=1) == labels).to(torch.uint8),
     }
+
+
+class TraceSums:
+    """What several proxies say of the samples in one epoch, added up: mean and spread, whatever the number of proxies.
+
+    Parameters
+    ----------
+    num_samples : int
+        N.
+    device : torch.device
+        Where the sums are.
+    """
+
+    def __init__(self, num_samples: int, device: torch.device) -> None:
+        self._count_N = torch.zeros(num_samples, dtype=torch.int32, device=device)
+        self._sums = {name: torch.zeros(num_samples, device=device) for name in TRACES}
+        self._squares = {name: torch.zeros(num_samples, device=device) for name in SPREADS}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> "TraceSums":
+        """Return the sums that `tensors` gave.
+
+        Parameters
+        ----------
+        tensors : mapping of str to Tensor
+            What `tensors` of another one returned; used, not copied.
+
+        Returns
+        -------
+        TraceSums
+            Equal to the other one.
+        """
+        found = cls(0, tensors["count"].device)
+        found._count_N = tensors["count"]
+        found._sums = {name: tensors[name] for name in TRACES}
+        found._squares = {name: tensors[f"{name}_squares"] for name in SPREADS}
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the sums as plain tensors.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples,)
+            On the CPU: ``count`` int32, the sum of each trace and, as ``<trace>_squares``, of the squares, float32.
+        """
+        squares = {f"{name}_squares": value for name, value in self._squares.items()}
+        return {name: value.cpu() for name, value in ({"count": self._count_N} | self._sums | squares).items()}
+
+    def add(self, positions: Tensor, traces: Mapping[str, Tensor]) -> None:
+        """Count what some proxies say.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_rows,), int64
+            Different samples.
+        traces : mapping of str to Tensor of shape (n_proxies, n_rows)
+            What ``trace_batch`` makes of them for each of the proxies.
+        """
+        self._count_N[positions] += len(traces["margin"])
+        for name, total_N in self._sums.items():
+            total_N[positions] += traces[name].sum(dim=0)
+        for name, total_N in self._squares.items():
+            total_N[positions] += traces[name].square().sum(dim=0)
+
+    def join(self, other: "TraceSums") -> None:
+        """Count what other proxies say of the same samples.
+
+        Parameters
+        ----------
+        other : TraceSums
+            Their sums, on the same device.
+        """
+        self._count_N += other._count_N
+        for name in TRACES:
+            self._sums[name] += other._sums[name]
+        for name in SPREADS:
+            self._squares[name] += other._squares[name]
+
+    def means(self) -> dict[str, Tensor]:
+        """Return the mean of every trace over the proxies.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples,), float32
+            As in ``trace_batch``; ``correct`` is the share of the proxies in [0, 1]. NaN where none counted.
+        """
+        return {name: total_N / self._count_N for name, total_N in self._sums.items()}
+
+    def variances(self) -> dict[str, Tensor]:
+        """Return the variance of the traces over the proxies.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples,), float32
+            Of all traces but ``correct``: squared distance from the mean, divided by the number of proxies. NaN where
+            none counted.
+        """
+        means = self.means()
+        return {
+            name: (total_N / self._count_N - means[name].square()).clamp_min(0)
+            for name, total_N in self._squares.items()
+        }
+
+
+def pairwise_agreement(predicted: Tensor) -> Tensor:
+    """Return how often two proxies predict the same for a sample, over all pairs of them.
+
+    Parameters
+    ----------
+    predicted : Tensor of shape (n_proxies, n_samples), int32
+        What each predicts; negative where it says nothing.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), float32
+        Share of the pairs that agree, in [0, 1]; higher = surer. NaN where fewer than two say something.
+    """
+    ordered_PN = predicted.sort(dim=0).values
+    same_N = torch.zeros(predicted.shape[1])
+    run_N = torch.zeros(predicted.shape[1])
+    for below_N, above_N in itertools.pairwise(ordered_PN):
+        run_N = torch.where((above_N == below_N) & (above_N >= 0), run_N + 1, 0.0)
+        same_N += run_N  # the new one of a run of equals makes a pair with each before it
+    count_N = (predicted >= 0).sum(dim=0)
+    return same_N / (count_N * (count_N - 1) / 2)

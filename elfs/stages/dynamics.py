@@ -1,7 +1,6 @@
-"""Pseudo-labels to training dynamics of a proxy network: per-epoch traces, never logits, and the network itself."""
+"""Pseudo-labels to training dynamics of proxy networks: per-epoch traces, never logits, and the networks themselves."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,27 +10,22 @@ from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
+from elfs.ops.traces import SPREADS, TRACES, pairwise_agreement
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
-from elfs.train.classifier import record_dynamics
-from elfs.train.fit import Fit
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
-from elfs.train.recipes import recipe_for
-from elfs.train.seeding import derived_seed
-from elfs.workspace.tensors import load_tensors, save_tensors
+from elfs.train.proxies import Proxies, Recorded
+from elfs.train.recipes import proxy_recipe
 
 __all__ = ["CODE", "run"]
 
 _FILE_BYTES = 1 << 30
 """Above this size the traces of a run are spread over several files, whole epochs in each."""
 
-_UNRECORDED = {"correct": 255}
-"""What stands in a trace where a sample was never trained on; NaN in the floating traces."""
-
 
 def run(job: Job, config: DynamicsConfig) -> Result:
-    """Write ``dynamics`` and ``proxy``, on all ranks together.
+    """Write ``dynamics`` and ``proxy``, with several proxies ``agreement``, too; on all ranks together.
 
     Refused where the pseudo-labels name fewer than two clusters, or there are more ranks than images.
     """
@@ -43,62 +37,87 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
     ranks = job.runtime.ranks
     require_rows(len(rows), ranks)
-    image_side = SourceFacts.of(job.workspace).image_side
-    recipe = recipe_for(config, len(rows), image_side)
+    recipe = proxy_recipe(config, len(rows), SourceFacts.of(job.workspace).image_side)
     num_epochs = config.epochs or recipe.epochs
-    num_classes = int(labels.max()) + 1
-    inputs = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    fit = Fit.from_scratch(
-        inputs,
-        inputs.build(rows, "dynamics"),
+    builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
+    proxies = Proxies(
+        builder,
+        builder.build(rows, "dynamics"),
         labels,
-        num_classes=num_classes,
-        seeds=(derived_seed(config.seed, "network"), derived_seed(config.seed, "dynamics")),
-        sync_batch_norm=config.sync_batch_norm,
+        num_epochs,
+        config.seed,
+        config.sync_batch_norm,
+        job.runtime,
+        job.draft.directory,
     )
-    if ranks.is_first and fit.caveat:
-        job.runtime.warn(fit.caveat)
-    with job.runtime.progress.task("dynamics", num_epochs * fit.steps_per_epoch(), "steps") as task:
-        agreement = record_dynamics(
-            fit,
-            num_epochs,
-            job.draft.directory / "checkpoint.safetensors",
-            lambda epoch, traces: _store_epoch(job.draft.directory, epoch, traces),
-            task,
-        )
-    if not ranks.is_first:
+    recorded = proxies.record()
+    if recorded is None:
         return Result("", {})
-    _publish(job, rows, len(table), num_epochs)
-    job.draft.save("proxy", {name: tensor.cpu().numpy() for name, tensor in fit.network.state_dict().items()})
-    summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)}
-    summary |= {"samples": len(rows), "image_size": inputs.image_size if inputs.uses_images else None}
+    job.draft.save("proxy", {name: tensor.numpy() for name, tensor in recorded.state.items()})
+    agreement, spread = _publish(job, proxies, rows, len(table))
+    facts = _opinions(job, recorded, labels, spread, rows, len(table))
+    facts = {"proxies": recipe.proxies, "folds": recipe.folds} | facts
+    summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)} | facts
+    summary |= {"samples": len(rows), "image_size": builder.image_size if builder.uses_images else None}
     del summary["iterations"]
-    metadata = {"proxy": describe_proxy(inputs, num_classes)}
-    return Result(f"{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}", summary, metadata)
+    described = describe_proxy(builder, int(labels.max()) + 1, recorded.num_networks)
+    how_many = f"{recipe.proxies} x " if recipe.proxies > 1 else ""
+    headline = f"{how_many}{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}"
+    return Result(headline, summary, {"proxy": described, "dynamics": facts})
 
 
-def _epoch_file(directory: Path, epoch: int) -> Path:
-    return directory / f"epoch-{epoch:05d}.safetensors"
+def _publish(job: Job, proxies: Proxies, rows: np.ndarray, num_rows: int) -> tuple[float, dict[str, Tensor]]:
+    """Lay the epochs' traces [M] out over all rows of the workspace, [epochs, N] in each file.
 
-
-def _store_epoch(directory: Path, epoch: int, traces: dict[str, Tensor]) -> None:
-    save_tensors(_epoch_file(directory, epoch), {name: trace.numpy() for name, trace in traces.items()})
-
-
-def _publish(job: Job, rows: np.ndarray, num_rows: int, num_epochs: int) -> None:
-    """Lay the epochs' traces [M] out over all rows of the workspace, [epochs, N] in each file."""
-    bytes_per_epoch = num_rows * (4 * 2 + 1)
+    Returns the agreement with the pseudo-labels in the last epoch, and the spread [M] of each trace over the proxies.
+    """
+    num_epochs = proxies.num_epochs
+    bytes_per_epoch = num_rows * (4 * 2 + (2 if proxies.averaged else 1))
     per_file = max(1, min(num_epochs, _FILE_BYTES // bytes_per_epoch))
     num_files = -(-num_epochs // per_file)
+    variance: dict[str, Tensor] = {}
+    agreement = 0.0
     for index in range(num_files):
         epochs = range(index * per_file, min((index + 1) * per_file, num_epochs))
         stacked: dict[str, np.ndarray] = {}
         for offset, epoch in enumerate(epochs):
-            for name, trace in load_tensors(_epoch_file(job.draft.directory, epoch)).items():
+            found = proxies.epoch(epoch)
+            for name in TRACES:
+                trace = found[name].numpy()
                 if name not in stacked:
-                    stacked[name] = np.full((len(epochs), num_rows), _UNRECORDED.get(name, np.nan), dtype=trace.dtype)
+                    unrecorded = 255 if trace.dtype == np.uint8 else np.nan
+                    stacked[name] = np.full((len(epochs), num_rows), unrecorded, dtype=trace.dtype)
                 stacked[name][offset, rows] = trace
+            for name in SPREADS if proxies.averaged else ():
+                variance[name] = variance.get(name, 0) + found[f"{name}_variance"]
+            agreement = float(found["correct"].double().mean())
         job.draft.save("dynamics", stacked, shard=(index, num_files) if num_files > 1 else None)
+    return agreement, {f"{name}_spread": (total / num_epochs).sqrt() for name, total in variance.items()}
+
+
+def _opinions(
+    job: Job, recorded: Recorded, labels: Tensor, tensors: dict[str, Tensor], rows: np.ndarray, num_rows: int
+) -> dict[str, float | None]:
+    """Write ``agreement``, what the proxies say of each other and of the pseudo-labels, and return it over all images.
+
+    Where some were not trained on an image, they alone are asked about it.
+    """
+    if recorded.predicted is None:
+        return {"proxy_agreement": None, "estimated_wrong": None}
+    folded = not bool(recorded.trained.all())
+    asked_PM = ~recorded.trained if folded else recorded.trained
+    predicted_PM = recorded.predicted.masked_fill(~asked_PM, -1)
+    tensors = tensors | {"proxy_agreement": pairwise_agreement(predicted_PM)}
+    wrong: float | None = None
+    if folded:
+        tensors["held_out_correct"] = (predicted_PM == labels).sum(dim=0) / asked_PM.sum(dim=0)
+        wrong = round(1 - float(tensors["held_out_correct"].double().mean()), 6)
+    laid_out = {name: np.full(num_rows, np.nan, dtype=np.float16) for name in tensors}
+    for name, values in tensors.items():
+        laid_out[name][rows] = values.numpy()
+    job.draft.save("agreement", laid_out)
+    alike = float(tensors["proxy_agreement"].double().nanmean())
+    return {"proxy_agreement": round(alike, 6) if np.isfinite(alike) else None, "estimated_wrong": wrong}
 
 
 CODE = StageCode(run)

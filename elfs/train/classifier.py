@@ -5,7 +5,6 @@ the whole batch. Shapes: B samples of the part of a batch, C classes, N samples 
 """
 
 import itertools
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +14,12 @@ from torch import Tensor, nn
 
 from elfs.data.batch_part import BatchPart
 from elfs.data.training_images import TrainingImages
-from elfs.errors import UsageError
 from elfs.ops.traces import trace_batch
 from elfs.parallel.runtime import Task
 from elfs.parallel.shared_batch_norm import with_shared_batch_norm
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.fit import Fit
-from elfs.train.numerics import mixed_precision, repeatable
+from elfs.train.numerics import mixed_precision, repeatable, require_finite
 
 __all__ = ["predict", "record_dynamics", "train_iterations"]
 
@@ -48,12 +46,7 @@ class _FitState:
     def check_finite(self, rate: float, when: str) -> None:
         """Stop, on all ranks alike, before a diverged network is written anywhere; rarely, since it waits for GPUs."""
         ranks = self.fit.ranks
-        loss = float(ranks.sum_(self.total_loss.clone())) / ranks.size
-        if not math.isfinite(loss):
-            raise UsageError(
-                f"training diverged in {when}: the loss is {loss} at learning rate {rate:g}. "
-                f"Try --learning-rate {rate / 10:g}."
-            )
+        require_finite(float(ranks.sum_(self.total_loss.clone())) / ranks.size, rate, when)
 
     def finish(self) -> None:
         """Give all ranks the running statistics of the first; before each forward pass they had them anyway."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.data.samples import SampleTable
-from elfs.models.networks import Network, build_network
+from elfs.models.networks import MlpEnsemble, Network, build_network
 from elfs.parallel.runtime import Runtime
 from elfs.train.inputs import InputBuilder
 from elfs.train.numerics import mixed_precision
@@ -25,7 +25,7 @@ __all__ = ["describe_proxy", "load_proxy", "proxy_outputs"]
 _BATCH_SIZE = 512
 
 
-def describe_proxy(builder: InputBuilder, num_classes: int) -> dict[str, Any]:
+def describe_proxy(builder: InputBuilder, num_classes: int, num_networks: int = 1) -> dict[str, Any]:
     """Return what is needed besides its parameters to build a network again and to feed it.
 
     Parameters
@@ -34,22 +34,25 @@ def describe_proxy(builder: InputBuilder, num_classes: int) -> dict[str, Any]:
         What made the network's inputs.
     num_classes : int
         Number of classes.
+    num_networks : int, default 1
+        How many networks lie side by side.
 
     Returns
     -------
     dict
-        Plain JSON facts: recipe, number of classes, side of the images, dimensions of the embeddings.
+        Plain JSON facts: recipe, number of classes and of networks, side of the images, dimensions of the embeddings.
     """
     return {
         "recipe": dataclasses.asdict(builder.recipe),
         "num_classes": num_classes,
+        "networks": num_networks,
         "image_size": builder.image_size if builder.uses_images else None,
         "dim": builder.dim,
     }
 
 
-def load_proxy(workspace: Workspace) -> tuple[Network, Recipe]:
-    """Return the network whose training dynamics were recorded, as its last epoch left it.
+def load_proxy(workspace: Workspace) -> tuple[Network | MlpEnsemble, Recipe]:
+    """Return the network whose training dynamics were recorded, or several, as the last epoch left them.
 
     Parameters
     ----------
@@ -58,8 +61,9 @@ def load_proxy(workspace: Workspace) -> tuple[Network, Recipe]:
 
     Returns
     -------
-    tuple of (Network, Recipe)
-        The network, on the CPU and in evaluation mode, and what decides how its inputs are made.
+    tuple of (Network or MlpEnsemble, Recipe)
+        What was trained, on the CPU and in evaluation mode; of several networks on images the first.
+        And what decides how its inputs are made.
 
     Raises
     ------
@@ -71,13 +75,17 @@ def load_proxy(workspace: Workspace) -> tuple[Network, Recipe]:
     state = {name: torch.from_numpy(np.array(value)) for name, value in workspace.arrays("proxy").items()}
     facts = workspace.manifest.artifacts["proxy"].metadata
     recipe = Recipe(**facts["recipe"])
-    network = build_network(
-        recipe.network,
-        num_classes=facts["num_classes"],
-        image_size=facts["image_size"] or recipe.image_size,
-        dim=facts["dim"],
-        seed=0,
-    )
+    members = [
+        build_network(
+            recipe.network,
+            num_classes=facts["num_classes"],
+            image_size=facts["image_size"] or recipe.image_size,
+            dim=facts["dim"],
+            seed=0,
+            hidden=recipe.hidden,
+        )
+    ] * facts.get("networks", 1)
+    network = MlpEnsemble(members) if len(members) > 1 else members[0]
     network.load_state_dict(state)
     return network.eval(), recipe
 
@@ -111,10 +119,10 @@ def proxy_outputs(
     Returns
     -------
     features : Tensor of shape (n_rows, n_features), float16
-        What the last layer sees; on the CPU, as the errors.
+        What the last layer sees; on the CPU, as the errors. Of several networks on embeddings the first's.
     errors : Tensor of shape (n_rows, n_classes), float16
-        Softmax less the one-hot pseudo-label, each in [-1, 1]. With the feature it makes up the gradient of the loss
-        with respect to the last layer's weights.
+        Softmax, the mean of several networks', less the one-hot pseudo-label, each in [-1, 1]. With the feature it
+        makes up the gradient of the loss with respect to the last layer's weights.
 
     Raises
     ------
@@ -131,20 +139,34 @@ def proxy_outputs(
     ascending = np.argsort(rows, kind="stable")  # as they lie in the source
     inputs = InputBuilder(workspace, table, recipe, runtime, source_root).build(rows[ascending], "proxy")
     places = torch.from_numpy(ascending)
-    num_features, num_classes = network.classifier.in_features, network.classifier.out_features
-    features_MF = torch.empty(len(rows), num_features, dtype=torch.float16)
-    errors_MC = torch.empty(len(rows), num_classes, dtype=torch.float16)
+    facts = workspace.manifest.artifacts["proxy"].metadata
+    features_MF: Tensor | None = None
+    errors_MC = torch.empty(len(rows), facts["num_classes"], dtype=torch.float16)
     batches = inputs.batches(
         torch.arange(len(rows)), batch_size=_BATCH_SIZE, augment=False, generator=torch.Generator(), device=device
     )
     with runtime.progress.task("proxy", len(rows), "images") as task:
         for positions_B, batch in batches:
-            with mixed_precision(device):
-                features_BF = network.features(batch)
-                logits_BC = network.classifier(features_BF)
-            errors_BC = logits_BC.float().softmax(dim=1).cpu()
+            features_BF, probability_BC = _features_and_probabilities(network, batch, device)
+            errors_BC = probability_BC.cpu()
             places_B = places[positions_B]
             errors_BC[torch.arange(len(places_B)), labels[places_B]] -= 1
+            if features_MF is None:
+                features_MF = torch.empty(len(rows), features_BF.shape[1], dtype=torch.float16)
             features_MF[places_B], errors_MC[places_B] = features_BF.half().cpu(), errors_BC.half()
             task.advance(len(places_B))
+    assert features_MF is not None  # nobody asks about no rows
     return features_MF, errors_MC
+
+
+def _features_and_probabilities(
+    network: Network | MlpEnsemble, batch: Tensor, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return features [B, F] and probabilities [B, C]: of several networks the first's, and the mean of all."""
+    if isinstance(network, MlpEnsemble):
+        features_PBF = network.features(batch)
+        return features_PBF[0], network.logits(features_PBF).softmax(dim=2).mean(dim=0)
+    with mixed_precision(device):
+        features_BF = network.features(batch)
+        logits_BC = network.classifier(features_BF)
+    return features_BF, logits_BC.float().softmax(dim=1)

@@ -1,14 +1,16 @@
 """How training computes, wherever it does: precision, threads, and the same numbers twice."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
+from elfs.errors import UsageError
 from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import available_cpus
 
-__all__ = ["mixed_precision", "repeatable", "threads_for"]
+__all__ = ["mixed_precision", "repeatable", "require_finite", "threads_for"]
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -62,3 +64,27 @@ def repeatable(num_threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
+
+
+def require_finite(loss: float, rate: float, when: str) -> None:
+    """Stop before a diverged network is written anywhere.
+
+    Parameters
+    ----------
+    loss : float
+        Added up since the last call.
+    rate : float
+        Learning rate of the last step.
+    when : str
+        Where in the training this is, for people.
+
+    Raises
+    ------
+    UsageError
+        If the loss is not finite.
+    """
+    if not math.isfinite(loss):
+        raise UsageError(
+            f"training diverged in {when}: the loss is {loss} at learning rate {rate:g}. "
+            f"Try --learning-rate {rate / 10:g}."
+        )

@@ -4,11 +4,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from elfs.config import DynamicsConfig, TrainingConfig
+from elfs.errors import InputDataError, UsageError
+from elfs.models.networks import MLP_HIDDEN
 
-__all__ = ["RECIPES", "Recipe", "recipe_for"]
+__all__ = ["RECIPES", "Recipe", "proxy_recipe", "recipe_for"]
 
 SMALL_POOL = 20_000
 """Below this many images a pool is small: it gets the recipes that finish on a CPU."""
+
+_SMALLEST_BATCH, _STEPS_PER_EPOCH = 16, 5
+"""Smaller pools get smaller batches in ``ensemble``, so that an epoch has about five steps; but none below 16."""
 
 _CACHED_SIDE = 64
 """Images up to this side are kept decoded in memory and cropped with padding; larger ones are decoded as needed."""
@@ -36,6 +41,14 @@ class Recipe:
         L2 penalty of SGD.
     image_size : int
         Largest side of the images in pixels; smaller images keep their size.
+    proxies : int
+        Networks of the same kind that are trained and averaged when dynamics are recorded.
+    folds : int
+        Into how many parts the pool is dealt; a proxy is trained on all but one of them. 1: on all.
+    hidden : int
+        Width of the hidden layer of ``mlp``, where there are several proxies.
+    noise : float
+        Standard deviation of what is added to the standardised embeddings in training, where there are several proxies.
     """
 
     name: str
@@ -47,6 +60,10 @@ class Recipe:
     final_learning_rate: float
     weight_decay: float
     image_size: int
+    proxies: int = 1
+    folds: int = 1
+    hidden: int = MLP_HIDDEN
+    noise: float = 0.0
 
     @property
     def streamed(self) -> bool:
@@ -90,9 +107,25 @@ RECIPES: dict[str, Recipe] = {
             weight_decay=5e-4,
             image_size=32,
         ),
+        Recipe(
+            name="ensemble",
+            network="mlp",
+            epochs=20,
+            iterations=600,
+            batch_size=256,
+            learning_rate=0.1,
+            final_learning_rate=1e-4,
+            weight_decay=5e-4,
+            image_size=32,
+            proxies=64,
+            folds=4,
+            hidden=32,
+            noise=0.5,
+        ),
     )
 }
-"""``cifar`` and ``imagenet`` are those of ELFS (Zheng et al., ICLR 2025); ``small`` was tuned on the bundled digits."""
+"""``cifar`` and ``imagenet`` are those of ELFS (Zheng et al., ICLR 2025); ``small`` was tuned on the bundled digits,
+``ensemble`` on these and on a generated pool."""
 
 
 def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_side: int | None) -> Recipe:
@@ -137,3 +170,53 @@ def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_sid
         "image_size": config.image_size,
     }
     return replace(recipe, **{key: value for key, value in given.items() if value is not None})
+
+
+def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None) -> Recipe:
+    """Return how the proxies of the dynamics are trained, and how many.
+
+    Parameters
+    ----------
+    config : DynamicsConfig
+        What the user asked for.
+    num_rows : int
+        Samples of the pool.
+    image_side : int or None
+        Short side of a typical image in pixels; None where there are no images.
+
+    Returns
+    -------
+    Recipe
+        As `recipe_for` says, but ``ensemble`` where no recipe is named and the network is on the embeddings, because
+        there are no images or ``mlp`` is named. A network on images is one proxy, unless more are asked for. Folds
+        that do not fit the number of proxies are left out, unless they are asked for. The batches of ``ensemble`` are
+        smaller below 1,280 samples.
+
+    Raises
+    ------
+    UsageError
+        If the proxies are no multiple of the folds, or folds are asked for and the network looks at images.
+    InputDataError
+        If more folds are asked for than there are samples.
+    """
+    if config.recipe is None and (config.network or ("mlp" if image_side is None else None)) == "mlp":
+        config = replace(config, recipe="ensemble")
+    recipe = recipe_for(config, num_rows, image_side)
+    if recipe.name == "ensemble" and config.batch_size is None:
+        recipe = replace(recipe, batch_size=max(_SMALLEST_BATCH, min(recipe.batch_size, num_rows // _STEPS_PER_EPOCH)))
+    on_embeddings = recipe.network == "mlp"
+    proxies = config.proxies or (recipe.proxies if on_embeddings else 1)
+    fit = on_embeddings and proxies % recipe.folds == 0 and num_rows >= recipe.folds
+    folds = config.folds or (recipe.folds if fit else 1)
+    if folds > 1 and not on_embeddings:
+        raise UsageError(f"--folds is {folds}, but folds are for proxies on the embeddings. Use --network mlp.")
+    if proxies % folds:
+        raise UsageError(
+            f"--proxies is {proxies}, expected a multiple of the {folds} folds: they leave out an image equally often. "
+            f"Use --proxies {folds * -(-proxies // folds)}."
+        )
+    if folds > num_rows:
+        raise InputDataError(f"--folds is {folds}, but there are {num_rows:,} images: every fold needs one.")
+    if proxies == 1:
+        return replace(recipe, proxies=1, folds=1, hidden=MLP_HIDDEN, noise=0.0)
+    return replace(recipe, proxies=proxies, folds=folds)

@@ -23,7 +23,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "embed": ("digits", "--encoder", "pixels", "--neighbors", "10"),
     "cluster": ("--clusters", "10", "--heads", "2", "--epochs", "4", "--hidden", "32", "--bottleneck", "16"),
     "label": (),
-    "dynamics": ("--network", "mlp", "--epochs", "3", "--batch-size", "100"),
+    "dynamics": ("--recipe", "small", "--network", "mlp", "--epochs", "3", "--batch-size", "100"),
     "score": ("--window", "2"),
     "select": ("--budget", "0.1", "--key", "aum"),
     "train": ("--network", "mlp", "--iterations", "20"),
@@ -221,7 +221,17 @@ def test_bug_in_a_rank_shows_its_traceback(shell: Shell, before: dict[str, Path]
 def test_signal_ends_all_ranks(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
     workspace = at(before, "dynamics", tmp_path)
     process = shell.start(
-        "dynamics", "--network", "mlp", "--epochs", "3000", "-w", str(workspace), "--devices", "cpu:2"
+        "dynamics",
+        "--recipe",
+        "small",
+        "--network",
+        "mlp",
+        "--epochs",
+        "3000",
+        "-w",
+        str(workspace),
+        "--devices",
+        "cpu:2",
     )
     deadline = time.monotonic() + 100
     while not list(workspace.glob("partial/dynamics/*/checkpoint*")):
@@ -277,7 +287,19 @@ def test_joins_what_torchrun_started(shell: Shell, before: dict[str, Path], tmp_
 
 def test_interrupted_ranks_do_not_wait_for_each_other(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:
     workspace, port = at(before, "dynamics", tmp_path), str(free_port())
-    words = ["dynamics", "--network", "mlp", "--epochs", "3000", "-w", str(workspace), "--devices", "cpu"]
+    words = [
+        "dynamics",
+        "--recipe",
+        "small",
+        "--network",
+        "mlp",
+        "--epochs",
+        "3000",
+        "-w",
+        str(workspace),
+        "--devices",
+        "cpu",
+    ]
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     running = [shell.start(*words, RANK=str(rank), **place) for rank in range(2)]
     deadline = time.monotonic() + 100
@@ -292,9 +314,7 @@ def test_interrupted_ranks_do_not_wait_for_each_other(shell: Shell, before: dict
         _, err = process.communicate(timeout=60)
         assert "frame #" not in err  # what torch's C++ has to say of a rank that is gone
     assert running[0].returncode == 130
-    # It may have noticed first that the other is gone. Where the signal then meets an interpreter that is ending,
-    # Python has put its handler away, and the process ends by the signal itself: 130 to a shell.
-    assert running[1].returncode in (8, 130, -signal.SIGINT)
+    assert running[1].returncode in (8, 130)  # it may have noticed first that the other is gone
 
 
 def test_commands_that_cannot_be_shared_run_once(shell: Shell, before: dict[str, Path], tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
+import itertools
 import math
 
 import pytest
 import torch
+from torch import Tensor
 
-from elfs.ops.traces import TRACES, trace_batch
+from elfs.ops.traces import SPREADS, TRACES, TraceSums, pairwise_agreement, trace_batch
 
 
 def test_values_by_hand() -> None:
@@ -50,3 +52,48 @@ def test_hard_logits_stay_finite(label: int, target: float, error_norm: float) -
     assert traces["target_probability"].item() == target
     assert traces["error_norm"].item() == pytest.approx(error_norm)
     assert traces["entropy"].item() == 0.0
+
+
+class TestTraceSums:
+    """Mean and spread over proxies, against the plain formulas."""
+
+    LOGITS = torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
+    LABELS = torch.arange(7) % 3
+
+    def each(self) -> dict[str, Tensor]:
+        """Return the traces [P, N] of each proxy."""
+        found = [trace_batch(logits, self.LABELS) for logits in self.LOGITS]
+        return {name: torch.stack([traces[name] for traces in found]) for name in TRACES}
+
+    def test_mean_is_that_of_the_proxies(self) -> None:
+        sums, each = TraceSums(7, torch.device("cpu")), self.each()
+        sums.add(torch.tensor([4, 1, 0]), {name: values[:, [4, 1, 0]] for name, values in each.items()})
+        sums.add(torch.tensor([2, 3, 5, 6]), {name: values[:, [2, 3, 5, 6]] for name, values in each.items()})
+        for name, mean in sums.means().items():
+            torch.testing.assert_close(mean, each[name].float().mean(dim=0))
+        variances = sums.variances()
+        assert tuple(variances) == SPREADS
+        for name, variance in variances.items():
+            torch.testing.assert_close(variance, each[name].var(dim=0, correction=0), rtol=1e-4, atol=1e-6)
+
+    def test_parts_make_the_whole(self) -> None:
+        every, each = torch.arange(7), self.each()
+        whole, first, second = (TraceSums(7, torch.device("cpu")) for _ in range(3))
+        whole.add(every, each)
+        first.add(every, {name: values[:2] for name, values in each.items()})
+        second.add(every, {name: values[2:] for name, values in each.items()})
+        first.join(TraceSums.of(second.tensors()))
+        for name, values in whole.tensors().items():
+            torch.testing.assert_close(first.tensors()[name], values)
+
+    def test_what_nobody_saw_is_nan(self) -> None:
+        assert all(value.isnan().all() for value in TraceSums(2, torch.device("cpu")).means().values())
+
+
+@pytest.mark.parametrize("num_proxies", [1, 2, 5])
+def test_agreement_is_the_share_of_equal_pairs(num_proxies: int) -> None:
+    predicted = torch.randint(-1, 3, (num_proxies, 40), generator=torch.Generator().manual_seed(0), dtype=torch.int32)
+    found = pairwise_agreement(predicted)
+    for column, share in zip(predicted.T.tolist(), found.tolist(), strict=True):
+        pairs = [a == b for a, b in itertools.combinations([value for value in column if value >= 0], 2)]
+        assert share == pytest.approx(sum(pairs) / len(pairs) if pairs else math.nan, nan_ok=True)

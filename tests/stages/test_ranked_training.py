@@ -239,7 +239,7 @@ def test_option_reaches_the_training(
         seen.append(fit)
         raise CaughtError
 
-    monkeypatch.setattr(dynamics, "record_dynamics", catch)
+    monkeypatch.setattr("elfs.train.proxies.record_dynamics", catch)
     monkeypatch.setattr("elfs.evaluation.training.train_iterations", catch)
     digits.copy(workspace)
     with pytest.raises(CaughtError):

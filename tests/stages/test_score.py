@@ -122,10 +122,10 @@ class TestRequireKey:
             MissingUpstreamError, match=r"^scores hold no 'dual': it needs 10 epochs, dynamics recorded 4\.$"
         ) as caught:
             require_key(found, "dual")
-        assert caught.value.hint == "elfs dynamics --epochs 10 && elfs score"
+        assert caught.value.hint == "elfs dynamics --recipe small --epochs 10 && elfs score"
         with pytest.raises(MissingUpstreamError, match=r"it needs 11 epochs, dynamics recorded 4\.$") as caught:
             require_key(found, "tdds")
-        assert caught.value.hint == "elfs dynamics --epochs 11 && elfs score"
+        assert caught.value.hint == "elfs dynamics --recipe small --epochs 11 && elfs score"
 
     def test_other_settings_stay(self, digits: Finished, workspace: Path) -> None:
         digits.copy(workspace)
@@ -133,7 +133,7 @@ class TestRequireKey:
         with pytest.raises(MissingUpstreamError, match="it needs 7 epochs, dynamics recorded 3") as caught:
             require_key(Workspace.open(workspace), "dyn_unc")
         assert caught.value.hint == (
-            f"elfs dynamics --epochs 7 --batch-size 32 --workspace {workspace} && "
+            f"elfs dynamics --recipe small --epochs 7 --batch-size 32 --workspace {workspace} && "
             f"elfs score --window 7 --workspace {workspace}"
         )
 

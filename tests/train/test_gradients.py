@@ -97,6 +97,7 @@ def test_error_is_the_gradient_with_respect_to_the_logits(digits: Finished) -> N
     features, errors = outputs(digits)
     network, _ = load_proxy(Workspace.open(digits.path))
     labels = opened(digits.path)[3]
+    assert isinstance(network, Network)
     logits = network.classifier(features.float()).detach().requires_grad_()
     torch.nn.functional.cross_entropy(logits, labels, reduction="sum").backward()
     assert logits.grad is not None

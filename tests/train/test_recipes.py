@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from elfs.config import CompareConfig, DynamicsConfig, TrainConfig
-from elfs.train.recipes import RECIPES, recipe_for
+from elfs.errors import ElfsError, InputDataError, UsageError
+from elfs.models.networks import MLP_HIDDEN
+from elfs.train.recipes import RECIPES, proxy_recipe, recipe_for
 
 SMALL = RECIPES["small"]
 
@@ -49,6 +51,7 @@ def test_large_images_are_streamed() -> None:
         "cifar": False,
         "imagenet": True,
         "small": False,
+        "ensemble": False,
     }
 
 
@@ -78,3 +81,78 @@ def test_rate_follows_the_batch(
     config = DynamicsConfig(recipe=name, batch_size=batch_size, learning_rate=learning_rate)
     recipe = recipe_for(config, 100, 8)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (expected, 1e-4)
+
+
+ONE = ("small", "resnet8", 1, 1, MLP_HIDDEN)
+MANY = ("ensemble", "mlp", 64, 4, 32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_rows", "side", "expected"),
+    [
+        ({}, 100, 8, ONE),
+        ({}, 1_281_167, 400, ("imagenet", "resnet34", 1, 1, MLP_HIDDEN)),
+        ({}, 100, None, MANY),
+        ({}, 1_281_167, None, MANY),
+        ({"network": "resnet8"}, 100, None, ONE),
+        ({"recipe": "ensemble"}, 100, 8, MANY),
+        ({"network": "mlp"}, 100, 8, MANY),
+        ({"network": "resnet8"}, 100, 8, ONE),
+        ({"recipe": "small"}, 100, 8, ONE),
+        ({"recipe": "small", "proxies": 3}, 100, 8, ("small", "resnet8", 3, 1, MLP_HIDDEN)),
+        ({"recipe": "cifar"}, 50_000, 32, ("cifar", "resnet18", 1, 1, MLP_HIDDEN)),
+        ({"recipe": "cifar", "network": "mlp"}, 50_000, 32, ("cifar", "mlp", 1, 1, MLP_HIDDEN)),
+        ({"recipe": "ensemble", "network": "resnet8"}, 100, 8, ("ensemble", "resnet8", 1, 1, MLP_HIDDEN)),
+        ({"proxies": 8}, 100, None, ("ensemble", "mlp", 8, 4, 32)),
+        ({"proxies": 6}, 100, None, ("ensemble", "mlp", 6, 1, 32)),
+        ({"proxies": 6, "folds": 3}, 100, None, ("ensemble", "mlp", 6, 3, 32)),
+        ({"folds": 1}, 100, None, ("ensemble", "mlp", 64, 1, 32)),
+        ({"proxies": 1}, 100, None, ("ensemble", "mlp", 1, 1, MLP_HIDDEN)),
+        ({}, 3, None, ("ensemble", "mlp", 64, 1, 32)),
+    ],
+)
+def test_proxies(
+    settings: dict[str, Any], num_rows: int, side: int | None, expected: tuple[str, str, int, int, int]
+) -> None:
+    found = proxy_recipe(DynamicsConfig(**settings), num_rows, side)
+    assert (found.name, found.network, found.proxies, found.folds, found.hidden) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (
+            {"proxies": 3, "folds": 2},
+            UsageError,
+            r"^--proxies is 3, expected a multiple of the 2 folds: .*--proxies 4\.$",
+        ),
+        (
+            {"proxies": 1, "folds": 2},
+            UsageError,
+            r"^--proxies is 1, expected a multiple of the 2 folds: .*--proxies 2\.$",
+        ),
+        ({"recipe": "cifar", "folds": 2, "proxies": 2}, UsageError, r"^--folds is 2, but .*Use --network mlp\.$"),
+        (
+            {"proxies": 40, "folds": 20},
+            InputDataError,
+            r"^--folds is 20, but there are 10 images: every fold needs one",
+        ),
+    ],
+)
+def test_folds_that_do_not_fit_are_refused(settings: dict[str, Any], error: type[ElfsError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        proxy_recipe(DynamicsConfig(**settings), 10, None if "recipe" not in settings else 8)
+
+
+@pytest.mark.parametrize("name", ["proxies", "folds"])
+def test_none_at_all_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{name} is 0, expected at least 1"):
+        DynamicsConfig(**{name: 0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "asked", "expected"),
+    [(60, None, 16), (500, None, 100), (1_279, None, 255), (50_000, None, 256), (60, 40, 40)],
+)
+def test_small_pools_have_small_batches(num_rows: int, asked: int | None, expected: int) -> None:
+    assert proxy_recipe(DynamicsConfig(batch_size=asked), num_rows, None).batch_size == expected

@@ -29,7 +29,10 @@ __all__ = [
 ]
 
 Traces = Mapping[str, Tensor]
-"""The names of ``TRACES`` to Tensors of shape (n_epochs, n_samples): uint8 for ``correct``, floating for the others."""
+"""The names of ``TRACES`` to Tensors of shape (n_epochs, n_samples): floating; ``correct`` of one proxy is uint8.
+
+Of several proxies they are the mean; ``correct`` is the share of them that is right.
+"""
 
 
 class ScoreFunction(Protocol):
@@ -121,9 +124,9 @@ def confidence(traces: Traces, window: int) -> Tensor:
 def correctness(traces: Traces, window: int) -> Tensor:
     """Return the number of epochs in which the prediction was the pseudo-label. Lower = harder.
 
-    Needs ``correct`` and ``target_probability``. Whole numbers in ``[0, n_epochs]``.
+    Needs ``correct`` and ``target_probability``. Whole numbers in ``[0, n_epochs]``; of several proxies the mean.
     """
-    return _nan_where_unvisited(traces["correct"].sum(dim=0), traces)
+    return _nan_where_unvisited(_sum(traces["correct"]), traces)
 
 
 def dual(traces: Traces, window: int) -> Tensor:
@@ -195,7 +198,8 @@ def forgetting(traces: Traces, window: int) -> Tensor:
     """Return how often a sample was right at one visit and wrong at the next. Higher = harder.
 
     Needs ``correct`` and ``target_probability``. Whole numbers in ``[0, n_epochs / 2]``; 0 also for a sample that was
-    never right, as in the reference [2]_.
+    never right, as in the reference [2]_. Of several proxies the sum of what the share that is
+    right lost at each visit.
 
     References
     ----------
@@ -203,7 +207,7 @@ def forgetting(traces: Traces, window: int) -> Tensor:
     .. [2] github.com/eltsai/elfs@089444b, ``generate_importance_score.py`` (MIT).
     """
     correct_EN = traces["correct"]
-    return _nan_where_unvisited((correct_EN[:-1] > correct_EN[1:]).sum(dim=0), traces)
+    return _nan_where_unvisited(_sum((correct_EN[:-1].float() - correct_EN[1:].float()).clamp_min(0)), traces)
 
 
 def loss(traces: Traces, window: int) -> Tensor:

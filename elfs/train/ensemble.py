@@ -1,0 +1,214 @@
+"""Many small proxies on the embeddings, trained side by side: each step is one product for all of them.
+
+Shapes: P networks, N samples of the pool, B samples of a batch, D dimensions, C classes, F features.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from elfs.models.networks import MlpEnsemble
+from elfs.ops.schedules import warmup_cosine
+from elfs.ops.traces import TraceSums, trace_batch
+from elfs.parallel.ranks import ALONE, Ranks
+from elfs.parallel.runtime import Task
+from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.features import Features
+from elfs.train.numerics import repeatable, require_finite
+from elfs.train.recipes import Recipe
+from elfs.train.seeding import generator
+
+__all__ = ["EnsembleFit", "predict_ensemble", "record_ensemble"]
+
+_VALUES = 1 << 22
+"""Logits and features of one forward pass where nothing is trained: 16 MiB, a few times over."""
+
+_NOWHERE = -1
+"""Fills up the rows of a table of positions."""
+
+
+def _table(rows: list[Tensor]) -> Tensor:
+    """Return positions of unequal length as one table, filled up with -1."""
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=_NOWHERE)
+
+
+@dataclass(frozen=True)
+class EnsembleFit:
+    """Several networks and what each is trained on; all of them are asked about all samples.
+
+    Attributes
+    ----------
+    network : MlpEnsemble
+        P networks, on ``device``.
+    numbers : range
+        Number of each of them among all proxies: with the seed it decides the order of its samples, so that what it
+        learns does not depend on which others are trained with it.
+    inputs : Features
+        Embeddings of N samples.
+    classes : Tensor of shape (n_samples,), int64
+        Pseudo-label of each sample, in ``[0, C)``; on the CPU.
+    trained : Tensor of shape (n_networks, n_samples), bool
+        Which samples each network learns from.
+    recipe : Recipe
+        Hyper-parameters.
+    seed : int
+        Seed of order and noise.
+    device : torch.device
+        Where to compute, in float32.
+    num_threads : int
+        Threads of a CPU.
+    ranks : Ranks
+        This process alone, and whoever watches over it.
+    """
+
+    network: MlpEnsemble
+    numbers: range
+    inputs: Features
+    classes: Tensor
+    trained: Tensor
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    num_threads: int = 1
+    ranks: Ranks = ALONE
+
+    def optimizer(self) -> torch.optim.SGD:
+        """Return SGD with Nesterov momentum 0.9 over all networks, none of which sees the others."""
+        return torch.optim.SGD(
+            self.network.parameters(),
+            lr=self.recipe.learning_rate,
+            momentum=0.9,
+            weight_decay=self.recipe.weight_decay,
+            nesterov=True,
+            foreach=True,
+        )
+
+    @cached_property
+    def learned(self) -> list[Tensor]:
+        """Positions that each network learns from, ascending."""
+        return [row_N.nonzero().flatten() for row_N in self.trained]
+
+    def steps_per_epoch(self) -> int:
+        """Return in how many steps every network sees its samples once."""
+        return max(1, math.ceil(max(len(positions) for positions in self.learned) / self.recipe.batch_size))
+
+    def batches(self, epoch: int) -> list[Tensor]:
+        """Return the positions [P, B] of each step of an epoch, -1 where a network has one sample less."""
+        steps, orders = self.steps_per_epoch(), []
+        for number, positions in zip(self.numbers, self.learned, strict=True):
+            order = torch.randperm(len(positions), generator=generator(self.seed, "order", number, epoch))
+            orders.append(positions[order].tensor_split(steps))
+        return [_table([order[step] for order in orders]) for step in range(steps)]
+
+
+def _inputs(fit: EnsembleFit, positions_PB: Tensor, noise: torch.Generator) -> Tensor:
+    """Return embeddings [P, B, D] with noise; the first sample's stand in where there is no position."""
+    inputs_PBD = fit.inputs.take(positions_PB.clamp_min(0).flatten()).view(*positions_PB.shape, -1)
+    if fit.recipe.noise:
+        drawn_BD = torch.randn(inputs_PBD.shape[1:], generator=noise)
+        inputs_PBD += fit.recipe.noise * drawn_BD.to(fit.device)
+    return inputs_PBD
+
+
+def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int, num_epochs: int, task: Task) -> None:
+    """Take one step for each batch; every network minimises the mean loss over its own samples."""
+    classes_N = fit.classes.to(fit.device)
+    noise = generator(fit.seed, "noise", epoch)
+    total, steps = torch.zeros((), device=fit.device), fit.steps_per_epoch()
+    rate = fit.recipe.learning_rate
+    for index, positions_PB in enumerate(fit.batches(epoch)):
+        rate = warmup_cosine(
+            epoch * steps + index,
+            peak=fit.recipe.learning_rate,
+            final=min(fit.recipe.final_learning_rate, fit.recipe.learning_rate),
+            num_steps=num_epochs * steps,
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        inputs_PBD = _inputs(fit, positions_PB, noise)
+        there_PB = (positions_PB >= 0).to(fit.device)
+        classes_PB = classes_N[positions_PB.clamp_min(0).to(fit.device)]
+        loss_PB = F.cross_entropy(fit.network(inputs_PBD).transpose(1, 2), classes_PB, reduction="none")
+        loss = (loss_PB * there_PB / there_PB.sum(dim=1, keepdim=True).clamp_min(1)).sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        total += loss.detach()
+        fit.ranks.beat()
+        task.advance()
+    require_finite(float(total), rate, f"epoch {epoch + 1}")
+
+
+@torch.no_grad()
+def _asked(fit: EnsembleFit) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield positions [B] of all samples, block by block, and the logits [P, B, C] of the networks, without noise."""
+    num_networks, num_features, num_classes = fit.network.weight.shape
+    rows = max(1, _VALUES // (num_networks * (num_features + num_classes)))
+    for positions_B in torch.arange(len(fit.classes)).split(rows):
+        yield positions_B.to(fit.device), fit.network(fit.inputs.take(positions_B))
+        fit.ranks.beat()
+
+
+def record_ensemble(
+    fit: EnsembleFit, num_epochs: int, checkpoint: Path, store: Callable[[int, dict[str, Tensor]], None], task: Task
+) -> None:
+    """Train the networks and record after every epoch how well each knows every sample.
+
+    They are asked without noise, also about what they were not trained on. After each epoch the sums are stored
+    and a checkpoint is written; a run that finds a checkpoint goes on after it and ends with the same numbers.
+
+    Parameters
+    ----------
+    fit : EnsembleFit
+        Networks, inputs, pseudo-labels, recipe. The networks are changed in place.
+    num_epochs : int
+        E, at least 1.
+    checkpoint : Path
+        File of the state.
+    store : Callable
+        Takes the epoch number and the tensors of its ``TraceSums``, on the CPU.
+    task : Task
+        Advanced by one per step.
+
+    Raises
+    ------
+    UsageError
+        If the loss is no longer finite.
+    """
+    optimizer = fit.optimizer()
+    first_epoch, _ = load_checkpoint(checkpoint, {"network": fit.network}, optimizer) or (0, {})
+    task.advance(first_epoch * fit.steps_per_epoch())
+    classes_N = fit.classes.to(fit.device)
+    with repeatable(fit.num_threads), fit.ranks.working():
+        for epoch in range(first_epoch, num_epochs):
+            _train_epoch(fit, optimizer, epoch, num_epochs, task)
+            sums = TraceSums(len(fit.classes), fit.device)
+            for positions_B, logits_PBC in _asked(fit):
+                classes_PB = classes_N[positions_B].expand(len(logits_PBC), -1)
+                traces = trace_batch(logits_PBC.flatten(0, 1), classes_PB.flatten())
+                sums.add(positions_B, {name: trace.view_as(classes_PB) for name, trace in traces.items()})
+            store(epoch, sums.tensors())
+            save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, {})
+
+
+def predict_ensemble(fit: EnsembleFit) -> Tensor:
+    """Return the class that each network gives to each sample.
+
+    Parameters
+    ----------
+    fit : EnsembleFit
+        As `record_ensemble` leaves it.
+
+    Returns
+    -------
+    Tensor of shape (n_networks, n_samples), int32
+        Index of the largest logit; on the CPU.
+    """
+    with repeatable(fit.num_threads):
+        return torch.cat([logits_PBC.argmax(dim=2).int().cpu() for _, logits_PBC in _asked(fit)], dim=1)
