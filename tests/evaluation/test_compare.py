@@ -373,7 +373,7 @@ def test_score_that_is_not_there(used: Path) -> None:
         compared(used, methods="hardest@tdds,random")
     assert caught.value.hint is not None
     dynamics, score = caught.value.hint.split(" && ")
-    assert dynamics == f"elfs dynamics --epochs 6 --batch-size 32 --workspace {used}"
+    assert dynamics == f"elfs dynamics --recipe small --epochs 6 --batch-size 32 --workspace {used}"
     assert score == f"elfs score --window 5 --workspace {used}"
 
 

@@ -78,7 +78,7 @@ def test_stale_upstream_is_refused_with_the_commands_that_mend_it(digits: Finish
     commands = [
         f"elfs cluster {flags} --workspace {workspace}",
         f"elfs label --workspace {workspace}",
-        f"elfs dynamics --epochs 3 --batch-size 32 --workspace {workspace}",
+        f"elfs dynamics --recipe small --epochs 3 --batch-size 32 --workspace {workspace}",
         f"elfs score --window 2 --workspace {workspace}",
     ]
     for position, stage in enumerate(("label", "dynamics", "score", "select"), 1):
