@@ -30,7 +30,7 @@ BATCH_IMAGES = 16
 """Images whose patches are in memory together."""
 SMALLEST, SMALL, LARGE = 16, 32, 64
 """Sides in pixels: images are enlarged to the first, and those of 49 and more are looked at in both of the others."""
-COLOR_CELLS = 4
+COLOUR_CELLS = 4
 """Cells along each side whose mean colours are kept."""
 MIN_CHROMA = 0.02
 """Root mean square of what tells colours from grey (of values in [0, 1]) below which a pool counts as grey."""
@@ -122,7 +122,7 @@ class PatchEncoder:
     def __init__(self, image_size: int, channels: int) -> None:
         is_large = image_size > (SMALL + LARGE) // 2
         self._sides = (SMALL, LARGE) if is_large else (min(max(image_size, SMALLEST), SMALL),)
-        self._branches = [f"shape{side}" for side in self._sides] + ["color"] * (channels == 3)
+        self._branches = [f"shape{side}" for side in self._sides] + ["colour"] * (channels == 3)
         self.transform: Callable[[Image.Image], Tensor] = SquareTransform(self._sides[-1], channels)
         self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
         self._learned: dict[str, Tensor] = {}
@@ -173,8 +173,8 @@ class PatchEncoder:
         for side in self._sides:
             self._learn_dictionary(side, images, generator)
         weights = {branch: self._learn_axes(branch, images, generator) for branch in self._branches}
-        if not _has_colors(images):
-            weights["color"] = 0.0
+        if not _has_colours(images):
+            weights["colour"] = 0.0
         most = max(weights.values())
         for branch in self._branches:
             weight = weights[branch] / most
@@ -210,8 +210,8 @@ class PatchEncoder:
     def _features(self, branch: str, images_BCSS: Tensor) -> Tensor:
         """Return the features of a branch, of shape (n_images, F)."""
         images_BCSS = images_BCSS.to(self._device)
-        if branch == "color":
-            return adaptive_avg_pool2d(images_BCSS, COLOR_CELLS).flatten(1)
+        if branch == "colour":
+            return adaptive_avg_pool2d(images_BCSS, COLOUR_CELLS).flatten(1)
         dictionary = Dictionary(*(self._learned[f"{branch}.{part}"] for part in Dictionary._fields))
         return pooled_activations(one_axis(_resized(images_BCSS, int(branch.removeprefix("shape")))), dictionary)
 
@@ -239,7 +239,7 @@ def _resized(images_BCSS: Tensor, side: int) -> Tensor:
     return interpolate(images_BCSS, (side, side), mode="bicubic", antialias=True, align_corners=False)
 
 
-def _has_colors(images_NCSS: Tensor) -> bool:
+def _has_colours(images_NCSS: Tensor) -> bool:
     if images_NCSS.shape[1] == 1:
         return False
     sample = images_NCSS[:MAX_ROWS]

@@ -4,6 +4,7 @@ Shape suffixes: B images of a batch, C channels, S side, L patches of an image, 
 patch, A atoms, G cells of the grid.
 """
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -141,6 +142,7 @@ def _normalised(patches: Tensor) -> Tensor:
     return centred / (centred.square().mean(dim=-1, keepdim=True) + CONTRAST_FLOOR).sqrt()
 
 
+@functools.lru_cache(maxsize=4)
 def _pooling(num_positions: int) -> Tensor:
     """Return the matrix that averages the positions of a square map over the (slightly overlapping) cells."""
     one_hot = torch.eye(num_positions**2).view(-1, 1, num_positions, num_positions)

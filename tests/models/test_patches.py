@@ -126,7 +126,7 @@ def test_size_of_the_images(native: int, size: int) -> None:
     torch.testing.assert_close(result, torch.tensor([1.0, 0.0, 0.2]).view(3, 1, 1).expand(3, size, size))
 
 
-def colored(images: Tensor, generator: torch.Generator) -> Tensor:
+def coloured(images: Tensor, generator: torch.Generator) -> Tensor:
     """Paint grey images in two random colours each."""
     ink, ground = torch.rand(2, len(images), 3, 1, 1, generator=generator)
     painted: Tensor = ground + images * (ink - ground)
@@ -141,7 +141,7 @@ def share_of_equal_neighbors(embeddings: Tensor, kind: Tensor) -> float:
 
 def test_colours_that_say_nothing_do_not_hide_the_shape() -> None:
     images, kind = striped_images(200)
-    painted = colored(images, torch.Generator().manual_seed(1))
+    painted = coloured(images, torch.Generator().manual_seed(1))
     assert share_of_equal_neighbors(fitted(painted).encode(painted), kind) > 0.98
     assert share_of_equal_neighbors(painted.flatten(1), kind) < 0.8
 
@@ -149,9 +149,9 @@ def test_colours_that_say_nothing_do_not_hide_the_shape() -> None:
 def test_colours_are_seen_where_they_alone_tell() -> None:
     generator = torch.Generator().manual_seed(0)
     kind = torch.arange(200) % 4
-    colors = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.8, 0.8, 0.1]])[kind]
+    colours = torch.tensor([[0.9, 0.1, 0.1], [0.1, 0.9, 0.1], [0.1, 0.1, 0.9], [0.8, 0.8, 0.1]])[kind]
     noise = 0.2 * torch.rand(200, 3, 16, 16, generator=generator)
-    images = (colors[:, :, None, None] + noise).clamp(0, 1)
+    images = (colours[:, :, None, None] + noise).clamp(0, 1)
     encoder = fitted(images)
     assert share_of_equal_neighbors(encoder.encode(images), kind) > 0.9
 
@@ -159,7 +159,7 @@ def test_colours_are_seen_where_they_alone_tell() -> None:
 def test_grey_images_in_three_channels_are_grey() -> None:
     images, _ = striped_images(40)
     encoder = fitted(images.expand(-1, 3, -1, -1))
-    assert encoder.learned()["color.projection"].shape[1] == 0
+    assert encoder.learned()["colour.projection"].shape[1] == 0
     inverted = 1 - images
     similarity = torch.cosine_similarity(fitted(images).encode(images), fitted(images).encode(inverted))
     assert similarity.median() > 0.9  # dark on bright is bright on dark
