@@ -1,5 +1,6 @@
 """Tiny pools, small settings and the chain of stages, for tests that need real workspaces."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from filelock import FileLock
 from PIL import Image
 
 from elfs.catalog import STAGES
@@ -136,18 +139,33 @@ class Finished:
         return Path(shutil.copytree(self.path, target))
 
 
-def finished(kind: str, base: Path) -> Finished:
-    """Return a finished workspace of ``folder``, ``digits`` or ``embeddings``; made once below `base`."""
-    place = base / f"finished-{kind}"
+def finished(kind: str, places: pytest.TempPathFactory) -> Finished:
+    """Return a finished workspace of ``folder``, ``digits`` or ``embeddings``.
+
+    The first of pytest-xdist's workers that asks for it makes it; each has a copy of its own, so that no two meet at
+    the lock of a workspace. Pictures are only read, and are there once.
+    """
+    ours = places.getbasetemp()
+    common = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    place, copy = common / f"finished-{kind}", ours / f"copy-{kind}"
     root = place / "pictures" if kind == "folder" else None
-    if not place.exists():
-        place.mkdir()
-        options: dict[str, Any] = {"source": kind}
-        if root is not None:
-            make_pictures(root, corrupt=True)
-        elif kind == "digits":
-            options["limit"] = 200
-        else:
-            options |= {"embeddings": str(make_embeddings(place / "own.npy")), "encoder": None}
-        run_chain(place / "workspace", root=root, **options)
-    return Finished(place / "workspace", root)
+    with FileLock(common / f"finished-{kind}.lock"):
+        if not (place / "whole").exists():
+            shutil.rmtree(place, ignore_errors=True)  # of a worker that failed half-way
+            _make(kind, place, root)
+            (place / "whole").touch()
+        if not copy.exists():
+            shutil.copytree(place / "workspace", copy)
+    return Finished(copy, root)
+
+
+def _make(kind: str, place: Path, root: Path | None) -> None:
+    place.mkdir()
+    options: dict[str, Any] = {"source": kind}
+    if root is not None:
+        make_pictures(root, corrupt=True)
+    elif kind == "digits":
+        options["limit"] = 200
+    else:
+        options |= {"embeddings": str(make_embeddings(place / "own.npy")), "encoder": None}
+    run_chain(place / "workspace", root=root, **options)

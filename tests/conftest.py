@@ -21,17 +21,17 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("folder", tmp_path_factory.getbasetemp())
+    return finished("folder", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("digits", tmp_path_factory.getbasetemp())
+    return finished("digits", tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
 def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    return finished("embeddings", tmp_path_factory.getbasetemp())
+    return finished("embeddings", tmp_path_factory)
 
 
 @pytest.fixture

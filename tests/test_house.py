@@ -8,12 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 from numpydoc.validate import validate
 
 import elfs
@@ -166,10 +168,17 @@ def test_docstring_follows_numpydoc(name: str) -> None:
 
 
 @needs_checkout
-def test_package_says_that_it_is_typed_and_its_version_is_the_changelogs() -> None:
-    assert (ROOT / "elfs" / "py.typed").exists()
+def test_version_is_the_newest_of_the_changelog() -> None:
     newest = next(line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## "))
     assert newest.split()[1] == elfs.__version__
+
+
+@needs_checkout
+def test_wheel_says_that_it_is_typed(tmp_path: Path) -> None:
+    """The wheel that an installation unpacks carries the mark, not the source tree alone."""
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as files:
+        assert "elfs/py.typed" in files.namelist()
 
 
 @needs_checkout

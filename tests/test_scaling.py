@@ -76,7 +76,7 @@ def setting_of(workspace: Workspace) -> tuple[Setting, int]:
 
 @pytest.mark.parametrize("kind", ["embeddings", "folder", "digits"])
 def test_disk_formulas_are_the_bytes_of_the_files(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    made: Finished = finished(kind, tmp_path_factory.getbasetemp())
+    made: Finished = finished(kind, tmp_path_factory)
     workspace = Workspace.open(made.path)
     setting, num_rows = setting_of(workspace)
     artifacts = workspace.manifest.artifacts

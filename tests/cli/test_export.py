@@ -122,6 +122,7 @@ def test_the_report_is_written_where_it_is_asked_for(elfs: Elfs, selection: str)
     assert elfs("report", "--selection", "four").code == 2
 
 
+@pytest.mark.slow
 def test_handing_on_needs_no_torch(elfs: Elfs, selection: str) -> None:
     import os
     import subprocess

@@ -102,7 +102,7 @@ def test_sheets_hold_a_few_dozen(empty: Any) -> None:
 
 @pytest.mark.parametrize("method", SELECTORS)
 def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    path = finished("folder", tmp_path_factory.getbasetemp()).copy(tmp_path / "copy")
+    path = finished("folder", tmp_path_factory).copy(tmp_path / "copy")
     name = run_stage("select", path, method=method, key="tdds", budget="4").summary["name"]
     words = Page(render_report(path, name).html).words()
     assert "4selected" in words.replace(" selected", "selected")

@@ -95,6 +95,7 @@ ALL_CELLS = [
 ]
 
 
+@pytest.mark.slow
 def test_every_cell_is_what_train_says_of_its_selection(used: Path) -> None:
     report = compared(used)
     assert report.ran
@@ -154,6 +155,7 @@ def test_rerun_does_nothing(used: Path, seen: list[tuple[str, int]]) -> None:
     assert seen == ALL_CELLS
 
 
+@pytest.mark.slow
 def test_equal_runs_are_equal_bytes(used: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(used, tmp_path / "other"))
     compared(used)
@@ -170,6 +172,7 @@ def test_force_trains_again(used: Path, seen: list[tuple[str, int]]) -> None:
 
 
 @pytest.mark.parametrize("after", [0, 2, 9])
+@pytest.mark.slow
 def test_killed_comparison_goes_on_after_the_last_cell(
     used: Path, tmp_path: Path, seen: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:

@@ -166,6 +166,7 @@ def test_cuda_agrees_within_bfloat16(tmp_path: Path, vit_state: dict[str, Tensor
     assert torch.cosine_similarity(embeddings, expected).min() > 0.99
 
 
+@pytest.mark.slow
 def test_fingerprint_knows_all_that_decides_an_embedding(tmp_path: Path) -> None:
     """The same encoder made twice has the same; each of the others has its own."""
     states = [random_model(RESNET).state_dict() for _ in range(2)]

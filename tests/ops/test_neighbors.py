@@ -331,6 +331,7 @@ def search_in_rank(ranks: Ranks) -> tuple[Tensor, Tensor]:
     return exact_neighbors(database, torch.arange(*ranks.part(500)), 10, ring=ranks)
 
 
+@pytest.mark.slow
 def test_ranks_find_what_one_process_finds() -> None:
     found = in_ranks(3, search_in_rank)
     expected = cosine_neighbors(random_rows(500, 24), 10, device="cpu")

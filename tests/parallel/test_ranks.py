@@ -113,6 +113,7 @@ def _give_up(ranks: Ranks) -> None:
     os._exit(77)
 
 
+@pytest.mark.slow
 def test_ranks_end_when_one_fails() -> None:
     code = (
         "import sys; from tests.parallel.test_ranks import _give_up; from elfs.parallel.meeting import join; "

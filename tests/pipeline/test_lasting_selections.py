@@ -76,6 +76,7 @@ CHANGES: dict[str, Callable[[Path], Outcome]] = {
 }
 
 
+@pytest.mark.slow
 def test_every_change_upstream_leaves_every_list_and_every_export(place: Path, tmp_path: Path) -> None:
     path = place / "ws"
     before, artifacts = everything(path, tmp_path / "before"), Workspace.open(path).manifest.artifacts

@@ -25,6 +25,8 @@ from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, artifacts_of, config, run_stage
 from tests.ranks import in_ranks
 
+pytestmark = pytest.mark.slow
+
 TRAIN = TrainConfig(network="mlp", iterations=12, batch_size=16, seeds=2)
 COMPARE = CompareConfig(methods="elfs:0.2,random", budgets="0.1,32", seeds=2, iterations=4, batch_size=16)
 """Networks with batch statistics: each is trained by one rank alone."""

@@ -22,6 +22,7 @@ def test_separated_blobs_are_counted(num_blobs: int) -> None:
     assert max(count.scores, key=lambda candidate: count.scores[candidate]) == num_blobs
 
 
+@pytest.mark.slow
 def test_many_blobs_are_counted_on_finer_graphs() -> None:
     count = estimate_num_clusters(blobs(24, 40), seed=0)
     assert 22 <= count.best <= 26, "k-means may merge a pair"
@@ -53,6 +54,7 @@ class Watched(Features):
         return super().take(positions)
 
 
+@pytest.mark.slow
 def test_only_samples_of_a_large_pool_are_looked_at() -> None:
     values = np.random.default_rng(0).normal(0, 0.2, (3_000, 12)) + 4 * np.eye(3, 12)[np.arange(3_000) % 3]
     features = Watched(values.astype(np.float32), np.arange(3_000), torch.device("cpu"))

@@ -27,6 +27,8 @@ from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
 from tests.ranks import in_ranks
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, NUM_EPOCHS = 23, 4, 3, 4
 """23 rows in batches of at most 10 are batches of 8, 8 and 7: neither 2 nor 3 divides all of them."""

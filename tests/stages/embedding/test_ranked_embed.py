@@ -25,6 +25,8 @@ from elfs.workspace.workspace import Workspace
 from tests.chain import NUM_PICTURES, artifacts_of, config, make_embeddings, make_pictures, run_stage
 from tests.ranks import in_ranks
 
+pytestmark = pytest.mark.slow
+
 FILE_ROWS = 9
 
 

@@ -279,6 +279,7 @@ run_stage("embed", Path(sys.argv[1]), source="folder", root=Path(sys.argv[2]), b
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize(("passes", "kept"), [(0, 0), (1, 0), (2, 10), (9, 40)])
+@pytest.mark.slow
 def test_rows_1_to_6_a_killed_run_loses_at_most_one_shard(
     pictures: Path,
     tmp_path: Path,

@@ -356,6 +356,7 @@ def started(workspace: Path, root: Path, number: int, count: int, passes: int = 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.slow
 def test_shards_at_the_same_time_killed_and_repeated(pictures: Path, tmp_path: Path, workspace: Path) -> None:
     """Two of them make the same shard, a third is killed in the middle, and its rows are made by others."""
     running = [started(workspace, pictures, 1, 2), started(workspace, pictures, 1, 2)]
