@@ -18,6 +18,9 @@ from elfs.config import CONFIGS, StageConfig, from_json
 from elfs.parallel.runtime import Runtime, Silence
 from elfs.pipeline.execution import Outcome, execute
 
+ROOT = Path(__file__).parents[1]
+"""The repository's folder: subprocesses that import `tests` start there."""
+
 NUM_PICTURES = 60
 CORRUPT = "b/19.png"
 

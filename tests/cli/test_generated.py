@@ -14,8 +14,8 @@ from elfs.cli._completions import SHELLS, command_words, script
 from elfs.cli._generate import generated, main
 from elfs.cli.app import app
 from elfs.models.published import PUBLISHED
+from tests.chain import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILES = generated()
 
 Complete = Callable[..., list[str]]

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from elfs.workspace.workspace import Workspace
+from tests.chain import ROOT
 from tests.ranks import free_port
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 STAGES: dict[str, tuple[str, ...]] = {
     "embed": ("digits", "--encoder", "pixels", "--neighbors", "10"),
     "cluster": ("--clusters", "10", "--heads", "2", "--epochs", "4", "--hidden", "32", "--bottleneck", "16"),

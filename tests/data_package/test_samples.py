@@ -1,6 +1,5 @@
 import hashlib
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ import pytest
 from elfs.data.samples import Outcome, SampleTable, Split
 from elfs.data.text_column import TextColumn
 from elfs.errors import CorruptArtifactError, InputDataError
+from tests.chain import ROOT
 
 ODD_NAMES = [
     "a/new\nline.jpg",
@@ -163,8 +163,7 @@ def test_samples_and_listing_need_no_torch() -> None:
     import sys
 
     code = "import sys, elfs.data.samples, elfs.data.sources.folder; sys.exit('torch' in sys.modules)"
-    root = Path(__file__).parents[2]
-    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_find_gives_the_first_row_or_none(monkeypatch: pytest.MonkeyPatch) -> None:

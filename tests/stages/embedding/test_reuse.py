@@ -23,7 +23,7 @@ from elfs.stages.embedding import reuse as known_rows
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
 from elfs.workspace.workspace import Workspace
-from tests.chain import CORRUPT, NUM_PICTURES, artifacts_of, make_pictures, run_stage
+from tests.chain import CORRUPT, NUM_PICTURES, ROOT, artifacts_of, make_pictures, run_stage
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_rows_1_to_6_a_killed_run_loses_at_most_one_shard(
 ) -> None:
     """Shards of 10 rows, passes of 5; the kill comes with the pass after these."""
     command = [sys.executable, "-c", KILLED, str(workspace), str(pictures), str(passes)]
-    killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 10)
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 5}

@@ -23,7 +23,7 @@ from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
 from elfs.stages.embedding.shards import ShardReport, make_shard, merge, shard_run
 from elfs.workspace.workspace import Workspace
-from tests.chain import NUM_PICTURES, artifacts_of, config, make_embeddings, make_pictures, run_stage
+from tests.chain import NUM_PICTURES, ROOT, artifacts_of, config, make_embeddings, make_pictures, run_stage
 
 OPTIONS: dict[str, Any] = {"source": "folder", "batch_size": 4}
 
@@ -352,7 +352,7 @@ shard(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
 def started(workspace: Path, root: Path, number: int, count: int, passes: int = 1000) -> "subprocess.Popen[bytes]":
     arguments = [str(workspace), str(root), str(number), str(count), str(passes)]
     command = [sys.executable, "-c", SHARD, *arguments]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[2], stderr=subprocess.PIPE)
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
