@@ -63,18 +63,25 @@ class ClusterConfig(StageConfig):
     )
     method: str | None = option(
         None,
-        "How to cluster. [auto: graph below 20,000 images unless an option of the heads is given, else temi]",
+        "How to cluster. [auto: graph up to 20,000,000 images x clusters unless an option of the heads is given, else "
+        "temi]",
         choices=CLUSTER_METHODS,
     )
     loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
     head_choice: str = option("information", "Which of the heads labels the images.", choices=HEAD_CHOICES)
-    heads: int | None = option(None, "Heads trained side by side. [auto: 8 below 20,000 images, else 50]", minimum=1)
-    epochs: int | None = option(
-        None, "Passes over the images. [auto: 200, or 800 steps below 20,000 images]", minimum=1
+    heads: int | None = option(
+        None, "Heads trained side by side. [auto: 8 below 20,000 images and on a CPU, else 50]", minimum=1
     )
-    batch_size: int | None = option(None, "Images per step. [auto: 1024, or 256 below 20,000 images]", minimum=2)
+    epochs: int | None = option(
+        None, "Passes over the images. [auto: 800 steps below 20,000 images and on a CPU, else 200]", minimum=1
+    )
+    batch_size: int | None = option(
+        None, "Images per step. [auto: 256 below 20,000 images and on a CPU, else 1024]", minimum=2
+    )
     learning_rate: float | None = option(
-        None, "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images]", minimum=0
+        None,
+        "Peak rate of AdamW. [auto: 1e-4 x batch / 256, ten times that below 20,000 images and on a CPU]",
+        minimum=0,
     )
     min_learning_rate: float = option(1e-6, "Rate at the end of the cosine.", minimum=0)
     warmup_epochs: int = option(20, "Epochs of linear warm-up, at most half of all.", minimum=0)
@@ -89,10 +96,10 @@ class ClusterConfig(StageConfig):
     )
     prior_momentum: float = option(0.9, "Share of the cluster prior kept at each step.", minimum=0, maximum=1)
     hidden: int | None = option(
-        None, "Width of a head's hidden layer. [auto: 512, or 256 below 20,000 images]", minimum=1
+        None, "Width of a head's hidden layer. [auto: 256 below 20,000 images and on a CPU, else 512]", minimum=1
     )
     bottleneck: int | None = option(
-        None, "Width of a head's bottleneck. [auto: 256, or 128 below 20,000 images]", minimum=1
+        None, "Width of a head's bottleneck. [auto: 128 below 20,000 images and on a CPU, else 256]", minimum=1
     )
     standardize: bool = option(True, "Standardise every feature before the heads (k-means takes unit vectors).")
     seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
@@ -111,8 +118,8 @@ class DynamicsConfig(StageConfig):
 
     recipe: str | None = option(
         None,
-        "Hyper-parameters. [auto: ensemble without images and for mlp; else small below 20,000 images, cifar up to 64 "
-        "pixels, else imagenet]",
+        "Hyper-parameters. [auto: ensemble without images, for mlp, and on a CPU above 1,000 images of 32x32; else "
+        "small on a CPU and below 20,000 images, cifar up to 64 pixels, else imagenet]",
         choices=RECIPES,
     )
     network: str | None = option(

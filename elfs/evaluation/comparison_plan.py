@@ -96,7 +96,7 @@ class Setting:
         Trainer
             It has no rows yet.
         """
-        recipe, iterations = training_recipe(self.workspace, self.table, config)
+        recipe, iterations = training_recipe(self.workspace, self.table, config, on_cpu=runtime.on_cpu)
         made = builder or InputBuilder(self.workspace, self.table, recipe, runtime, None)
         return Trainer(made, self.truth, iterations, np.empty(0, np.int64))
 

@@ -125,7 +125,7 @@ def run(job: Job, config: TrainConfig) -> Result:
             "learn from."
         )
     require_labels(table, truth, rows)
-    recipe, iterations = training_recipe(job.workspace, table, config)
+    recipe, iterations = training_recipe(job.workspace, table, config, on_cpu=job.runtime.on_cpu)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
     trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm)
     artifact = f"models/{config.selection}"

@@ -94,7 +94,9 @@ def labelled_test_rows(table: SampleTable, truth: TrueLabels) -> NDArray[np.int6
     return np.flatnonzero((table.split == Split.TEST) & table.usable() & (truth.values >= 0))
 
 
-def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingConfig) -> tuple[Recipe, int]:
+def training_recipe(
+    workspace: Workspace, table: SampleTable, config: TrainingConfig, *, on_cpu: bool
+) -> tuple[Recipe, int]:
     """Return the recipe that suits the whole pool, so that every budget is trained alike, and the iterations.
 
     Parameters
@@ -105,6 +107,8 @@ def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingCo
         The samples.
     config : TrainingConfig
         What the user asked for.
+    on_cpu : bool
+        Whether it is trained on a CPU.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def training_recipe(workspace: Workspace, table: SampleTable, config: TrainingCo
     """
     side = SourceFacts.of(workspace).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
-    recipe = recipe_for(config, num_rows, side)
+    recipe = recipe_for(config, num_rows, side, on_cpu=on_cpu)
     return recipe, config.iterations or recipe.iterations
 
 
@@ -239,7 +243,8 @@ class Trainer:
         if fit.caveat and ranks.is_first and not self._warned:
             builder.runtime.warn(fit.caveat)
             self._warned = True
-        with builder.runtime.progress.task(f"{label}, seed {seed}", self.iterations, "steps") as task:
+        label, cheaper = f"{label}, seed {seed}", "--network mlp or fewer --iterations take less."
+        with builder.runtime.long_task(label, self.iterations, "steps", cheaper) as task:
             train_iterations(fit, self.iterations, task)
         if len(self.test_rows) == 0:
             return fit.network, Accuracy(0, 0)

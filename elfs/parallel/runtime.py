@@ -1,6 +1,7 @@
 """Where and how a stage runs: devices, worker processes, progress. Nothing here changes what a stage computes."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from elfs.parallel.ranks import Ranks
 
 __all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus", "ignore"]
+
+
+_WATCHED_SECONDS, _LONG_MINUTES = 10, 10
 
 
 class Task(Protocol):
@@ -59,6 +63,30 @@ def ignore(message: object) -> None:
     """Take what nobody wants to hear."""
 
 
+class _Watched:
+    """A piece of work that tells once, ten seconds after it began, that it will take more than ten minutes."""
+
+    def __init__(self, task: Task, total: int, clock: Callable[[], float], tell: Callable[[str], None]) -> None:
+        self._task, self._total, self._clock, self._tell = task, total, clock, tell
+        self._done, self._began, self._is_told = 0, clock(), False
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count more units."""
+        self._task.advance(count, note)
+        seconds = self._clock() - self._began
+        if self._done == 0:  # the first units include what is made once, and in a resumed run what was done before
+            self._began, self._done = self._clock(), 1
+            self._total -= count
+            return
+        self._done += count
+        if self._is_told or seconds < _WATCHED_SECONDS:
+            return
+        self._is_told = True
+        minutes = seconds / (self._done - 1) * (self._total - self._done + 1) / 60
+        if minutes > _LONG_MINUTES:
+            self._tell(f"about {minutes:,.0f} minutes" if minutes < 120 else f"about {minutes / 60:,.0f} hours")
+
+
 def _alone() -> "Ranks":
     from elfs.parallel.ranks import ALONE
 
@@ -81,6 +109,8 @@ class Runtime:
         Shows how far a stage is.
     warn : Callable
         Takes one sentence that the person should see.
+    clock : Callable
+        Returns seconds on a clock that never runs backwards.
     """
 
     devices: str = "auto"
@@ -88,6 +118,7 @@ class Runtime:
     num_workers: int | None = None
     progress: Progress = field(default_factory=Silence)
     warn: Callable[[str], None] = ignore
+    clock: Callable[[], float] = time.monotonic
 
     @property
     def choice(self) -> DeviceChoice:
@@ -108,6 +139,35 @@ class Runtime:
             If the device does not exist here.
         """
         return self.choice.resolve(self.ranks.local_rank, self.ranks.local_size)
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether this process computes on a CPU."""
+        return self.device().type == "cpu"
+
+    @contextmanager
+    def long_task(self, label: str, total: int, unit: str, cheaper: str) -> Iterator[Task]:
+        """Open a piece of work that may take hours on a CPU; after ten seconds it is known, and said, if it will.
+
+        Parameters
+        ----------
+        label : str
+            What it is.
+        total : int
+            Its units.
+        unit : str
+            What they are called.
+        cheaper : str
+            What a person can do for less time.
+
+        Yields
+        ------
+        Task
+            The piece of work.
+        """
+        with self.progress.task(label, total, unit) as task:
+            watched = _Watched(task, total, self.clock, lambda left: self.warn(f"{label} will take {left}. {cheaper}"))
+            yield watched if self.on_cpu else task
 
     def advancing(self, task: Task) -> Callable[[int], None]:
         """Return what is called with the units that are done: it tells people, and the other ranks.

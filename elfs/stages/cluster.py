@@ -27,7 +27,7 @@ from elfs.train.clustering import train_heads
 from elfs.train.features import Features, standardization
 from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
 from elfs.train.head_choice import head_qualities, labels_of
-from elfs.train.head_settings import SMALL_POOL, method_for, settings_for
+from elfs.train.head_settings import is_small, method_for, settings_for
 from elfs.train.seeding import derived_seed
 from elfs.train.turtle import TurtleSettings, train_turtle
 from elfs.workspace.files import json_bytes
@@ -82,7 +82,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     clusters, estimate = ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
-    method = method_for(config, len(rows))
+    method = method_for(config, len(rows), clusters)
     if method != "temi" and not ranks.is_first:
         return Result("", {})  # one rank is enough for it
     pool = _pool(job, config, rows, method)
@@ -159,10 +159,10 @@ def _train(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Train the heads and choose one of them without labels."""
-    settings = settings_for(config, len(pool.rows), clusters)
+    settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
     neighbors = torch.from_numpy(_neighbor_positions(job, pool, clusters))
     num_steps = settings.epochs * -(-len(pool.rows) // settings.batch_size)
-    with job.runtime.progress.task("cluster", num_steps, "steps") as task:
+    with job.runtime.long_task("cluster", num_steps, "steps", "--method graph or kmeans takes less.") as task:
         training = train_heads(
             pool.features,
             lambda positions: neighbors[positions].long(),
@@ -256,7 +256,7 @@ def _graph(
     neighbors = _centred_neighbors(job, pool, clusters, inputs).to(device)
     with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
         found = graph_clusters(inputs, neighbors, clusters, seed=config.seed, task=task)
-        settings = settings_for(config, len(pool.rows), clusters)
+        settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
         head = distilled_head(
             pool.features,
             found.probabilities,
@@ -315,7 +315,7 @@ def _turtle(
     job: Job, config: ClusterConfig, pool: _Pool, clusters: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any], str]:
     """Train TURTLE's runs on each encoder's part of the embeddings, and choose one of them without labels."""
-    small = len(pool.rows) < SMALL_POOL
+    small = is_small(len(pool.rows), on_cpu=job.runtime.on_cpu)
     found = job.workspace.manifest.artifacts["embeddings"].metadata.get("widths", [pool.features.dim])
     settings = TurtleSettings(
         clusters=clusters,
@@ -326,7 +326,7 @@ def _turtle(
         learning_rate=config.learning_rate or (1e-2 if small else 1e-3),
         seed=config.seed,
     )
-    with job.runtime.progress.task("cluster: turtle", settings.steps, "steps") as task:
+    with job.runtime.long_task("cluster", settings.steps, "steps", "--method graph or kmeans takes less.") as task:
         training = train_turtle(
             pool.features, settings, checkpoint=job.draft.directory / "turtle.safetensors", task=task
         )

@@ -37,7 +37,7 @@ def run(job: Job, config: DynamicsConfig) -> Result:
         raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
     ranks = job.runtime.ranks
     require_rows(len(rows), ranks)
-    recipe = proxy_recipe(config, len(rows), SourceFacts.of(job.workspace).image_side)
+    recipe = proxy_recipe(config, len(rows), SourceFacts.of(job.workspace).image_side, on_cpu=job.runtime.on_cpu)
     num_epochs = config.epochs or recipe.epochs
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
     proxies = Proxies(

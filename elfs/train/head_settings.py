@@ -2,13 +2,14 @@
 
 from elfs.config import ClusterConfig
 from elfs.train.clustering import HeadSettings
+from elfs.train.recipes import SMALL_POOL
 
-__all__ = ["SMALL_POOL", "method_for", "settings_for"]
+__all__ = ["is_small", "method_for", "settings_for"]
 
-SMALL_POOL = 20_000
-"""Below this many images the automatic settings are those for small pools."""
+_GRAPH_WORK = 20_000_000
+"""The neighbour graph is the automatic method up to this many images times clusters: its time and memory grow so."""
 
-_SMALL_STEPS = 800
+_SMALL_STEPS, _SMALL_EPOCHS = 800, 4
 _EPOCHS = 200
 _PAPER_MOMENTUM = 0.996
 _TEACHER_WINDOWS = 16
@@ -30,33 +31,21 @@ _HEAD_OPTIONS = (
 """Options that only the training of heads has."""
 
 
-def method_for(config: ClusterConfig, num_images: int) -> str:
-    """Return the method, with ``auto`` worked out.
+def is_small(num_images: int, *, on_cpu: bool) -> bool:
+    """Whether ``auto`` means the settings for small pools, which a CPU gets for pools of any size.
 
     Parameters
     ----------
-    config : ClusterConfig
-        What the user asked for.
     num_images : int
         Images that are clustered.
-
-    Returns
-    -------
-    str
-        What was asked for; else ``graph`` below 20,000 images where no option of the heads' training was given, and
-        ``temi`` otherwise.
+    on_cpu : bool
+        Whether they are clustered on a CPU.
     """
-    if config.method is not None:
-        return config.method
-    plain = ClusterConfig()
-    asked = any(getattr(config, name) != getattr(plain, name) for name in _HEAD_OPTIONS)
-    return "temi" if asked or num_images >= SMALL_POOL else "graph"
+    return on_cpu or num_images < SMALL_POOL
 
 
-def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadSettings:
-    """Return the training settings with every ``auto`` worked out.
-
-    Small pools need steps, not epochs.
+def method_for(config: ClusterConfig, num_images: int, clusters: int) -> str:
+    """Return the method, with ``auto`` worked out.
 
     Parameters
     ----------
@@ -69,19 +58,48 @@ def settings_for(config: ClusterConfig, num_images: int, clusters: int) -> HeadS
 
     Returns
     -------
-    HeadSettings
-        Below 20,000 images: 8 heads of half the paper's width, batch 256, ten times the paper's rate, and as many
-        epochs as make 800 steps. Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256, 200 epochs. The
-        teacher averages over a sixteenth of the training where that is less than the paper's 250 steps: on the digits,
-        800 steps reach 0.92 to 0.95 accuracy so, and 0.67 to 0.81 with the paper's momentum.
+    str
+        What was asked for; else ``graph`` where images times clusters are at most 20,000,000 and no option of the
+        heads' training was given, and ``temi`` otherwise.
     """
-    small = num_images < SMALL_POOL
+    if config.method is not None:
+        return config.method
+    plain = ClusterConfig()
+    asked = any(getattr(config, name) != getattr(plain, name) for name in _HEAD_OPTIONS)
+    return "temi" if asked or num_images * clusters > _GRAPH_WORK else "graph"
+
+
+def settings_for(config: ClusterConfig, num_images: int, clusters: int, *, on_cpu: bool) -> HeadSettings:
+    """Return the training settings with every ``auto`` worked out.
+
+    Small pools need steps, not epochs.
+
+    Parameters
+    ----------
+    config : ClusterConfig
+        What the user asked for.
+    num_images : int
+        Images that are clustered.
+    clusters : int
+        Number of clusters.
+    on_cpu : bool
+        Whether the heads are trained on a CPU.
+
+    Returns
+    -------
+    HeadSettings
+        Below 20,000 images, and on a CPU: 8 heads of half the paper's width, batch 256, ten times the paper's rate, and
+        as many epochs as make 800 steps, at least 4. Else the paper's: 50 heads, batch 1,024, rate 1e-4 x batch / 256,
+        200 epochs. The teacher averages over a sixteenth of the training where that is less than the paper's 250 steps:
+        on the digits, 800 steps reach 0.92 to 0.95 accuracy so, and 0.67 to 0.81 with the paper's momentum.
+    """
+    small = is_small(num_images, on_cpu=on_cpu)
     batch_size = min(config.batch_size or (256 if small else 1024), num_images)
     steps_per_epoch = -(-num_images // batch_size)
     rate = config.learning_rate
     if rate is None:
         rate = (1e-3 if small else 1e-4) * batch_size / 256
-    epochs = config.epochs or (-(-_SMALL_STEPS // steps_per_epoch) if small else _EPOCHS)
+    epochs = config.epochs or (max(_SMALL_EPOCHS, -(-_SMALL_STEPS // steps_per_epoch)) if small else _EPOCHS)
     momentum = config.teacher_momentum
     if momentum is None:
         momentum = min(_PAPER_MOMENTUM, max(0.0, 1 - _TEACHER_WINDOWS / (epochs * steps_per_epoch)))

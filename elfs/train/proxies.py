@@ -32,6 +32,8 @@ __all__ = ["Proxies", "Recorded"]
 _PART_BYTES = 2 << 30
 """Memory that the networks which are trained side by side may take; with more of them there are several parts."""
 
+_CHEAPER_THAN_IMAGES = "--recipe ensemble, networks on the embeddings, takes less."
+
 _FLOPS_PER_THREAD = 500_000_000
 """Of a step of all networks: about ten milliseconds of a CPU thread."""
 
@@ -174,7 +176,8 @@ class Proxies:
             if ranks.is_first and fit.caveat and number == 0:
                 self.runtime.warn(fit.caveat)
             label = f"dynamics: proxy {number + 1}" if self.averaged else "dynamics"
-            with self.runtime.progress.task(label, self.num_epochs * fit.steps_per_epoch(), "steps") as task:
+            steps = self.num_epochs * fit.steps_per_epoch()
+            with self.runtime.long_task(label, steps, "steps", _CHEAPER_THAN_IMAGES) as task:
                 self._record_one(fit, number, task)
             if ranks.is_first:
                 first = first or {name: tensor.cpu() for name, tensor in fit.network.state_dict().items()}
@@ -215,7 +218,7 @@ class Proxies:
         states, predicted = [], []
         fits = [self._ensemble_fit(part, inputs, trained[part.start : part.stop]) for part in parts]
         steps = self.num_epochs * sum(fit.steps_per_epoch() for fit in fits)
-        with self.runtime.progress.task("dynamics", steps, "steps") as task:
+        with self.runtime.long_task("dynamics", steps, "steps", "Fewer --proxies or --epochs take less.") as task:
             for number, fit in enumerate(fits):
                 record_ensemble(
                     fit,

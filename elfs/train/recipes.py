@@ -7,10 +7,14 @@ from elfs.config import DynamicsConfig, TrainingConfig
 from elfs.errors import InputDataError, UsageError
 from elfs.models.networks import MLP_HIDDEN
 
-__all__ = ["RECIPES", "Recipe", "proxy_recipe", "recipe_for"]
+__all__ = ["RECIPES", "SMALL_POOL", "Recipe", "proxy_recipe", "recipe_for"]
 
 SMALL_POOL = 20_000
-"""Below this many images a pool is small: it gets the recipes that finish on a CPU."""
+"""Below this many images a pool is small: the paper's settings are made for larger ones, and for a GPU."""
+
+_PROXY_PIXELS = 1_000_000
+"""On a CPU, pools with more pixels than this, as the proxy sees them, get proxies on the embeddings: 1,000 images of
+32x32 take the network on the images about a minute of two cores."""
 
 _SMALLEST_BATCH, _STEPS_PER_EPOCH = 16, 5
 """Smaller pools get smaller batches in ``ensemble``, so that an epoch has about five steps; but none below 16."""
@@ -128,7 +132,9 @@ RECIPES: dict[str, Recipe] = {
 ``ensemble`` on these and on a generated pool."""
 
 
-def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_side: int | None) -> Recipe:
+def recipe_for(
+    config: DynamicsConfig | TrainingConfig, num_rows: int, image_side: int | None, *, on_cpu: bool
+) -> Recipe:
     """Return the recipe that was asked for, with every ``auto`` worked out.
 
     The learning rate follows the batch: where only the batch size is given, the recipe's peak rate is multiplied by it
@@ -142,19 +148,21 @@ def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_sid
         Samples of the pool.
     image_side : int or None
         Short side of a typical image in pixels; None where there are no images.
+    on_cpu : bool
+        Whether it is trained on a CPU.
 
     Returns
     -------
     Recipe
-        Unless one is named, ``small`` below 20,000 samples or without images, ``cifar`` for images up to 64 pixels,
-        else ``imagenet``. The network is ``mlp`` without images, unless another is named.
+        Unless one is named, ``small`` on a CPU, below 20,000 samples or without images, ``cifar`` for images up to 64
+        pixels, else ``imagenet``. The network is ``mlp`` without images, unless another is named.
 
     References
     ----------
     .. [1] Goyal et al., Accurate, Large Minibatch SGD, 2017, https://arxiv.org/abs/1706.02677, section 2.1.
     """
     suited = "cifar" if image_side is not None and image_side <= _CACHED_SIDE else "imagenet"
-    if image_side is None or num_rows < SMALL_POOL:
+    if on_cpu or image_side is None or num_rows < SMALL_POOL:
         suited = "small"
     recipe = RECIPES[config.recipe or suited]
     if image_side is None:
@@ -172,7 +180,7 @@ def recipe_for(config: DynamicsConfig | TrainingConfig, num_rows: int, image_sid
     return replace(recipe, **{key: value for key, value in given.items() if value is not None})
 
 
-def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None) -> Recipe:
+def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None, *, on_cpu: bool) -> Recipe:
     """Return how the proxies of the dynamics are trained, and how many.
 
     Parameters
@@ -183,12 +191,15 @@ def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None) 
         Samples of the pool.
     image_side : int or None
         Short side of a typical image in pixels; None where there are no images.
+    on_cpu : bool
+        Whether they are trained on a CPU.
 
     Returns
     -------
     Recipe
         As `recipe_for` says, but ``ensemble`` where no recipe is named and the network is on the embeddings, because
-        there are no images or ``mlp`` is named. A network on images is one proxy, unless more are asked for. Folds
+        there are no images, ``mlp`` is named, or no network is named and a CPU would take more than about a minute for
+        one on the images. A network on images is one proxy, unless more are asked for. Folds
         that do not fit the number of proxies are left out, unless they are asked for. The batches of ``ensemble`` are
         smaller below 1,280 samples.
 
@@ -199,9 +210,9 @@ def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None) 
     InputDataError
         If more folds are asked for than there are samples.
     """
-    if config.recipe is None and (config.network or ("mlp" if image_side is None else None)) == "mlp":
+    if config.recipe is None and _is_on_embeddings(config, num_rows, image_side, on_cpu=on_cpu):
         config = replace(config, recipe="ensemble")
-    recipe = recipe_for(config, num_rows, image_side)
+    recipe = recipe_for(config, num_rows, image_side, on_cpu=on_cpu)
     if recipe.name == "ensemble" and config.batch_size is None:
         recipe = replace(recipe, batch_size=max(_SMALLEST_BATCH, min(recipe.batch_size, num_rows // _STEPS_PER_EPOCH)))
     on_embeddings = recipe.network == "mlp"
@@ -220,3 +231,11 @@ def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None) 
     if proxies == 1:
         return replace(recipe, proxies=1, folds=1, hidden=MLP_HIDDEN, noise=0.0)
     return replace(recipe, proxies=proxies, folds=folds)
+
+
+def _is_on_embeddings(config: DynamicsConfig, num_rows: int, image_side: int | None, *, on_cpu: bool) -> bool:
+    """Whether the proxies look at the embeddings, where no recipe is named."""
+    if config.network is not None or image_side is None:
+        return (config.network or "mlp") == "mlp"
+    side = config.image_size or min(image_side, RECIPES["small"].image_size)
+    return on_cpu and num_rows * side**2 > _PROXY_PIXELS

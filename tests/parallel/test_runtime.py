@@ -41,3 +41,38 @@ def test_silence_takes_everything() -> None:
         task.advance()
         task.advance(2, "note")
     Runtime().warn("nobody hears this")
+
+
+class TestLongTasks:
+    """A piece of work says after ten seconds that it will take long on a CPU."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "total", "said"),
+        [
+            (1.0, 600, []),  # ten minutes, less the first unit
+            (1.0, 720, ["stage will take about 12 minutes. Do less."]),
+            (12.0, 100, ["stage will take about 20 minutes. Do less."]),
+            (60.0, 1000, ["stage will take about 17 hours. Do less."]),
+            (0.001, 20_000, []),
+        ],
+    )
+    def test_once_if_more_than_ten_minutes(self, seconds: float, total: int, said: list[str]) -> None:
+        told: list[str] = []
+        now = [0.0]
+        runtime = Runtime(devices="cpu", warn=told.append, clock=lambda: now[0])
+        with runtime.long_task("stage", total, "steps", "Do less.") as task:
+            for _ in range(total):
+                now[0] += seconds
+                task.advance()
+        assert told == said
+
+    def test_what_an_interrupted_run_had_done_does_not_count(self) -> None:
+        told: list[str] = []
+        now = [0.0]
+        runtime = Runtime(devices="cpu", warn=told.append, clock=lambda: now[0])
+        with runtime.long_task("stage", 1000, "steps", "Do less.") as task:
+            task.advance(990)
+            for _ in range(10):
+                now[0] += 12.0
+                task.advance()
+        assert told == []

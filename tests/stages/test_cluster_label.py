@@ -26,7 +26,7 @@ class TestSettings:
     """Every ``auto`` worked out."""
 
     def test_large_pool_gets_the_settings_of_the_paper(self) -> None:
-        found = settings_for(ClusterConfig(), 1_281_167, 1000)
+        found = settings_for(ClusterConfig(), 1_281_167, 1000, on_cpu=False)
         assert (found.heads, found.hidden, found.bottleneck) == (50, 512, 256)
         assert (found.epochs, found.batch_size, found.learning_rate) == (200, 1024, 4e-4)
         assert (found.teacher_momentum, found.clusters) == (0.996, 1000)
@@ -35,7 +35,7 @@ class TestSettings:
         ("num_images", "batch_size", "epochs"), [(1437, 256, 134), (19_999, 256, 11), (256, 256, 800), (10, 10, 800)]
     )
     def test_small_pool_gets_800_steps(self, num_images: int, batch_size: int, epochs: int) -> None:
-        found = settings_for(ClusterConfig(), num_images, 10)
+        found = settings_for(ClusterConfig(), num_images, 10, on_cpu=False)
         steps = found.epochs * -(-num_images // found.batch_size)
         assert (found.heads, found.hidden, found.bottleneck) == (8, 256, 128)
         assert (found.batch_size, found.epochs) == (batch_size, epochs)
@@ -43,14 +43,19 @@ class TestSettings:
         assert found.learning_rate == 1e-3 * batch_size / 256
         assert found.teacher_momentum == pytest.approx(1 - 16 / steps)
 
+    @pytest.mark.parametrize(("num_images", "epochs"), [(19_999, 11), (20_000, 11), (100_000, 4), (1_281_167, 4)])
+    def test_a_cpu_gets_them_for_any_pool_and_at_least_four_epochs(self, num_images: int, epochs: int) -> None:
+        found = settings_for(ClusterConfig(), num_images, 10, on_cpu=True)
+        assert (found.heads, found.hidden, found.batch_size, found.epochs) == (8, 256, 256, epochs)
+
     def test_settings_by_hand_count(self) -> None:
         given: dict[str, Any] = {"heads": 3, "epochs": 2, "batch_size": 7, "learning_rate": 0.0, "hidden": 5}
         given |= {"bottleneck": 4, "teacher_momentum": 0.0, "seed": 9, "beta": 0.5, "loss": "scan"}
-        found = settings_for(ClusterConfig(**given), 100, 10)
+        found = settings_for(ClusterConfig(**given), 100, 10, on_cpu=False)
         assert {name: getattr(found, name) for name in given} == given
 
     def test_teacher_of_a_short_training_follows_at_once(self) -> None:
-        assert settings_for(ClusterConfig(epochs=1, batch_size=50), 100, 10).teacher_momentum == 0
+        assert settings_for(ClusterConfig(epochs=1, batch_size=50), 100, 10, on_cpu=False).teacher_momentum == 0
 
 
 class TestNumberOfClusters:
@@ -237,13 +242,14 @@ class TestMethod:
     """What ``--method auto`` stands for."""
 
     def test_by_the_size_of_the_pool(self) -> None:
-        assert method_for(ClusterConfig(), 19_999) == "graph"
-        assert method_for(ClusterConfig(), 20_000) == "temi"
-        assert method_for(ClusterConfig(method="kmeans"), 20_000) == "kmeans"
+        assert method_for(ClusterConfig(), 200_000, 100) == "graph"
+        assert method_for(ClusterConfig(), 200_001, 100) == "temi"
+        assert method_for(ClusterConfig(), 1_281_167, 1000) == "temi"
+        assert method_for(ClusterConfig(method="kmeans"), 200_001, 100) == "kmeans"
 
     def test_options_of_the_heads_mean_heads(self) -> None:
-        assert method_for(ClusterConfig(heads=3), 100) == "temi"
-        assert method_for(ClusterConfig(clusters=3, hidden=8), 100) == "graph"
+        assert method_for(ClusterConfig(heads=3), 100, 3) == "temi"
+        assert method_for(ClusterConfig(clusters=3, hidden=8), 100, 3) == "graph"
 
 
 def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:

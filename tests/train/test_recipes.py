@@ -29,8 +29,34 @@ SMALL = RECIPES["small"]
 )
 @pytest.mark.parametrize("config", [DynamicsConfig, TrainConfig, CompareConfig])
 def test_rule(config: Any, settings: dict[str, Any], num_rows: int, side: int | None, name: str, network: str) -> None:
-    recipe = recipe_for(config(**settings), num_rows, side)
+    recipe = recipe_for(config(**settings), num_rows, side, on_cpu=False)
     assert (recipe.name, recipe.network) == (name, network)
+
+
+@pytest.mark.parametrize("config", [DynamicsConfig, TrainConfig, CompareConfig])
+@pytest.mark.parametrize(("num_rows", "side"), [(20_000, 32), (1_281_167, 400)])
+def test_a_cpu_trains_the_small_network_whatever_the_pool(config: Any, num_rows: int, side: int) -> None:
+    assert recipe_for(config(), num_rows, side, on_cpu=True) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_rows", "side", "name"),
+    [
+        ({}, 976, 32, "small"),  # 976 x 32 x 32 = 999,424 pixels
+        ({}, 977, 32, "ensemble"),
+        ({}, 976, 500, "small"),  # as the proxy sees them: 32 x 32
+        ({}, 977, 500, "ensemble"),
+        ({}, 15_625, 8, "small"),
+        ({}, 15_626, 8, "ensemble"),
+        ({"image_size": 16}, 977, 32, "small"),
+        ({"network": "resnet8"}, 50_000, 32, "small"),
+        ({"recipe": "cifar"}, 50_000, 32, "cifar"),
+    ],
+)
+def test_a_cpu_looks_at_the_embeddings_where_images_take_more_than_a_minute(
+    settings: dict[str, Any], num_rows: int, side: int, name: str
+) -> None:
+    assert proxy_recipe(DynamicsConfig(**settings), num_rows, side, on_cpu=True).name == name
 
 
 def test_recipes_are_those_of_the_paper() -> None:
@@ -56,10 +82,10 @@ def test_large_images_are_streamed() -> None:
 
 
 def test_what_is_not_given_is_kept() -> None:
-    assert recipe_for(DynamicsConfig(), 100, 8) == SMALL
+    assert recipe_for(DynamicsConfig(), 100, 8, on_cpu=True) == SMALL
     given: dict[str, Any] = {"network": "mlp", "batch_size": 2, "learning_rate": 0.0, "weight_decay": 0.0}
     given["image_size"] = 4
-    assert recipe_for(DynamicsConfig(**given), 100, 8) == dataclasses.replace(SMALL, **given)
+    assert recipe_for(DynamicsConfig(**given), 100, 8, on_cpu=True) == dataclasses.replace(SMALL, **given)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +105,7 @@ def test_rate_follows_the_batch(
 ) -> None:
     """Goyal et al., 2017: when the batch is multiplied by k, multiply the learning rate by k."""
     config = DynamicsConfig(recipe=name, batch_size=batch_size, learning_rate=learning_rate)
-    recipe = recipe_for(config, 100, 8)
+    recipe = recipe_for(config, 100, 8, on_cpu=True)
     assert (recipe.learning_rate, recipe.final_learning_rate) == (expected, 1e-4)
 
 
@@ -114,7 +140,7 @@ MANY = ("ensemble", "mlp", 64, 4, 32)
 def test_proxies(
     settings: dict[str, Any], num_rows: int, side: int | None, expected: tuple[str, str, int, int, int]
 ) -> None:
-    found = proxy_recipe(DynamicsConfig(**settings), num_rows, side)
+    found = proxy_recipe(DynamicsConfig(**settings), num_rows, side, on_cpu=False)
     assert (found.name, found.network, found.proxies, found.folds, found.hidden) == expected
 
 
@@ -141,7 +167,7 @@ def test_proxies(
 )
 def test_folds_that_do_not_fit_are_refused(settings: dict[str, Any], error: type[ElfsError], message: str) -> None:
     with pytest.raises(error, match=message):
-        proxy_recipe(DynamicsConfig(**settings), 10, None if "recipe" not in settings else 8)
+        proxy_recipe(DynamicsConfig(**settings), 10, None if "recipe" not in settings else 8, on_cpu=True)
 
 
 @pytest.mark.parametrize("name", ["proxies", "folds"])
@@ -155,4 +181,4 @@ def test_none_at_all_is_refused(name: str) -> None:
     [(60, None, 16), (500, None, 100), (1_279, None, 255), (50_000, None, 256), (60, 40, 40)],
 )
 def test_small_pools_have_small_batches(num_rows: int, asked: int | None, expected: int) -> None:
-    assert proxy_recipe(DynamicsConfig(batch_size=asked), num_rows, None).batch_size == expected
+    assert proxy_recipe(DynamicsConfig(batch_size=asked), num_rows, None, on_cpu=True).batch_size == expected
