@@ -237,10 +237,11 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --smoke --json --quiet -q --verbose -v --help -h"
+            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;
+                --folds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;

@@ -353,7 +353,8 @@ _elfs() {
                     _arguments \
                         '--selection=[Selection to train on]:value:_elfs_selections' \
                         '--seeds=[Repeat with this many seeds and report the spread]:value: ' \
-                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
+                        '--folds=[Where no test image has a label: cross-validate over so many parts of the annotated images; 1 does not]:value: ' \
+                        '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
@@ -388,7 +389,7 @@ _elfs() {
                         '(--reference --no-reference)--reference[Train on the whole pool too]' \
                         '(--reference --no-reference)--no-reference[Train on the whole pool too]' \
                         '--seeds=[Select and train with this many seeds]:value: ' \
-                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
+                        '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
@@ -418,7 +419,7 @@ _elfs() {
                     ;;
                 evaluate)
                     _arguments \
-                        '--labels=[CSV with the columns id and label, or '\''folders'\'': one folder a class]:value:_files' \
+                        '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \

@@ -16,8 +16,8 @@ LabelsOption = Annotated[
     typer.Option(
         "--labels",
         metavar=FILE,
-        help="CSV with the columns id and label, or 'folders': one folder a class. "
-        "\\[default: auto = the source's own labels]",
+        help="What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; "
+        "or 'folders', those of the pool. \\[default: auto = the source's own labels]",
     ),
 ]
 

@@ -13,7 +13,9 @@ class TrainingConfig(StageConfig):
     """How networks are trained from scratch with true labels, and on which labels."""
 
     labels: str | None = option(
-        None, "CSV with the columns id and label, or 'folders': one folder a class. [auto: the source's own labels]"
+        None,
+        "What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or "
+        "'folders', those of the pool. [auto: the source's own labels]",
     )
     recipe: str | None = option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
     network: str | None = option(None, "Network. [auto: by recipe]")
@@ -36,6 +38,11 @@ class TrainConfig(TrainingConfig):
 
     selection: str | None = option(None, "Selection to train on. [auto: the one made last]")
     seeds: int = option(1, "Repeat with this many seeds and report the spread.", minimum=1)
+    folds: int = option(
+        5,
+        "Where no test image has a label: cross-validate over so many parts of the annotated images; 1 does not.",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from elfs.data.decoded_text import NoTextError, decoded, table_header, table_rows
 from elfs.errors import InputDataError
 
 __all__ = ["read_ids"]
@@ -15,7 +16,8 @@ def read_ids(path: Path) -> list[str]:
     ----------
     path : Path
         A CSV file whose first line names the column ``id`` among others, such as ``selection.csv`` or a table of
-        annotations; any other text file has one id a line. UTF-8; bytes that are not are kept.
+        annotations, with ``,`` ``;`` or tab between columns; any other text file has one id a line, or ends each with a
+        NUL. UTF-8 or UTF-16; bytes that are neither are kept.
 
     Returns
     -------
@@ -28,19 +30,23 @@ def read_ids(path: Path) -> list[str]:
         If the file is not there, cannot be read, or lists nothing.
     """
     try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            columns = next(csv.reader([file.readline()]), [])
-            file.seek(0)
-            if "id" in columns:
-                found = [line["id"] or "" for line in csv.DictReader(file)]
-            else:
-                found = [line.rstrip("\r\n") for line in file]
+        data = path.read_bytes()
     except OSError as error:
         raise InputDataError(f"{path}: {error.strerror or error}.") from None
+    try:
+        found = _listed(decoded(data))
+    except NoTextError:
+        found = data.decode("utf-8", "surrogateescape").split("\0")
     except csv.Error as error:
         raise InputDataError(f"{path} is no CSV file that can be read: {error}.") from None
     ids = list(dict.fromkeys(name for name in found if name))
     if not ids:
         raise InputDataError(f"{path} lists no image, expected one id a line or a CSV table with the column id.")
     return ids
+
+
+def _listed(text: str) -> list[str]:
+    if "id" in (columns := table_header(text)):
+        place = columns.index("id")
+        return [line[place] for line in table_rows(text)[1] if len(line) > place]
+    return [line.rstrip("\r") for line in text.split("\n")]

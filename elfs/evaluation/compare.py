@@ -19,7 +19,7 @@ from elfs.evaluation.comparison_plan import Planned, Setting, checked
 from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
-from elfs.evaluation.training import Accuracy, Trainer, require_labels
+from elfs.evaluation.training import Accuracy, Trainer, labelled_rows
 from elfs.parallel.runtime import Runtime, ignore
 from elfs.pipeline.execution import execute, run_step
 from elfs.pipeline.graph import Stage
@@ -218,7 +218,8 @@ def _selected(
     if not rows:
         (method, budget), reason = next(iter(reasons.items()))
         raise UsageError(f"nothing to compare: {method} at {budget}: {reason}")
-    require_labels(setting.table, setting.truth, np.unique(np.concatenate(list(rows.values()))))
+    needed = np.unique(np.concatenate(list(rows.values())))
+    labelled_rows(setting.table, setting.truth, needed, len(needed))
     return names, rows, reasons
 
 

@@ -28,6 +28,8 @@ class SelectionQuality:
         Name of the selection.
     count : int
         Images in it.
+    labelled : int
+        How many of them have a true label and a pseudo-label; the rest of what is said is about these.
     classes : int
         True classes among them.
     wrong : float
@@ -36,8 +38,17 @@ class SelectionQuality:
 
     name: str
     count: int
+    labelled: int
     classes: int
     wrong: float
+
+    @property
+    def wrong_for_people(self) -> str:
+        """A share, or how many of how many where not all have a label: few say little."""
+        if self.labelled == self.count:
+            return f"{self.wrong:.1%}"
+        wrong = round(self.wrong * self.labelled)
+        return f"{wrong:,} of {self.labelled:,} ({self.labelled:,} of {self.count:,} labelled)"
 
 
 @dataclass(frozen=True)
@@ -50,15 +61,20 @@ class EvaluateReport:
         Split to the number of labelled samples and the agreement of their pseudo-labels.
     selections : tuple of SelectionQuality
         One for each selection of which images are labelled, as far as they are in the pool.
+    remarks : tuple of str
+        What came to nothing of a file of labels.
     """
 
     splits: dict[str, tuple[int, ClusteringMetrics]]
     selections: tuple[SelectionQuality, ...]
+    remarks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         splits = {name: {"samples": count} | asdict(metrics) for name, (count, metrics) in self.splits.items()}
-        return {"splits": splits, "selections": [asdict(selection) for selection in self.selections]}
+        return {"splits": splits, "selections": [asdict(selection) for selection in self.selections]} | {
+            "remarks": list(self.remarks)
+        }
 
     def lines(self) -> list[str]:
         """Return the report for people."""
@@ -69,8 +85,8 @@ class EvaluateReport:
             width = max(len(selection.name) for selection in self.selections)
             found += ["", f"{'selection':<{width}}    images  classes  wrong pseudo-labels"]
             for s in self.selections:
-                found.append(f"{s.name:<{width}} {s.count:>9,}  {s.classes:>7}  {s.wrong:>19.1%}")
-        return found
+                found.append(f"{s.name:<{width}} {s.count:>9,}  {s.classes:>7}  {s.wrong_for_people:>19}")
+        return found + [""] * bool(self.remarks) + [f"{remark}." for remark in self.remarks]
 
 
 def evaluate(path: Path, labels: str | None) -> EvaluateReport:
@@ -81,7 +97,7 @@ def evaluate(path: Path, labels: str | None) -> EvaluateReport:
     path : Path
         The workspace.
     labels : str or None
-        A CSV file, ``folders``, or None for the source's own labels.
+        What an annotation tool gave, ``folders``, or None for the source's own labels.
 
     Returns
     -------
@@ -107,9 +123,11 @@ def evaluate(path: Path, labels: str | None) -> EvaluateReport:
         if len(rows):
             metrics = clustering_metrics(truth.values[rows], pseudo_labels[rows])
             splits[split.name.lower()] = (len(rows), metrics)
+    remarks = () if truth.given is None else tuple(truth.given.remarks())
     if not splits:
-        raise InputDataError("none of the samples has both a pseudo-label and a true label.")
-    return EvaluateReport(splits, tuple(_selections(workspace, table, truth, pseudo_labels, known)))
+        said = "".join(f" {remark}." for remark in remarks)
+        raise InputDataError(f"none of the samples has both a pseudo-label and a true label.{said}")
+    return EvaluateReport(splits, tuple(_selections(workspace, table, truth, pseudo_labels, known)), remarks)
 
 
 def _selections(
@@ -129,5 +147,6 @@ def _selections(
         if len(labelled):
             classes = truth.values[labelled]
             wrong = float(np.mean(mapping[pseudo_labels[labelled]] != classes))
-            found.append(SelectionQuality(name.partition("/")[2], len(rows), len(np.unique(classes)), wrong))
+            quality = SelectionQuality(name.partition("/")[2], len(rows), len(labelled), len(np.unique(classes)), wrong)
+            found.append(quality)
     return found

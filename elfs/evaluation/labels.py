@@ -1,12 +1,13 @@
 """True labels: from the source, from the names of class folders, or from a table after annotation."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.matching import Labels, match_answers
+from elfs.annotations.reading import read_answers
 from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.source_facts import SourceFacts
@@ -16,7 +17,7 @@ from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import InputDataError
 from elfs.evaluation.class_folders import class_folder_labels, coarse_labels
 from elfs.evaluation.synthetic import synthetic_classes
-from elfs.workspace.files import sha256_file
+from elfs.workspace.files import digest_json, sha256_file
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["FOLDERS", "TrueLabels", "labels_digest", "true_labels"]
@@ -24,7 +25,10 @@ __all__ = ["FOLDERS", "TrueLabels", "labels_digest", "true_labels"]
 FOLDERS = "folders"
 """What to write after ``--labels`` to take the name of each image's folder as its label."""
 
-_GIVE_LABELS = "Give them with --labels labels.csv (columns id,label), or --labels folders for one folder a class."
+_GIVE_LABELS = (
+    "Give them with --labels labels.csv (columns id,label; or what Label Studio, CVAT and others export), or --labels "
+    "folders for one folder a class."
+)
 
 
 @dataclass(frozen=True)
@@ -37,14 +41,17 @@ class TrueLabels:
         Class of every row of the workspace; -1 where it is not known.
     names : tuple of str
         Name of each class.
+    given : Labels or None
+        What came of a file of annotations; None where the labels come with the source.
     """
 
     values: NDArray[np.int64]
     names: tuple[str, ...]
+    given: Labels | None = None
 
 
 def labels_digest(labels: str | None) -> dict[str, str]:
-    """Return the digest of a table of labels, as an external input of a record.
+    """Return the digest of annotations, as an external input of a record.
 
     Parameters
     ----------
@@ -54,20 +61,23 @@ def labels_digest(labels: str | None) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        Empty where the labels are no file.
+        Empty where the labels are those of the source.
 
     Raises
     ------
     InputDataError
-        If there is no such file.
+        If there is no such file or folder.
     """
     if labels is None or labels == FOLDERS:
         return {}
-    return {"external:labels": sha256_file(_existing(labels))}
+    path = _existing(labels)
+    if path.is_dir():
+        return {"external:labels": digest_json([[answer.image, *answer.classes] for answer in read_answers(path)])}
+    return {"external:labels": sha256_file(path)}
 
 
 def _existing(labels: str) -> Path:
-    if not Path(labels).is_file():
+    if not Path(labels).exists():
         raise InputDataError(f"--labels {labels}: there is no such file.")
     return Path(labels)
 
@@ -82,7 +92,8 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
     table : SampleTable
         The samples.
     labels : str or None
-        A CSV file with the columns ``id`` and ``label``, the word ``folders``, or None for the source's own labels.
+        What an annotation tool gave (`elfs.annotations.reading`), the word ``folders``, or None for the source's own
+        labels.
 
     Returns
     -------
@@ -92,12 +103,12 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
     Raises
     ------
     InputDataError
-        If the source has no labels, or the table is not there, lacks a column, names unknown ids or gives two labels.
+        If the source has no labels, or the file is not there, is of another kind, or has labels of other images alone.
     """
     if labels == FOLDERS:
         return _from_folders(table)
     if labels is not None:
-        return _from_csv(_existing(labels), table)
+        return _from_people(_existing(labels), table, workspace.manifest.source_root)
     source = SourceFacts.of(workspace).source
     root = workspace.manifest.source_root
     if source == "digits":
@@ -149,24 +160,6 @@ def _from_folders(table: SampleTable) -> TrueLabels:
     return TrueLabels(np.array([index[name] for name in folders], dtype=np.int64), tuple(names))
 
 
-def _from_csv(path: Path, table: SampleTable) -> TrueLabels:
-    try:
-        # utf-8-sig: spreadsheets put a byte order mark before the first column's name
-        with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            reader = csv.DictReader(file)
-            columns = reader.fieldnames or []
-            if "id" not in columns or "label" not in columns:
-                raise InputDataError(f"{path} has the columns {', '.join(columns) or 'none'}, expected id and label.")
-            pairs = [(line["id"] or "", (line["label"] or "").strip()) for line in reader]
-    except csv.Error as error:
-        raise InputDataError(f"{path} is no CSV file that can be read: {error}.") from None
-    given = [(name, label) for name, label in pairs if label]
-    rows = table.rows_of([name for name, _ in given])
-    names = sorted({label for _, label in given})
-    index = {name: number for number, name in enumerate(names)}
-    values = np.full(len(table), -1, dtype=np.int64)
-    for row, (name, label) in zip(rows, given, strict=True):
-        if values[row] not in (-1, index[label]):
-            raise InputDataError(f"{path} gives '{name}' two labels: '{names[values[row]]}' and '{label}'.")
-        values[row] = index[label]
-    return TrueLabels(values, tuple(names))
+def _from_people(path: Path, table: SampleTable, root: str | None) -> TrueLabels:
+    given = match_answers(read_answers(path), table, root=root, said=str(path))
+    return TrueLabels(given.values, given.names, given)

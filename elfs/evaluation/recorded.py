@@ -1,6 +1,7 @@
 """Finished trainings by their digest: in a draft, so that a kill loses none, and published for later comparisons."""
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Mapping
@@ -77,13 +78,14 @@ class Journal:
         path = self._path(digest)
         make_directory(path.parent)
         with atomic_write(path) as file:
-            file.write(json_bytes({"correct": result.correct, "total": result.total}))
+            file.write(json_bytes(dataclasses.asdict(result)))
 
 
 def _noted(path: Path) -> Accuracy | None:
     try:
         value = json.loads(path.read_bytes())
-        return Accuracy(int(value["correct"]), int(value["total"]))
+        confusion = tuple((int(true), int(named), int(count)) for true, named, count in value["confusion"])
+        return Accuracy(int(value["correct"]), int(value["total"]), confusion)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

@@ -2,63 +2,32 @@
 
 import dataclasses
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
-from elfs.evaluation.labels import labels_digest, true_labels
+from elfs.evaluation.labels import TrueLabels, labels_digest, true_labels
 from elfs.evaluation.recorded import Journal
-from elfs.evaluation.training import Accuracy, Trainer, require_labels, training_recipe
+from elfs.evaluation.train_report import TrainReport
+from elfs.evaluation.training import Accuracy, Trainer, labelled_rows, training_recipe
+from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, run_step
 from elfs.pipeline.graph import Stage
 from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
-from elfs.pipeline.selections import selected_rows, selection_name
+from elfs.pipeline.selections import selected_rows, selection_name, some
 from elfs.train.inputs import InputBuilder
+from elfs.train.seeding import generator
 from elfs.workspace.files import json_bytes
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["CODE", "TrainReport", "prepare", "run", "train"]
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """Accuracy of networks that were trained on a selection.
-
-    Attributes
-    ----------
-    summary : dict
-        Selection, images, iterations, recipe, accuracy of each seed with mean and sample standard deviation.
-    ran : bool
-        False where the result was there already.
-    """
-
-    summary: dict[str, Any]
-    ran: bool
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain JSON values."""
-        return self.summary
-
-    def lines(self) -> list[str]:
-        """Return the report for people."""
-        facts = self.summary
-        protocol = f"{facts['network']}, {facts['iterations']:,} iterations whatever the budget, last iterate"
-        found = [f"selection   {facts['selection']}, {facts['images']:,} images", f"protocol    {protocol}"]
-        if not facts["accuracies"]:
-            return [*found, "accuracy    not measured: no test image has a label"]
-        each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts["accuracies"])
-        spread = "" if facts["deviation"] is None else f" +- {100 * facts['deviation']:.2f}"
-        seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
-        found.append(
-            f"accuracy    {100 * facts['mean']:.2f} %{spread}   ({seeds}; {facts['test_images']:,} test images)"
-        )
-        return found
+__all__ = ["CODE", "prepare", "run", "train"]
 
 
 def train(
@@ -91,7 +60,7 @@ def train(
     UsageError
         If there is no selection of that name.
     InputDataError
-        If a selected image has no label, or it is the only one.
+        If fewer than two of the selected images have a label.
     """
     workspace = Workspace.open(path)
     name = selection_name(workspace, config.selection)
@@ -110,60 +79,101 @@ def prepare(config: TrainConfig, source_root: Path | None) -> Prepared:
 def run(job: Job, config: TrainConfig) -> Result:
     """Write ``models/<selection>``: the first seed's network, and a report of every seed's accuracy.
 
-    The result of each seed is kept in the draft as soon as it is there, so that a killed run goes on at the next one.
-    Refused where a selected image has no label, it is the only one, or there are more ranks than images.
+    The result of each training is kept in the draft as soon as it is there, so that a killed run goes on at the next
+    one. Refused where fewer than two of the images have a label, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     truth = true_labels(job.workspace, table, config.labels)
     selected, said = selected_rows(job.workspace, table, str(config.selection))
     if said is not None:
         job.runtime.warn(said)
-    rows = np.sort(selected)
-    if len(rows) < 2:
+    if len(selected) < 2:
         raise InputDataError(
-            f"selection '{config.selection}' has {len(rows)} of its images in the pool: a network needs at least 2 to "
-            "learn from."
+            f"selection '{config.selection}' has {len(selected)} of its images in the pool: a network needs at least 2 "
+            "to learn from."
         )
-    require_labels(table, truth, rows)
+    rows = np.sort(labelled_rows(table, truth, selected, 2))
     recipe, iterations = training_recipe(job.workspace, table, config, on_cpu=job.runtime.on_cpu)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm)
+    trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm, confusion=True)
     artifact = f"models/{config.selection}"
-    results = _results(job, trainer, range(config.seed, config.seed + config.seeds), artifact)
+    folds = _num_folds(config, trainer)
+    results = _results(job, trainer, config, artifact, folds)
     if not job.runtime.ranks.is_first:
         return Result("", {})
     accuracies = [result.share for result in results if result.share is not None]
-    summary = trainer.facts() | {"selection": config.selection, "images": len(rows)}
-    summary |= {"accuracies": accuracies, "mean": None, "deviation": None}
+    summary = trainer.facts() | {"selection": config.selection, "images": len(rows), "folds": folds}
+    summary |= {"accuracies": accuracies, "mean": None, "deviation": None, "confusion": _confusion(results)}
     if accuracies:
         summary["mean"] = statistics.fmean(accuracies)
     if len(accuracies) > 1:
         summary["deviation"] = statistics.stdev(accuracies)
-    job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"classes": list(truth.names)}))
+    summary |= {"labels": _about_labels(table, truth, selected), "classes": list(truth.names)}
+    job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary))
     headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
     return Result(headline, summary, {artifact: {"classes": list(truth.names)}})
 
 
-def _results(job: Job, trainer: Trainer, seeds: range, artifact: str) -> list[Accuracy]:
-    """Train with every seed that is not in the draft yet; the network of the first one is kept.
+def _num_folds(config: TrainConfig, trainer: Trainer) -> int:
+    """Return over how many parts of the annotated images to cross-validate; 0 for none."""
+    classes = np.unique(trainer.truth.values[trainer.rows])
+    folds = min(config.folds, len(trainer.rows) // 2)
+    return folds if len(trainer.test_rows) == 0 and folds > 1 and len(classes) > 1 else 0
 
-    Only the first rank knows the results of earlier runs.
+
+def _results(job: Job, trainer: Trainer, config: TrainConfig, artifact: str, folds: int) -> list[Accuracy]:
+    """Train with every seed what is not in the draft yet; the network of the first one is kept.
+
+    Without a test image, the accuracy of a seed is that of its cross-validation. Only the first rank knows the results
+    of earlier runs.
     """
-    journal, ranks = Journal(job.draft.directory), job.runtime.ranks
-    results: list[Accuracy] = []
+    seeds = range(config.seed, config.seed + config.seeds)
+    if not folds:
+        return [_result(job, trainer, seed, keep=artifact if seed == seeds[0] else None) for seed in seeds]
+    _result(job, trainer, seeds[0], keep=artifact)
+    results = []
     for seed in seeds:
-        digest = trainer.digest(trainer.rows, seed)
-        known = journal.get(digest) if ranks.is_first else None
-        if ranks.share(known is not None):
-            results += [known] if known is not None else []
-            continue
-        network, result = trainer.train_on_rows(trainer.rows, seed=seed)
-        if ranks.is_first:
-            if seed == seeds[0]:
-                job.draft.save(artifact, {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
-            journal.put(digest, result)
-        results.append(result)
+        classes = torch.from_numpy(trainer.truth.values[trainer.rows])
+        fold_of = deal_folds(classes, folds, generator(seed, "folds")).numpy()
+        parts = [_result(job, trainer, seed, held_out=trainer.rows[fold_of == fold]) for fold in range(folds)]
+        results.append(Accuracy.total_of(parts))
     return results
+
+
+def _result(
+    job: Job, trainer: Trainer, seed: int, *, held_out: NDArray[np.int64] | None = None, keep: str | None = None
+) -> Accuracy:
+    """Return the result of one training, which is done only where the draft does not have it."""
+    journal, ranks = Journal(job.draft.directory), job.runtime.ranks
+    rows = trainer.rows if held_out is None else np.setdiff1d(trainer.rows, held_out)
+    digest = trainer.digest(rows, seed, held_out)
+    known = journal.get(digest) if ranks.is_first else None
+    if ranks.share(known is not None):
+        return known or Accuracy(0, 0)
+    network, result = trainer.train_on_rows(rows, seed=seed)
+    if held_out is not None:
+        result = trainer.test(network, held_out)
+    if ranks.is_first:
+        if keep is not None:
+            job.draft.save(keep, {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()})
+        journal.put(digest, result)
+    return result
+
+
+def _confusion(results: list[Accuracy]) -> list[list[int]]:
+    """Return true class, named class and number of images, over all seeds; the last axis of a sparse matrix."""
+    return [list(entry) for entry in Accuracy.total_of(results).confusion]
+
+
+def _about_labels(table: SampleTable, truth: TrueLabels, selected: NDArray[np.int64]) -> dict[str, Any]:
+    """Return what became of the labels: of how many selected images, and of which others."""
+    missing = selected[truth.values[selected] < 0]
+    facts: dict[str, Any] = {"selected": len(selected), "labelled": len(selected) - len(missing)}
+    facts["without"] = some(table.ids(missing)) if len(missing) else ""
+    if truth.given is None:
+        return facts | {"outside": 0, "remarks": []}
+    others = np.setdiff1d(np.flatnonzero(table.eligible() & (truth.values >= 0)), selected)
+    return facts | {"outside": len(others)} | truth.given.facts()
 
 
 CODE = StageCode(run, prepare)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -19,6 +21,7 @@ from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels
 from elfs.parallel.limits import require_rows
+from elfs.pipeline.selections import some
 from elfs.train.classifier import predict, train_iterations
 from elfs.train.fit import Fit
 from elfs.train.inputs import InputBuilder
@@ -27,10 +30,7 @@ from elfs.train.seeding import derived_seed
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Accuracy", "Trainer", "labelled_test_rows", "require_labels", "training_recipe"]
-
-_NAMED = 5
-"""How many images without a label an error names."""
+__all__ = ["Accuracy", "Trainer", "labelled_rows", "labelled_test_rows", "training_recipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +41,42 @@ class Accuracy:
     ----------
     correct, total : int
         Images that it names rightly, and all of them; 0 of 0 where there are none.
+    confusion : tuple of (int, int, int)
+        True class, class that it named, and how many images; only what is not 0, and only where it was asked for.
     """
 
     correct: int
     total: int
+    confusion: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def share(self) -> float | None:
         """In ``[0, 1]``, higher = better; None where there is no test image."""
         return self.correct / self.total if self.total else None
 
+    @classmethod
+    def total_of(cls, parts: Sequence["Accuracy"]) -> "Accuracy":
+        """Return the result over the images of several tests.
 
-def require_labels(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64]) -> None:
-    """Check that images that are trained on have labels.
+        Parameters
+        ----------
+        parts : sequence of Accuracy
+            Of networks that were tested apart.
+
+        Returns
+        -------
+        Accuracy
+            Sums of everything.
+        """
+        counted: Counter[tuple[int, int]] = Counter()
+        for part in parts:
+            counted.update({(true, named): count for true, named, count in part.confusion})
+        confusion = tuple((true, named, count) for (true, named), count in sorted(counted.items()))
+        return cls(sum(part.correct for part in parts), sum(part.total for part in parts), confusion)
+
+
+def labelled_rows(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64], least: int) -> NDArray[np.int64]:
+    """Return those of some rows that have a label.
 
     Parameters
     ----------
@@ -63,17 +86,25 @@ def require_labels(table: SampleTable, truth: TrueLabels, rows: NDArray[np.int64
         The labels.
     rows : ndarray of shape (n,), int64
         Rows of the workspace.
+    least : int
+        How many there have to be.
+
+    Returns
+    -------
+    ndarray of shape (m,), int64
+        In their order.
 
     Raises
     ------
     InputDataError
-        If one of them has no label; the message names the first ones.
+        If there are fewer; the message names the first ones that have none, and says what else came of the labels.
     """
     missing = rows[truth.values[rows] < 0]
-    if len(missing):
-        named = ", ".join(repr(name) for name in table.ids(missing[:_NAMED]))
-        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
-        raise InputDataError(f"{len(missing)} of {len(rows)} selected images have no label: {named}{more}.")
+    if len(rows) - len(missing) < least:
+        named = some(table.ids(missing)) if len(missing) else "none is left"
+        remarks = "" if truth.given is None else "".join(f" {remark}." for remark in truth.given.remarks())
+        raise InputDataError(f"{len(missing):,} of {len(rows):,} selected images have no label: {named}.{remarks}")
+    return rows[truth.values[rows] >= 0]
 
 
 def labelled_test_rows(table: SampleTable, truth: TrueLabels) -> NDArray[np.int64]:
@@ -137,6 +168,8 @@ class Trainer:
         Every row that any of the networks is trained on, ascending.
     sync_batch_norm : bool
         Whether several ranks that train one network take batch statistics over all of them.
+    confusion : bool
+        Whether results say which classes are taken for which.
     """
 
     builder: InputBuilder
@@ -144,6 +177,7 @@ class Trainer:
     iterations: int
     rows: NDArray[np.int64]
     sync_batch_norm: bool = True
+    confusion: bool = False
     _warned: bool = field(default=False, init=False)
 
     @cached_property
@@ -176,7 +210,7 @@ class Trainer:
         facts |= {"iterations": self.iterations, "test_images": len(self.test_rows)}
         return facts | {"image_size": self.builder.image_size if self.builder.uses_images else None}
 
-    def digest(self, rows: NDArray[np.int64], seed: int) -> str:
+    def digest(self, rows: NDArray[np.int64], seed: int, held_out: NDArray[np.int64] | None = None) -> str:
         """Return the digest of all that decides the result of one training.
 
         Parameters
@@ -185,6 +219,8 @@ class Trainer:
             What would be trained on, in any order.
         seed : int
             Seed of weights, order and augmentation.
+        held_out : ndarray of shape (k,), int64, or None
+            What the network is tested on instead of the test images.
 
         Returns
         -------
@@ -201,6 +237,10 @@ class Trainer:
         decisive |= {"device": self.builder.runtime.device().type, "version": elfs.__version__}
         protocol = self.facts()
         del protocol["name"]
+        if held_out is not None:
+            decisive |= {"held_out": _hex(held_out), "held_out_labels": _hex(self.truth.values[held_out])}
+        if self.confusion:
+            decisive["confusion"] = True
         return digest_json(decisive | {"protocol": protocol})
 
     def train_on_rows(self, rows: NDArray[np.int64], *, seed: int, label: str = "train") -> tuple[nn.Module, Accuracy]:
@@ -227,7 +267,7 @@ class Trainer:
         InputDataError
             If there are more ranks than rows.
         """
-        builder, device, ranks = self.builder, self.builder.runtime.device(), self.builder.runtime.ranks
+        builder, ranks = self.builder, self.builder.runtime.ranks
         require_rows(len(rows), ranks)
         rows = np.sort(rows)
         inputs = Subset(self._inputs, torch.from_numpy(np.searchsorted(self.rows, rows)))
@@ -246,12 +286,39 @@ class Trainer:
         label, cheaper = f"{label}, seed {seed}", "--network mlp or fewer --iterations take less."
         with builder.runtime.long_task(label, self.iterations, "steps", cheaper) as task:
             train_iterations(fit, self.iterations, task)
-        if len(self.test_rows) == 0:
-            return fit.network, Accuracy(0, 0)
-        own = torch.arange(*ranks.part(len(self.test_rows)))
-        predicted = predict(fit.network, Subset(self._test_inputs, own), batch_size=512, device=device)
-        correct = int((predicted == torch.from_numpy(self.truth.values[self.test_rows])[own]).sum())
-        return fit.network, Accuracy(sum(ranks.collect(correct)), len(self.test_rows))
+        return fit.network, self.test(fit.network)
+
+    def test(self, network: nn.Module, held_out: NDArray[np.int64] | None = None) -> Accuracy:
+        """Return what a network gets right; each of the builder's ranks looks at some of the images.
+
+        Parameters
+        ----------
+        network : nn.Module
+            On every rank the same.
+        held_out : ndarray of shape (k,), int64, or None
+            Rows of the trainer to test on; None for the test images.
+
+        Returns
+        -------
+        Accuracy
+            On every rank.
+        """
+        rows, ranks = self.test_rows if held_out is None else held_out, self.builder.runtime.ranks
+        if len(rows) == 0:
+            return Accuracy(0, 0)
+        own = torch.arange(*ranks.part(len(rows)))
+        if held_out is None:
+            inputs = Subset(self._test_inputs, own)
+        else:
+            inputs = Subset(self._inputs, torch.from_numpy(np.searchsorted(self.rows, held_out))[own])
+        predicted = predict(network, inputs, batch_size=512, device=self.builder.runtime.device()).tolist()
+        pairs = Counter(zip(self.truth.values[rows][own.numpy()].tolist(), predicted, strict=True))
+        counted: Counter[tuple[int, int]] = Counter()
+        for part in ranks.collect([[true, named, count] for (true, named), count in pairs.items()]):
+            counted.update({(true, named): count for true, named, count in part})
+        correct = sum(count for (true, named), count in counted.items() if true == named)
+        confusion = tuple((true, named, count) for (true, named), count in sorted(counted.items()))
+        return Accuracy(correct, len(rows), confusion if self.confusion else ())
 
 
 def _hex(values: NDArray[np.int64]) -> str:

@@ -83,12 +83,17 @@ def test_report_for_people_and_programs(tiny: Path) -> None:
     assert lines[0].split() == ["split", "samples", "ACC", "NMI", "AMI", "ARI"]
     assert lines[1].split()[:3] == ["train", "5", "0.800"]
     assert lines[2].split()[:3] == ["test", "2", "0.500"]
-    assert [line.split() for line in lines[5:]] == [["all", "6", "2", "20.0%"], ["half", "3", "2", "33.3%"]]
+    assert [line.split() for line in lines[5:]] == [
+        ["all", "6", "2", "1", "of", "5", "(5", "of", "6", "labelled)"],  # the sixth was not annotated
+        ["half", "3", "2", "33.3%"],
+    ]
     document = report.as_json()
     assert document["splits"]["train"]["samples"] == 5
     assert document["splits"]["train"]["accuracy"] == pytest.approx(0.8)
     assert document["splits"]["train"].keys() == {"samples", "accuracy", "nmi", "ami", "ari"}
-    assert document["selections"][1] == {"name": "half", "count": 3, "classes": 2, "wrong": pytest.approx(1 / 3)}
+    half = {"name": "half", "count": 3, "labelled": 3, "classes": 2, "wrong": pytest.approx(1 / 3)}
+    assert document["selections"][1] == half
+    assert document["selections"][0]["labelled"] == 5
 
 
 def test_selection_from_older_labels_is_judged_by_those_of_now(tiny: Path) -> None:

@@ -17,7 +17,8 @@ from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.evaluation.labels import TrueLabels, true_labels
-from elfs.evaluation.train import TrainReport, train
+from elfs.evaluation.train import train
+from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Trainer
 from elfs.models.networks import build_network
 from elfs.parallel.runtime import Runtime
@@ -227,19 +228,125 @@ def test_annotators_table(used: Path, tmp_path: Path) -> None:
     assert trained(used, labels=str(tmp_path / "moved" / "labels.csv")).ran
 
 
-@pytest.mark.parametrize(
-    ("num_missing", "ending"),
-    [(1, r"label: '[^']*'\.$"), (5, r"label: ('[^']*', ){4}'[^']*'\.$"), (7, r"label: ('[^']*',? ){5}and 2 more\.$")],
-)
-def test_image_without_a_label_is_named(used: Path, tmp_path: Path, num_missing: int, ending: str) -> None:
-    labels = label_table(tmp_path / "labels.csv", used, num_missing)
-    before = bytes_of(used)
-    with pytest.raises(InputDataError, match=rf"^{num_missing} of 32 selected images have no {ending}") as caught:
-        trained(used, labels=labels)
+@pytest.mark.parametrize("num_missing", [1, 5])
+def test_a_part_of_the_labels_is_trained_on_and_the_rest_is_named(used: Path, tmp_path: Path, num_missing: int) -> None:
+    report = trained(used, labels=label_table(tmp_path / "labels.csv", used, num_missing))
     table = SampleTable.from_tensors(Workspace.open(used).arrays("samples"))
     missing = table.ids(np.array(Workspace.open(used).arrays("selections/aum-0.2")["indices"][:num_missing]))
-    assert sorted(missing)[0] in str(caught.value)
+    assert report.summary["images"] == 32 - num_missing
+    shown = ", ".join(map(repr, missing[:3])) + (" and 2 more" if num_missing == 5 else "")
+    assert report.lines()[:2] == [
+        f"selection   aum-0.2, {32 - num_missing} images",
+        f"labels      {32 - num_missing} of 32 selected have a label (without: {shown})",
+    ]
+
+
+@pytest.mark.parametrize("num_labelled", [0, 1])
+def test_too_few_labels_are_refused(used: Path, tmp_path: Path, num_labelled: int) -> None:
+    labels = label_table(tmp_path / "labels.csv", used, 32 - num_labelled)
+    before = bytes_of(used)
+    with pytest.raises(InputDataError, match=rf"^{32 - num_labelled} of 32 selected images have no label: 'digits/"):
+        trained(used, labels=labels)
     assert bytes_of(used) == before
+
+
+def test_labels_of_other_images_are_ignored_and_counted(used: Path, tmp_path: Path) -> None:
+    labels = Path(label_table(tmp_path / "labels.csv", used))
+    table = SampleTable.from_tensors(Workspace.open(used).arrays("samples"))
+    selected = Workspace.open(used).arrays("selections/aum-0.2")["indices"]
+    others = np.setdiff1d(np.flatnonzero(table.eligible()), selected)[:2]
+    alone = trained(used, labels=str(labels))
+    labels.write_text(labels.read_text() + "".join(f"{name},digits\n" for name in [*table.ids(others), "gone.png"]))
+    report = trained(used, labels=str(labels))
+    assert report.lines()[1:3] == [
+        "labels      32 of 32 selected have a label; 2 labels of images outside the selection ignored",
+        "            1 label of an image ignored (not in the workspace): 'gone.png'",
+    ]
+    assert report.summary["images"] == alone.summary["images"] == 32
+
+
+def annotated(path: Path, workspace: Path, num_rows: int | None = None) -> tuple[str, dict[str, str]]:
+    """Write the true labels of selected images alone, as if the digits had no test split; return file and labels."""
+    opened = Workspace.open(workspace)
+    table = SampleTable.from_tensors(opened.arrays("samples"))
+    truth = true_labels(opened, table, None)
+    rows = np.array(opened.arrays("selections/aum-0.2")["indices"])[:num_rows]
+    labels = {name: truth.names[value] for name, value in zip(table.ids(rows), truth.values[rows], strict=True)}
+    path.write_text("id,label\n" + "".join(f"{name},{label}\n" for name, label in labels.items()))
+    return str(path), labels
+
+
+def test_cross_validation_names_each_image_by_a_network_that_has_not_seen_it(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, labels = annotated(tmp_path / "labels.csv", used)
+    seen: list[np.ndarray] = []
+    tested: list[np.ndarray] = []
+    train_on_rows, test = Trainer.train_on_rows, Trainer.test
+
+    def watched(trainer: Trainer, rows: Any, **options: Any) -> Any:
+        seen.append(rows)
+        return train_on_rows(trainer, rows, **options)
+
+    def watched_test(trainer: Trainer, network: Any, held_out: Any = None) -> Any:
+        if held_out is not None:
+            tested.append(held_out)
+            assert not np.isin(held_out, seen[-1]).any()
+        return test(trainer, network, held_out)
+
+    monkeypatch.setattr(Trainer, "train_on_rows", watched)
+    monkeypatch.setattr(Trainer, "test", watched_test)
+    report = trained(used, labels=file, folds=4)
+    assert [len(rows) for rows in seen] == [32, 24, 24, 24, 24]
+    assert sorted(np.concatenate(tested)) == list(seen[0])
+    facts = report.summary
+    right = sum(count for true, named, count in facts["confusion"] if true == named)
+    assert sum(count for *_, count in facts["confusion"]) == 32
+    assert facts["mean"] == right / 32
+    by_class = {name: 0 for name in facts["classes"]}
+    for true, _, count in facts["confusion"]:
+        by_class[facts["classes"][true]] += count
+    assert by_class == {name: list(labels.values()).count(name) for name in facts["classes"]}
+    text = "\n".join(report.lines())
+    assert "(1 seed: " in text
+    assert "; 4-fold cross-validation)" in text
+    assert "elfs select --holdout 200 --name test" in text
+    assert (used / "models/aum-0.2.safetensors").is_file()
+    seen.clear()
+    assert not trained(used, labels=file, folds=4).ran
+
+
+def test_cross_validation_goes_on_where_it_was_killed(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, _ = annotated(tmp_path / "labels.csv", used)
+    expected = trained(Path(shutil.copytree(used, tmp_path / "straight")), labels=file, folds=3, seeds=2)
+    assert len(expected.summary["accuracies"]) == 2
+    calls: list[int] = []
+    train_on_rows = Trainer.train_on_rows
+
+    def watched(trainer: Trainer, rows: Any, **options: Any) -> Any:
+        calls.append(len(rows))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train_on_rows(trainer, rows, **options)
+
+    monkeypatch.setattr(Trainer, "train_on_rows", watched)
+    with pytest.raises(KeyboardInterrupt):
+        trained(used, labels=file, folds=3, seeds=2)
+    report = trained(used, labels=file, folds=3, seeds=2)
+    assert len(calls) == 3 + 5
+    assert report.summary == expected.summary
+
+
+@pytest.mark.parametrize(("num_rows", "folds", "expected"), [(4, 5, 2), (3, 5, 0), (32, 1, 0), (32, 5, 5)])
+def test_as_many_folds_as_there_are_images_for(
+    used: Path, tmp_path: Path, num_rows: int, folds: int, expected: int
+) -> None:
+    file, _ = annotated(tmp_path / "labels.csv", used, num_rows)
+    report = trained(used, labels=file, folds=folds)
+    assert report.summary["folds"] == expected
+    assert (report.summary["mean"] is None) == (expected == 0)
 
 
 def test_one_image_is_not_enough(used: Path) -> None:

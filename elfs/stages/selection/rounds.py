@@ -1,17 +1,20 @@
 """Images that are annotated already or not wanted: what ``--include`` and ``--exclude`` name. Costs no torch."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.reading import is_document, read_answers
 from elfs.config import SelectConfig
+from elfs.data.addresses import find_images
 from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.graph import named_parts
 from elfs.pipeline.job import Job
-from elfs.pipeline.selections import rows_in_pool, selected_rows, some
+from elfs.pipeline.selections import selected_rows, some
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
@@ -123,23 +126,36 @@ def _rows(job: Job, table: SampleTable, option: str, text: str | None) -> NDArra
         if _is_selection(part):
             rows, said = selected_rows(job.workspace, table, part.partition("/")[2])
         else:
-            rows, said = _listed_rows(table, option, part)
+            rows, said = _listed_rows(job, table, option, part)
         if said is not None:
             job.runtime.warn(said)
         found += rows.tolist()
     return np.array(list(dict.fromkeys(found)), dtype=np.int64)
 
 
-def _listed_rows(table: SampleTable, option: str, file: str) -> tuple[NDArray[np.int64], str | None]:
+def _listed_rows(job: Job, table: SampleTable, option: str, file: str) -> tuple[NDArray[np.int64], str | None]:
     """Return the rows that a file names, and how many others it names; all of them means that it is the wrong file."""
-    ids = read_ids(Path(file))
-    rows = rows_in_pool(table, ids)
+    ids = _named_images(Path(file), labelled=option == "include")
+    root = None if job.source_root is None else str(job.source_root)
+    rows = find_images(table, ids, root).rows
+    known = np.flatnonzero(rows >= 0)
+    rows[known[~table.eligible()[rows[known]]]] = -1
     gone = [ids[place] for place in np.flatnonzero(rows < 0).tolist()]
     if not gone:
         return rows, None
     if len(gone) == len(ids):
-        table.rows_of(ids)  # refuses unknown ones, and says what ids look like
+        if not len(known):
+            table.rows_of(ids)  # refuses unknown ones, and says what ids look like
         if option == "include":
             raise InputDataError(f"--include {file} names images that are broken or in the test split: {some(ids)}.")
     said = f"--{option} {file}: {len(gone):,} of {len(ids):,} images are not in the pool: {some(gone)}."
     return rows[rows >= 0], said
+
+
+def _named_images(path: Path, *, labelled: bool) -> list[str]:
+    """Return the images that a file names: a list or table of ids, or what an annotation tool exports."""
+    if is_document(path):
+        with contextlib.suppress(InputDataError):  # a list of ids may begin like a document
+            found = [answer.image for answer in read_answers(path) if answer.classes or not labelled]
+            return list(dict.fromkeys(found))
+    return read_ids(path)

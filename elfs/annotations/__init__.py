@@ -1,0 +1,1 @@
+"""What people say about images, as annotation tools hand it back: read here, kept apart from what it is used for."""

@@ -1,0 +1,95 @@
+"""What ``elfs train`` says: of how many images it knew the label, how well the network does, and on which classes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TrainReport"]
+
+_MAX_CLASSES = 30
+"""Classes that people are shown, the worst first; the JSON document has all."""
+
+_MAX_NAME = 24
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """Accuracy of networks that were trained on a selection.
+
+    Attributes
+    ----------
+    summary : dict
+        Selection, images, iterations, recipe, labels, accuracy of each seed with mean and sample standard deviation,
+        confusion of the classes over all seeds.
+    ran : bool
+        False where the result was there already.
+    """
+
+    summary: dict[str, Any]
+    ran: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.summary
+
+    def lines(self) -> list[str]:
+        """Return the report for people."""
+        facts = self.summary
+        protocol = f"{facts['network']}, {facts['iterations']:,} iterations whatever the budget, last iterate"
+        found = [f"selection   {facts['selection']}, {facts['images']:,} images"]
+        found += self._about_labels()
+        found.append(f"protocol    {protocol}")
+        if not facts["accuracies"]:
+            return [*found, "accuracy    not measured: no test image has a label"]
+        each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts["accuracies"])
+        spread = "" if facts["deviation"] is None else f" +- {100 * facts['deviation']:.2f}"
+        seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
+        folds = facts.get("folds", 0)
+        tested = f"{facts['test_images']:,} test images" if not folds else f"{folds}-fold cross-validation"
+        found.append(f"accuracy    {100 * facts['mean']:.2f} %{spread}   ({seeds}; {tested})")
+        if folds:
+            found += [
+                "            each annotated image is named by a network that has not seen it; for a random test set of",
+                "            images to annotate beside them:   elfs select --holdout 200 --name test",
+            ]
+        return found + self._by_class()
+
+    def _about_labels(self) -> list[str]:
+        """Return what became of the labels; nothing where every image has one and all were used."""
+        facts = self.summary.get("labels")
+        if facts is None or (facts["labelled"] == facts["selected"] and not facts["outside"] and not facts["remarks"]):
+            return []
+        line = f"labels      {facts['labelled']:,} of {facts['selected']:,} selected have a label"
+        if facts["without"]:
+            line += f" (without: {facts['without']})"
+        if facts["outside"]:
+            of = "label of an image" if facts["outside"] == 1 else "labels of images"
+            line += f"; {facts['outside']:,} {of} outside the selection ignored"
+        return [line, *(f"            {remark}" for remark in facts["remarks"])]
+
+    def _by_class(self) -> list[str]:
+        """Return a line for each class: how many of its images are named rightly, and what the others are taken for."""
+        names = self.summary.get("classes", [])
+        taken: dict[int, dict[int, int]] = {}
+        for true, named, count in self.summary.get("confusion", ()):
+            taken.setdefault(true, {})[named] = count
+        if not taken:
+            return []
+        share = {true: counts.get(true, 0) / sum(counts.values()) for true, counts in taken.items()}
+        shown = sorted(taken, key=lambda true: share[true])[:_MAX_CLASSES]
+        if len(taken) <= _MAX_CLASSES:
+            shown = sorted(taken)
+        width = max(len("class"), *(len(_short(names[true])) for true in shown))
+        found = ["", f"{'class':<{width}}   right      of         taken for"]
+        for true in shown:
+            counts = taken[true]
+            wrong = sorted((item for item in counts.items() if item[0] != true), key=lambda item: -item[1])
+            others = ", ".join(f"{_short(names[named])} {count:,}" for named, count in wrong[:3])
+            right = f"{counts.get(true, 0):>8,} {sum(counts.values()):>7,}  {share[true]:>6.1%}"
+            found.append(f"{_short(names[true]):<{width}}{right}   {others}".rstrip())
+        if len(taken) > len(shown):
+            found.append(f"the {len(shown)} worst of {len(taken):,} classes; --json has all")
+        return found
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
