@@ -227,12 +227,13 @@ _elfs() {
             esac
             ;;
         export)
-            options="--format --selection --output -o --prefix --pre-annotate --null -0 --force --workspace -w --json --quiet -q --verbose -v --help -h"
+            options="--format --selection --output -o --prefix --pre-annotate --classes --null -0 --force --workspace -w --json --quiet -q --verbose -v --help -h"
             case $previous in
-                --format) takes_value=1 values="csv txt json label-studio cvat images" paths= ;;
+                --format) takes_value=1 values="csv txt json jsonl label-studio cvat coco images" paths= ;;
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --output | -o) takes_value=1 values="" paths=FILE ;;
                 --prefix) takes_value=1 values="" paths= ;;
+                --classes) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;

@@ -330,12 +330,13 @@ _elfs() {
                     ;;
                 export)
                     _arguments \
-                        '--format=[What to write: csv, txt, json, label-studio, cvat, images]:value:(csv txt json label-studio cvat images)' \
+                        '--format=[What to write: csv, txt, json, jsonl, label-studio, cvat, coco, images]:value:(csv txt json jsonl label-studio cvat coco images)' \
                         '--selection=[Which selection]:value:_elfs_selections' \
-                        '(--output -o)--output=[File, or folder for images, or - for stdout]:value:_files' \
-                        '(--output -o)-o+[File, or folder for images, or - for stdout]:value:_files' \
+                        '(--output -o)--output=[File, or folder for images and tools, or - for stdout]:value:_files' \
+                        '(--output -o)-o+[File, or folder for images and tools, or - for stdout]:value:_files' \
                         '--prefix=[Put before each id]:value: ' \
-                        '--pre-annotate[Offer the pseudo-label to annotators (label-studio)]' \
+                        '--pre-annotate[Offer the pseudo-label to annotators (label-studio, cvat, coco)]' \
+                        '--classes=[What annotators choose from: a,b,c or a file with one a line; with --pre-annotate one for each cluster, in order]:value: ' \
                         '(--null -0)--null[End each path with a NUL instead of a line break (txt)]' \
                         '(--null -0)-0[End each path with a NUL instead of a line break (txt)]' \
                         '--force[Replace what is there]' \

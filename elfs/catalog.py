@@ -347,8 +347,10 @@ EXPORT_FORMATS: dict[str, str] = {
     "csv": "rank, id, pseudo-label, score, why",
     "txt": "one path a line",
     "json": "one document with every selected image",
-    "label-studio": "Label Studio tasks, optionally with the pseudo-label as a pre-annotation",
-    "cvat": "a CVAT manifest (JSON lines)",
+    "jsonl": "one JSON object a line with every selected image",
+    "label-studio": "a folder for Label Studio: tasks, config.xml, README; -o FILE.json for the tasks alone",
+    "cvat": "a folder for CVAT: manifest, labels, README; -o FILE.jsonl for the manifest alone",
+    "coco": "COCO: images and categories",
     "images": "a folder with the images themselves and a labels.csv to fill in",
 }
 """Every format that ``elfs export --format`` takes."""

@@ -32,10 +32,14 @@ COMMANDS: dict[str, str] = {
 }
 """Name of each command to the panel of ``elfs --help`` that lists it, in the order of the help."""
 
-_AFTER_SELECT = (("report", ""), ("export", "--format label-studio"), ("train", "--selection {name}"))
+_AFTER_SELECT = (
+    ("report", ""),
+    ("export", "--selection {name} --format label-studio -o to-label"),
+    ("train", "--selection {name}"),
+)
 
 
-def next_commands(stage: str, record: str, workspace: Path, default: Path) -> list[str]:
+def next_commands(stage: str, record: str, workspace: Path, default: Path, *, labelled: bool = True) -> list[str]:
     """Return what a person may want to type after a stage.
 
     Parameters
@@ -46,6 +50,9 @@ def next_commands(stage: str, record: str, workspace: Path, default: Path) -> li
         Name of its record, such as ``select/aum-0.1``.
     workspace, default : Path
         The workspace, and the one that need not be named.
+    labelled : bool
+        Whether the source has true labels of its own; without them there is nothing to train on before people have
+        annotated the selection.
 
     Returns
     -------
@@ -58,6 +65,10 @@ def next_commands(stage: str, record: str, workspace: Path, default: Path) -> li
         ideas = [(following, "--budget 0.1 --key aum" if following == "select" else "")]
     else:
         name = shlex.quote(record.partition("/")[2])
-        ideas = [(command, words.format(name=name)) for command, words in _AFTER_SELECT if command in COMMANDS]
+        ideas = [
+            (command, words.format(name=name))
+            for command, words in _AFTER_SELECT
+            if command in COMMANDS and (labelled or command != "train")
+        ]
     place = "" if workspace == default else f"-w {shlex.quote(str(workspace))}"
     return [" ".join(word for word in ("elfs", command, words, place) if word) for command, words in ideas]

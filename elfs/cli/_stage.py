@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elfs.catalog import SELECTORS
+from elfs.catalog import DATASETS, SELECTORS
 from elfs.cli._commands import next_commands
 from elfs.cli._invocation import Invocation
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.data.synthetic.spec import PREFIX
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
@@ -153,9 +154,19 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
             output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
-    for position, line in enumerate(next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE)):
+    labelled = _has_labels(invocation.workspace)
+    commands = next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE, labelled=labelled)
+    for position, line in enumerate(commands):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
     output.document(document)
+
+
+def _has_labels(workspace: Path) -> bool:
+    """Return whether the source comes with true labels."""
+    from elfs.workspace.workspace import Workspace
+
+    source = str(Workspace.open(workspace).manifest.artifacts["samples"].metadata.get("source", ""))
+    return source in DATASETS or source.startswith(PREFIX)
 
 
 def selection_file(workspace: Path, record: str) -> Path:

@@ -14,7 +14,10 @@ from elfs.errors import UsageError
 
 __all__ = ["EXAMPLES", "ForceOption", "SelectionOption", "body"]
 
-EXAMPLES = ("elfs export --format images --output to-label", "elfs export --format label-studio --output tasks.json")
+EXAMPLES = (
+    "elfs export --format images --output to-label",
+    "elfs export --format label-studio --classes cat,dog --output to-label",
+)
 
 SelectionOption = Annotated[
     str | None,
@@ -22,13 +25,13 @@ SelectionOption = Annotated[
 ]
 ForceOption = Annotated[bool, typer.Option("--force", metavar="", help="Replace what is there.")]
 FormatOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--format",
         metavar="FORMAT",
         autocompletion=words(tuple(EXPORT_FORMATS)),
         show_default=False,
-        help=f"What to write: {', '.join(EXPORT_FORMATS)}. \\[default: csv]",
+        help=f"What to write: {', '.join(EXPORT_FORMATS)}. \\[default: auto = by the suffix of --output, else csv]",
     ),
 ]
 OutputOption = Annotated[
@@ -38,7 +41,7 @@ OutputOption = Annotated[
         "-o",
         metavar=FILE,
         show_default=False,
-        help="File, or folder for images, or - for stdout. \\[default: -]",
+        help="File, or folder for images and tools, or - for stdout. \\[default: -]",
     ),
 ]
 PrefixOption = Annotated[
@@ -46,12 +49,21 @@ PrefixOption = Annotated[
     typer.Option(
         "--prefix",
         metavar="TEXT",
-        help="Put before each id. \\[default: auto = the folder of the images; /data/local-files/?d= for label-studio]",
+        help="Put before each id. \\[default: auto = the folder of the images; Label Studio's address of it]",
     ),
 ]
 PreAnnotateOption = Annotated[
     bool,
-    typer.Option("--pre-annotate", metavar="", help="Offer the pseudo-label to annotators (label-studio)."),
+    typer.Option("--pre-annotate", metavar="", help="Offer the pseudo-label to annotators (label-studio, cvat, coco)."),
+]
+ClassesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--classes",
+        metavar="CLASSES",
+        help="What annotators choose from: a,b,c or a file with one a line; with --pre-annotate one for each cluster, "
+        "in order. \\[default: auto = the clusters]",
+    ),
 ]
 NullOption = Annotated[
     bool, typer.Option("--null", "-0", metavar="", help="End each path with a NUL instead of a line break (txt).")
@@ -61,33 +73,43 @@ NullOption = Annotated[
 @command(shared=COMMON)
 def body(
     invocation: Invocation,
-    export_format: FormatOption = "csv",
+    export_format: FormatOption = None,
     selection: SelectionOption = None,
     target: OutputOption = "-",
     prefix: PrefixOption = None,
     pre_annotate: PreAnnotateOption = False,
+    classes: ClassesOption = None,
     null: NullOption = False,
     force: ForceOption = False,
 ) -> None:
     """Hand a selection to annotators and other programs."""
-    from elfs.delivery.export import ExportOptions, prepare_export
+    from elfs.delivery.choices import parse_classes
+    from elfs.delivery.export import prepare_export
+    from elfs.delivery.export_options import ExportOptions, format_of
 
     output = invocation.output
     if target == "-" and output.as_json:
         raise UsageError("--json needs --output FILE: without it, stdout carries the selection itself.")
-    given = None if prefix == "auto" else prefix
-    options = ExportOptions(format=export_format, prefix=given, pre_annotate=pre_annotate, null=null)
+    options = ExportOptions(
+        format=format_of(target) if export_format in (None, "auto") else export_format,
+        prefix=None if prefix == "auto" else prefix,
+        pre_annotate=pre_annotate,
+        null=null,
+        classes=None if classes in (None, "auto") else parse_classes(classes),
+    )
     export = prepare_export(invocation.workspace, None if selection == "auto" else selection, options)
     chosen = export.selection
     if target == "-":
         output.raw(export.document())
     else:
         export.write(Path(target), force=force)
-        output.note(f"{plural(len(chosen.images), 'image')} of selection {chosen.name}, as {export_format}")
+        output.note(f"{plural(len(chosen.images), 'image')} of selection {chosen.name}, as {options.format}")
         output.data(target)
         output.document(
-            {"selection": chosen.name, "format": export_format, "images": len(chosen.images), "path": target}
+            {"selection": chosen.name, "format": options.format, "images": len(chosen.images), "path": target}
         )
+    if (note := export.note(Path(target))) is not None:
+        output.note(note)
     if chosen.remark is not None:
         output.warn(chosen.remark)
     if chosen.record.smoke:

@@ -1,64 +1,22 @@
 """A selection in the formats that other programs read."""
 
-import csv
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
-from elfs.catalog import EXPORT_FORMATS
+from elfs.delivery import coco, cvat, label_studio
+from elfs.delivery.choices import Choices, choices_of
 from elfs.delivery.chosen import Selection, load_selection
+from elfs.delivery.export_folders import FILLERS
+from elfs.delivery.export_options import ExportOptions
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_directory, publish_file
 from elfs.errors import UsageError
-from elfs.suggestions import choose
-from elfs.workspace.files import json_bytes, make_directory
+from elfs.workspace.files import json_bytes
 
 __all__ = ["Export", "ExportOptions", "prepare_export"]
-
-LOCAL_FILES = "/data/local-files/?d="
-"""Where Label Studio serves files of its own machine: path relative to its document root."""
-
-_CONTROL, _OBJECT = "choice", "image"
-"""Names of the two tags in Label Studio's own template for image classification."""
-
-_CVAT_VERSION = "1.1"
-_IMAGES, _LABELS = "images", "labels.csv"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExportOptions:
-    """How to export.
-
-    Attributes
-    ----------
-    format : str
-        A key of ``catalog.EXPORT_FORMATS``.
-    prefix : str or None
-        Put before each id; None for what suits the format.
-    pre_annotate : bool
-        Offer the pseudo-label to annotators as a prediction.
-    null : bool
-        End each line of ``txt`` with a NUL instead of a line feed.
-    """
-
-    format: str = "csv"
-    prefix: str | None = None
-    pre_annotate: bool = False
-    null: bool = False
-
-    def __post_init__(self) -> None:
-        choose("export format", self.format, EXPORT_FORMATS)
-        for option, given, formats in (
-            ("--prefix", self.prefix is not None, ("txt", "json", "label-studio", "cvat")),
-            ("--pre-annotate", self.pre_annotate, ("label-studio",)),
-            ("--null", self.null, ("txt",)),
-        ):
-            if given and self.format not in formats:
-                raise UsageError(f"{option} has no meaning for --format {self.format}, only for {', '.join(formats)}.")
 
 
 @dataclass(frozen=True)
@@ -79,7 +37,35 @@ class Export:
     @property
     def is_directory(self) -> bool:
         """Whether the format is a folder of files rather than one document."""
-        return self.options.format == _IMAGES
+        return self.options.format in FILLERS
+
+    def _fills(self, output: Path) -> bool:
+        """Return whether a place gets the folder, or the one document that its suffix asks for."""
+        return self.is_directory and output.suffix.lower() != FILLERS[self.options.format][0]
+
+    def note(self, output: Path) -> str | None:
+        """Return what a person has to know who takes the result on.
+
+        Parameters
+        ----------
+        output : Path
+            Where it went.
+
+        Returns
+        -------
+        str or None
+            None where there is nothing.
+        """
+        if self.options.format == "cvat":
+            return cvat.ORDER_NOTE
+        if self.options.format == "label-studio" and self._fills(output) and self.choices.is_example:
+            return "no classes are known: give --classes, or put yours into config.xml"
+        return None
+
+    @property
+    def choices(self) -> Choices:
+        """What annotators choose from."""
+        return choices_of(self.selection, self.options.classes, pre_annotate=self.options.pre_annotate)
 
     def document(self) -> bytes:
         """Return the file's contents.
@@ -92,13 +78,13 @@ class Export:
         Raises
         ------
         UsageError
-            If the format is a folder; if an id does not fit on a line of ``txt``; if there is no pseudo-label to offer.
+            If the format is a folder; if an id does not fit on a line of ``txt``; if pseudo-labels cannot be offered.
         InputDataError
             If the format needs images that cannot be read.
         """
-        if self.is_directory:
+        if self.options.format == "images":
             raise UsageError("--format images makes a folder, expected --output FOLDER.")
-        return _WRITERS[self.options.format](self.selection, self.options)
+        return _WRITERS[self.options.format](self)
 
     def write(self, output: Path, *, force: bool) -> None:
         """Write the file or the folder, whole or not at all.
@@ -119,23 +105,11 @@ class Export:
         StorageError
             If the disk is full, or the place may not be written.
         """
-        if self.is_directory:
-            publish_directory(output, self._fill, force=force)
-        else:
+        if not self._fills(output):
             publish_file(output, self.document, force=force)
-
-    def _fill(self, directory: Path) -> None:
-        """Write ``images/`` and the table that annotators fill in."""
-        pictures = Pictures(self.selection)
-        pictures.require("--format images")
-        made: set[Path] = set()
-        for image, row in self.selection.in_pool():
-            target = directory / _IMAGES / pictures.name(image.id)
-            if target.parent not in made:
-                make_directory(target.parent)
-                made.add(target.parent)
-            pictures.copy(row, target)
-        (directory / _LABELS).write_bytes(_labels(self.selection))
+            return
+        fill = FILLERS[self.options.format][1]
+        publish_directory(output, lambda place: fill(self.selection, self.options, place, output), force=force)
 
 
 def prepare_export(path: Path, wanted: str | None, options: ExportOptions) -> Export:
@@ -170,39 +144,30 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _labels(selection: Selection) -> bytes:
-    """Return the table with an empty label for each image; ``elfs train --labels`` reads it when it is filled in."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label"])
-    writer.writerows([image.id, ""] for image, _ in selection.in_pool())
-    return _encoded(text.getvalue())
+def _csv(export: Export) -> bytes:
+    return export.selection.csv
 
 
-def _csv(selection: Selection, options: ExportOptions) -> bytes:
-    return selection.csv
-
-
-def _txt(selection: Selection, options: ExportOptions) -> bytes:
-    end = "\0" if options.null else "\n"
-    lines = _paths(selection, options.prefix)
+def _txt(export: Export) -> bytes:
+    end = "\0" if export.options.null else "\n"
+    lines = _paths(export)
     unfit = [line for line in lines if "\n" in line or "\r" in line]
-    if unfit and not options.null:
+    if unfit and not export.options.null:
         raise UsageError(f"{unfit[0]!r} has a line break in it and does not fit on one line: use --null.")
     return _encoded("".join(line + end for line in lines))
 
 
-def _paths(selection: Selection, prefix: str | None) -> list[str]:
+def _paths(export: Export) -> list[str]:
     """Return where each image lies: behind the prefix if there is one, else below the folder of the images."""
+    selection, prefix = export.selection, export.options.prefix
     if prefix is not None:
         return [prefix + image.id for image in selection.images]
     pictures = Pictures(selection)
     return [pictures.file(image.id) for image in selection.images]
 
 
-def _json(selection: Selection, options: ExportOptions) -> bytes:
-    config = selection.config
-    images = [
+def _records(export: Export) -> list[dict[str, Any]]:
+    return [
         {
             "rank": image.rank,
             "id": image.id,
@@ -211,73 +176,49 @@ def _json(selection: Selection, options: ExportOptions) -> bytes:
             "score": image.score,
             "why": image.why,
         }
-        for image, path in zip(selection.images, _paths(selection, options.prefix), strict=True)
+        for image, path in zip(export.selection.images, _paths(export), strict=True)
     ]
+
+
+def _json(export: Export) -> bytes:
+    selection, config = export.selection, export.selection.config
     document = {"selection": selection.name, "method": config.method, "key": config.key, "budget": config.budget}
-    return json_bytes(document | {"images": images})
+    return json_bytes(document | {"images": _records(export)})
 
 
-def _label_studio(selection: Selection, options: ExportOptions) -> bytes:
-    prefix = LOCAL_FILES if options.prefix is None else options.prefix
-    pictures = Pictures(selection)
-    tasks: list[dict[str, Any]] = []
-    for image in selection.images:
-        task: dict[str, Any] = {
-            "data": {_OBJECT: prefix + _in_address(pictures.name(image.id), prefix)},
-            "meta": {"id": image.id, "rank": image.rank, "score": image.score},
-        }
-        if options.pre_annotate:
-            task["predictions"] = [_prediction(selection, image.pseudo_label)]
-        tasks.append(task)
-    return json_bytes(tasks)
+def _jsonl(export: Export) -> bytes:
+    return "".join(json.dumps(record) + "\n" for record in _records(export)).encode("ascii")
 
 
-def _in_address(name: str, prefix: str) -> str:
-    """Return a name as it stands in an address; the addresses of object stores take it as it is."""
-    is_web = urlsplit(prefix).scheme in ("", "http", "https")
-    return quote(_encoded(name), safe="/") if is_web else name
+def _studio_prefix(export: Export) -> str:
+    if export.options.prefix is not None:
+        return export.options.prefix
+    is_served = Pictures(export.selection).are_files
+    return label_studio.local_prefix(export.selection.root if is_served else None)
 
 
-def _prediction(selection: Selection, pseudo_label: int | None) -> dict[str, Any]:
-    if pseudo_label is None:
-        raise UsageError(f"--pre-annotate needs pseudo-labels, and selection '{selection.name}' was made without.")
-    return {
-        "model_version": "elfs",
-        "result": [
-            {
-                "from_name": _CONTROL,
-                "to_name": _OBJECT,
-                "type": "choices",
-                "value": {"choices": [str(pseudo_label)]},
-            }
-        ],
-    }
+def _label_studio(export: Export) -> bytes:
+    offered = export.choices if export.options.pre_annotate else None
+    return json_bytes(label_studio.tasks(export.selection, _studio_prefix(export), offered))
 
 
-def _cvat(selection: Selection, options: ExportOptions) -> bytes:
-    """Return the lines of a manifest, in the order that CVAT's default sorts names into; it needs the size of each."""
-    pictures = Pictures(selection)
-    pictures.require("--format cvat")
-    lines: list[dict[str, Any]] = [{"version": _CVAT_VERSION}, {"type": "images"}]
-    for name, row in sorted((pictures.name(image.id), row) for image, row in selection.in_pool()):
-        stem, extension = _split((options.prefix or "") + name)
-        width, height = pictures.size(row)
-        lines.append({"name": stem, "extension": extension, "width": width, "height": height})
-    return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii")
+def _cvat(export: Export) -> bytes:
+    return cvat.manifest(export.selection, export.options.prefix or "")
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Split off the extension with its dot; a leading dot begins a name."""
-    folder, slash, file = name.rpartition("/")
-    stem, dot, extension = file.rpartition(".")
-    return (folder + slash + stem, dot + extension) if stem else (name, "")
+def _coco(export: Export) -> bytes:
+    options = export.options
+    prefix, offered = options.prefix or "", options.pre_annotate
+    return json_bytes(coco.document(export.selection, prefix, export.choices, pre_annotate=offered))
 
 
-_WRITERS: dict[str, Callable[[Selection, ExportOptions], bytes]] = {
+_WRITERS: dict[str, Callable[[Export], bytes]] = {
     "csv": _csv,
     "txt": _txt,
     "json": _json,
+    "jsonl": _jsonl,
     "label-studio": _label_studio,
     "cvat": _cvat,
+    "coco": _coco,
 }
-"""Every format that is one document."""
+"""Every format that can be one document."""

@@ -61,12 +61,31 @@ def test_auto_is_the_default_of_options_that_have_one(elfs: Elfs, selection: str
 def test_a_file_or_folder_is_named_on_stdout(elfs: Elfs, selection: str, name: str) -> None:
     ran = elfs("export", "--format", name, "--output", "out")
     assert (ran.code, ran.out) == (0, "out\n")
-    assert ran.err == f"3 images of selection three, as {name}\n"
+    assert ran.err.startswith(f"3 images of selection three, as {name}\n")
     assert Path("out").exists()
     again = elfs("export", "--format", name, "--output", "out")
     assert again.code == 2
     assert "--force" in again.err
     assert elfs("export", "--format", name, "--output", "out", "--force").code == 0
+
+
+def test_the_suffix_of_the_output_decides_the_format(elfs: Elfs, selection: str) -> None:
+    assert elfs("export", "-o", "sel.json").code == 0
+    assert len(json.loads(Path("sel.json").read_text())["images"]) == 3
+    assert elfs("export", "-o", "sel.csv").code == 0
+    assert Path("sel.csv").read_text().startswith("rank,id,")
+    refused = elfs("export", "-o", "sel.parquet")
+    assert (refused.code, "does not tell the format" in refused.err) == (2, True)
+    assert elfs("export", "--format", "csv", "-o", "sel.dat").code == 0
+
+
+def test_what_a_person_has_to_know_is_said(elfs: Elfs, selection: str) -> None:
+    assert "sorting method Predefined" in elfs("export", "--format", "cvat", "-o", "a").err
+    assert "no classes are known: give --classes" in elfs("export", "--format", "label-studio", "-o", "b").err
+    said = elfs("export", "--format", "label-studio", "-o", "c", "--classes", "one,two").err
+    assert "classes" not in said
+    assert '<Choice value="two"/>' in Path("c/config.xml").read_text()
+    assert elfs("export", "--format", "csv", "--classes", "a,b").code == 2
 
 
 def test_json_describes_what_was_written(elfs: Elfs, selection: str) -> None:

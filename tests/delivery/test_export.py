@@ -12,7 +12,8 @@ import pytest
 from elfs.catalog import EXPORT_FORMATS
 from elfs.data.samples import SampleTable
 from elfs.delivery.chosen import load_selection
-from elfs.delivery.export import ExportOptions, prepare_export
+from elfs.delivery.export import prepare_export
+from elfs.delivery.export_options import ExportOptions, format_of
 from elfs.errors import InputDataError, UsageError
 
 ODD = (b"a\nb.png", b'quote".png', b"comma,.png", "\N{SNOWMAN} x.png".encode(), b"\xff.png", b"plus+#%.png", b"-n.png")
@@ -25,7 +26,7 @@ def document(shop: Any, **options: Any) -> bytes:
 def test_every_format_of_the_catalogue_can_be_written(shop: Any, tmp_path: Path) -> None:
     for name in EXPORT_FORMATS:
         prepare_export(shop.path, None, ExportOptions(format=name)).write(tmp_path / name, force=False)
-        assert (tmp_path / name).is_dir() == (name == "images")
+        assert (tmp_path / name).is_dir() == (name in ("images", "label-studio", "cvat"))
 
 
 def test_csv_is_the_file_of_the_selection(shop: Any) -> None:
@@ -80,8 +81,8 @@ def test_label_studio_tasks(shop: Any) -> None:
     tasks = json.loads(document(shop, format="label-studio"))
     assert len(tasks) == 5
     assert tasks[0] == {
-        "data": {"image": "/data/local-files/?d=a/08.png"},
-        "meta": {"id": "a/08.png", "rank": 1, "score": 8.0},
+        "data": {"image": f"/data/local-files/?d={shop.root.name}/a/08.png", "elfs_id": "a/08.png"},
+        "meta": {"rank": 1, "score": 8.0},
     }
 
 
@@ -89,7 +90,7 @@ def test_label_studio_gets_the_pseudo_label_only_where_it_is_asked_for(shop: Any
     [prediction] = json.loads(document(shop, format="label-studio", pre_annotate=True))[0]["predictions"]
     [result] = prediction["result"]
     assert (result["from_name"], result["to_name"], result["type"]) == ("choice", "image", "choices")
-    assert result["value"] == {"choices": ["2"]}
+    assert result["value"] == {"choices": ["cluster 2"]}
 
 
 def test_pre_annotation_needs_pseudo_labels(empty: Any) -> None:
@@ -103,7 +104,7 @@ def test_pre_annotation_needs_pseudo_labels(empty: Any) -> None:
 @pytest.mark.parametrize(
     ("prefix", "expected"),
     [
-        (None, "/data/local-files/?d=plus%2B%23%25.png"),
+        (None, "/data/local-files/?d={root}/plus%2B%23%25.png"),
         ("https://host/", "https://host/plus%2B%23%25.png"),
         ("s3://bucket/", "s3://bucket/plus+#%.png"),
     ],
@@ -111,8 +112,9 @@ def test_pre_annotation_needs_pseudo_labels(empty: Any) -> None:
 def test_addresses_are_quoted_where_they_are_web_addresses(
     odd: Callable[..., Any], prefix: str | None, expected: str
 ) -> None:
-    [task] = json.loads(document(odd(b"plus+#%.png"), format="label-studio", prefix=prefix))
-    assert task["data"]["image"] == expected
+    shop = odd(b"plus+#%.png")
+    [task] = json.loads(document(shop, format="label-studio", prefix=prefix))
+    assert task["data"]["image"] == expected.format(root=shop.root.name)
 
 
 def test_cvat_manifest(shop: Any) -> None:
@@ -163,7 +165,7 @@ def test_an_image_that_is_gone_leaves_nothing_behind(shop: Any, tmp_path: Path) 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["images", "cvat"])
+@pytest.mark.parametrize("name", ["images", "cvat", "coco"])
 def test_formats_that_need_pictures_refuse_embeddings(empty: Any, tmp_path: Path, name: str) -> None:
     empty.embed(SampleTable.from_ids(["x"], 0, 0), source="embeddings", has_images=False)
     empty.select(method="random", budget="1", name="one")
@@ -182,7 +184,10 @@ def test_images_are_no_document(shop: Any) -> None:
     [
         ({"format": "cvta"}, r"unknown export format 'cvta'\. Did you mean 'cvat'\?"),
         ({"format": "csv", "prefix": "x"}, "--prefix has no meaning for --format csv, only for txt, json"),
-        ({"format": "txt", "pre_annotate": True}, "--pre-annotate has no meaning for --format txt, only for label-"),
+        (
+            {"format": "txt", "pre_annotate": True},
+            "--pre-annotate has no meaning for --format txt, only for label-",
+        ),
         ({"format": "json", "null": True}, "--null has no meaning for --format json, only for txt"),
     ],
 )
@@ -192,7 +197,7 @@ def test_options_that_do_not_fit_are_refused(options: dict[str, Any], message: s
 
 
 def test_what_is_gone_leaves_the_lists_whole_and_no_picture(shop: Any, tmp_path: Path) -> None:
-    texts = ("csv", "txt", "json", "label-studio")
+    texts = ("csv", "txt", "json", "jsonl", "label-studio")
     before = {name: prepare_export(shop.path, None, ExportOptions(format=name)).document() for name in texts}
     (shop.root / "a/09.png").unlink()
     shop.embed()
@@ -206,12 +211,39 @@ def test_what_is_gone_leaves_the_lists_whole_and_no_picture(shop: Any, tmp_path:
     assert len(manifest.splitlines()) == 2 + 4
 
 
-def test_cvat_compares_names_in_the_order_of_the_manifest(shop: Any) -> None:
+def test_cvat_gets_the_order_of_the_ranks(shop: Any) -> None:
     shop.select(method="random", budget="1.0", name="mixed")
-    lines = prepare_export(shop.path, "mixed", ExportOptions(format="cvat")).document().splitlines()[2:]
-    names = [json.loads(line)["name"] + json.loads(line)["extension"] for line in lines]
+    export = prepare_export(shop.path, "mixed", ExportOptions(format="cvat"))
+    lines = [json.loads(line) for line in export.document().splitlines()[2:]]
     ranked = [image.id for image in load_selection(shop.path, "mixed").images]
-    assert names == sorted(ranked) != ranked
+    assert [line["name"] + line["extension"] for line in lines] == ranked != sorted(ranked)
+    assert "sorting method Predefined" in str(export.note(Path("manifest.jsonl")))
+
+
+def test_json_lines_say_what_json_says(shop: Any) -> None:
+    lines = [json.loads(line) for line in document(shop, format="jsonl").splitlines()]
+    assert lines == json.loads(document(shop, format="json"))["images"]
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [("a.csv", "csv"), ("a.JSON", "json"), ("a.b.jsonl", "jsonl"), ("x/a.txt", "txt"), ("-", "csv"), ("a", "csv")],
+)
+def test_the_suffix_decides_the_format(output: str, expected: str) -> None:
+    assert format_of(output) == expected
+
+
+@pytest.mark.parametrize("output", ["a.parquet", "a.xml"])
+def test_a_suffix_of_no_format_is_refused(output: str) -> None:
+    with pytest.raises(UsageError, match=rf"^--output {output} does not tell the format, expected \.csv, \.txt,"):
+        format_of(output)
+
+
+@pytest.mark.parametrize(("name", "file"), [("label-studio", "tasks.json"), ("cvat", "m.jsonl")])
+def test_a_suffix_asks_for_the_one_file_of_a_folder(shop: Any, tmp_path: Path, name: str, file: str) -> None:
+    export = prepare_export(shop.path, None, ExportOptions(format=name))
+    export.write(tmp_path / file, force=False)
+    assert (tmp_path / file).read_bytes() == export.document()
 
 
 def test_a_read_only_workspace_is_enough(shop: Any, tmp_path: Path) -> None:

@@ -1,0 +1,43 @@
+"""What CVAT is given."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elfs.annotations.reading import read_answers
+from elfs.delivery.export import prepare_export
+from elfs.delivery.export_options import ExportOptions
+
+
+def exported(shop: Any, out: Path, **options: Any) -> Path:
+    prepare_export(shop.path, None, ExportOptions(format="cvat", **options)).write(out, force=False)
+    return out
+
+
+def test_the_folder_holds_all_that_a_task_is_made_of(shop: Any, tmp_path: Path) -> None:
+    out = exported(shop, tmp_path / "out", classes=("cat", "dog", "cat"))
+    assert sorted(path.name for path in out.iterdir()) == ["README.md", "labels.json", "manifest.jsonl"]
+    labels = json.loads((out / "labels.json").read_text())
+    assert labels == [{"name": name, "type": "tag", "attributes": []} for name in ("cat", "dog")]
+    text = (out / "README.md").read_text()
+    assert "**Predefined**" in text
+    assert f"elfs train --selection quarter --labels annotations.xml --workspace {shop.path}" in text
+
+
+def test_pre_annotations_come_back_as_they_went(shop: Any, tmp_path: Path) -> None:
+    out = exported(shop, tmp_path / "out", pre_annotate=True, classes=("a", 'b & "c"', "d"))
+    found = {answer.image: answer.classes for answer in read_answers(out / "annotations.xml")}
+    names = ("a", 'b & "c"', "d")
+    assert found == {f"{'a' if row < 10 else 'b'}/{row % 10:02d}.png": (names[row % 3],) for row in range(8, 13)}
+    assert "annotations.xml" in (out / "README.md").read_text().partition("Back again")[0]
+
+
+@pytest.mark.parametrize("pre_annotate", [False, True])
+def test_every_label_is_one_of_the_task(shop: Any, tmp_path: Path, pre_annotate: bool) -> None:
+    out = exported(shop, tmp_path / "out", pre_annotate=pre_annotate)
+    names = {entry["name"] for entry in json.loads((out / "labels.json").read_text())}
+    assert names == {"cluster 0", "cluster 1", "cluster 2"}
+    if pre_annotate:
+        assert {label for answer in read_answers(out / "annotations.xml") for label in answer.classes} <= names
