@@ -176,9 +176,11 @@ class Invocation:
             raise UsageError("--rank-timeout is 0, expected a whole number of at least 1.")
         if parallel and own_place() is None and len(choice.names()) > 1:
             raise SystemExit(start_ranks(len(choice.names()), self.output))
+        from elfs.parallel.allocator import keep_freed_memory
         from elfs.parallel.ranks import ALONE
         from elfs.parallel.runtime import Runtime
 
+        keep_freed_memory()
         is_plan = self.shared.get("dry_run", False)  # of the first rank alone: there is nobody to meet
         return Runtime(
             devices=self.devices,
