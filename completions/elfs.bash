@@ -41,7 +41,7 @@ _elfs() {
     case $command in
         "")
             options="-h --help --version"
-            values="run embed cluster label dynamics score select report export train compare evaluate status verify doctor completion"
+            values="run embed cluster label dynamics score select report export train predict compare evaluate status verify doctor completion"
             ;;
         run)
             options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
@@ -256,6 +256,17 @@ _elfs() {
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
                 --seed) takes_value=1 values="" paths= ;;
+            esac
+            ;;
+        predict)
+            options="--selection --format --output -o --all --force --workspace -w --devices --workers --json --quiet -q --verbose -v --help -h"
+            case $previous in
+                --selection) takes_value=1 values="" paths=SELECTION ;;
+                --format) takes_value=1 values="csv label-studio" paths= ;;
+                --output | -o) takes_value=1 values="" paths=FILE ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
+                --workers) takes_value=1 values="" paths= ;;
             esac
             ;;
         compare)

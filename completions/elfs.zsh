@@ -36,6 +36,7 @@ _elfs() {
         'report:Show a selection on one page: what was kept, what was left out, and why.'
         'export:Hand a selection to annotators and other programs.'
         'train:Train a network on a selection that has been annotated, and test it.'
+        'predict:Name the class of every image of the pool that the trained network has not learned from.'
         'compare:Train on what several methods select, and say which ones beat random.'
         'evaluate:Say how well clusters and pseudo-labels agree with true labels, where there are any.'
         'status:Show what is there, what is stale, and what to run next.'
@@ -373,6 +374,26 @@ _elfs() {
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
+                    ;;
+                predict)
+                    _arguments \
+                        '--selection=[Which network: the one trained on this selection]:value:_elfs_selections' \
+                        '--format=[What to write: csv, label-studio]:value:(csv label-studio)' \
+                        '(--output -o)--output=[File, or folder, or - for stdout]:value:_files' \
+                        '(--output -o)-o+[File, or folder, or - for stdout]:value:_files' \
+                        '--all[Name the images that it has learned from too]' \
+                        '--force[Replace what is there]' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
+                        '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
                         '(--quiet -q)-q[Print errors and results only]' \

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "report": _HAND,
     "export": _HAND,
     "train": _LABELS,
+    "predict": _LABELS,
     "compare": _LABELS,
     "evaluate": _LABELS,
     "status": _LOOK,

@@ -28,11 +28,14 @@ class Choices:
         Name of each cluster; empty where it is not known which class a cluster stands for.
     is_example : bool
         Whether the names only show where real ones belong.
+    is_scored : bool
+        Whether the score of an image says how sure its class is.
     """
 
     names: tuple[str, ...]
     of_cluster: Mapping[int, str]
     is_example: bool = False
+    is_scored: bool = False
 
 
 def parse_classes(text: str) -> tuple[str, ...]:

@@ -190,16 +190,12 @@ def _jsonl(export: Export) -> bytes:
     return "".join(json.dumps(record) + "\n" for record in _records(export)).encode("ascii")
 
 
-def _studio_prefix(export: Export) -> str:
-    if export.options.prefix is not None:
-        return export.options.prefix
-    is_served = Pictures(export.selection).are_files
-    return label_studio.local_prefix(export.selection.root if is_served else None)
-
-
 def _label_studio(export: Export) -> bytes:
     offered = export.choices if export.options.pre_annotate else None
-    return json_bytes(label_studio.tasks(export.selection, _studio_prefix(export), offered))
+    prefix = export.options.prefix
+    if prefix is None:
+        prefix = label_studio.prefix_for(export.selection)
+    return json_bytes(label_studio.tasks(export.selection, prefix, offered))
 
 
 def _cvat(export: Export) -> bytes:

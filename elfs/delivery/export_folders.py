@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elfs.delivery import cvat, label_studio
-from elfs.delivery.choices import choices_of
+from elfs.delivery.choices import Choices, choices_of
 from elfs.delivery.chosen import Selection
 from elfs.delivery.export_options import ExportOptions
 from elfs.delivery.pictures import Pictures
 from elfs.workspace.files import json_bytes, make_directory
 
-__all__ = ["FILLERS"]
+__all__ = ["FILLERS", "fill_label_studio"]
 
 _IMAGES, _LABELS, _README = "images", "labels.csv", "README.md"
 
@@ -36,16 +36,43 @@ def _copy_images(selection: Selection, directory: Path, purpose: str) -> None:
 
 
 def _fill_label_studio(selection: Selection, options: ExportOptions, directory: Path, output: Path) -> None:
-    """Write tasks, config and README; and the images, where they are no files of their own yet."""
     choices = choices_of(selection, options.classes, pre_annotate=options.pre_annotate)
-    pictures, prefix, folder = Pictures(selection), options.prefix, selection.root
-    if prefix is None and pictures.exist and not pictures.are_files:
-        folder = output
-        _copy_images(selection, directory, "--format label-studio")
-        prefix = f"{label_studio.local_prefix(output)}{_IMAGES}/"
-    served = None if options.prefix is not None or not pictures.exist else folder
-    prefix = label_studio.local_prefix(served) if prefix is None else prefix
-    found = label_studio.tasks(selection, prefix, choices if options.pre_annotate else None)
+    fill_label_studio(selection, choices, (directory, output), options.prefix, offers=options.pre_annotate)
+
+
+def fill_label_studio(
+    selection: Selection, choices: Choices, places: tuple[Path, Path], prefix: str | None, *, offers: bool
+) -> None:
+    """Write tasks, config and README; and the images, where they are no files of their own yet.
+
+    Parameters
+    ----------
+    selection : Selection
+        What is to be annotated.
+    choices : Choices
+        What annotators choose from.
+    places : tuple of (Path, Path)
+        The folder to fill, and the name that it gets when it is full.
+    prefix : str or None
+        Put before the name of each image; None for the address that Label Studio gives to files of its machine.
+    offers : bool
+        Whether the pseudo-labels are offered as predictions.
+
+    Raises
+    ------
+    InputDataError
+        If an image can no longer be read.
+    StorageError
+        If a file cannot be written.
+    """
+    directory, output = places
+    pictures, served = Pictures(selection), None
+    if prefix is None and pictures.exist:
+        served, prefix = selection.root, label_studio.prefix_for(selection)
+        if not pictures.are_files:
+            _copy_images(selection, directory, "--format label-studio")
+            served, prefix = output, f"{label_studio.local_prefix(output)}{_IMAGES}/"
+    found = label_studio.tasks(selection, prefix or label_studio.LOCAL_FILES, choices if offers else None)
     size = label_studio.TASKS_IN_A_FILE
     parts = [found[start : start + size] for start in range(0, len(found), size)]
     width = len(str(len(parts)))

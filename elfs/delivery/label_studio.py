@@ -13,7 +13,7 @@ from elfs.delivery.chosen import Selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.way_back import way_back
 
-__all__ = ["LOCAL_FILES", "TASKS_IN_A_FILE", "config", "local_prefix", "prediction", "readme", "tasks"]
+__all__ = ["LOCAL_FILES", "TASKS_IN_A_FILE", "config", "local_prefix", "prediction", "prefix_for", "readme", "tasks"]
 
 LOCAL_FILES = "/data/local-files/?d="
 """Where Label Studio serves files of its own machine: path relative to its document root."""
@@ -70,6 +70,22 @@ def local_prefix(folder: Path | None) -> str:
     return LOCAL_FILES if folder is None else f"{LOCAL_FILES}{_quoted(folder.absolute().name, LOCAL_FILES)}/"
 
 
+def prefix_for(selection: Selection) -> str:
+    """Return what stands before the names of a selection's images in Label Studio's address of local files.
+
+    Parameters
+    ----------
+    selection : Selection
+        What is to be annotated.
+
+    Returns
+    -------
+    str
+        With the name of their folder where they lie in one.
+    """
+    return local_prefix(selection.root if Pictures(selection).are_files else None)
+
+
 def tasks(selection: Selection, prefix: str, choices: Choices | None) -> list[dict[str, Any]]:
     """Return a task for each selected image.
 
@@ -95,7 +111,8 @@ def tasks(selection: Selection, prefix: str, choices: Choices | None) -> list[di
             "meta": {"rank": image.rank, "score": image.score},
         }
         if choices is not None and image.pseudo_label is not None:
-            task["predictions"] = [prediction(choices.of_cluster[image.pseudo_label])]
+            score = image.score if choices.is_scored else None
+            task["predictions"] = [prediction(choices.of_cluster[image.pseudo_label], score)]
         found.append(task)
     return found
 

@@ -109,7 +109,8 @@ def run(job: Job, config: TrainConfig) -> Result:
     if len(accuracies) > 1:
         summary["deviation"] = statistics.stdev(accuracies)
     summary |= {"labels": _about_labels(table, truth, selected), "classes": list(truth.names)}
-    job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary))
+    learned = [[name, int(value)] for name, value in zip(table.ids(rows), truth.values[rows], strict=True)]
+    job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"learned_from": learned}))
     headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
     return Result(headline, summary, {artifact: {"classes": list(truth.names)}})
 

@@ -21,7 +21,7 @@ from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.fit import Fit
 from elfs.train.numerics import mixed_precision, repeatable, require_finite
 
-__all__ = ["predict", "record_dynamics", "train_iterations"]
+__all__ = ["predict", "predict_with_confidence", "record_dynamics", "train_iterations"]
 
 _STEPS_PER_LOOK = 1_000
 """After how many steps on a coreset a loss that is not finite is noticed; each look waits for the GPU."""
@@ -217,11 +217,41 @@ def predict(network: nn.Module, inputs: TrainingImages, *, batch_size: int, devi
     Tensor of shape (N,), int64
         Index of the largest logit, on the CPU.
     """
+    return predict_with_confidence(network, inputs, batch_size=batch_size, device=device)[0]
+
+
+@torch.no_grad()
+def predict_with_confidence(
+    network: nn.Module, inputs: TrainingImages, *, batch_size: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return the class that a network gives to each sample, and how sure it is.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Inputs to logits; put into evaluation mode.
+    inputs : TrainingImages
+        Network inputs of N samples.
+    batch_size : int
+        Samples per forward pass.
+    device : torch.device
+        Where to compute.
+
+    Returns
+    -------
+    predicted : Tensor of shape (N,), int64
+        Index of the largest logit, on the CPU.
+    confidence : Tensor of shape (N,), float32
+        Its softmax, in ``(0, 1]``, on the CPU.
+    """
     network.eval()
     predicted_N = torch.empty(len(inputs), dtype=torch.int64)
+    confidence_N = torch.empty(len(inputs))
     order = torch.arange(len(inputs))
     for positions_B, batch in inputs.batches(
         order, batch_size=batch_size, augment=False, generator=torch.Generator(), device=device
     ):
-        predicted_N[positions_B.cpu()] = network(batch).argmax(dim=1).cpu()
-    return predicted_N
+        logits_BC = network(batch).float()
+        predicted_N[positions_B.cpu()] = logits_BC.argmax(dim=1).cpu()
+        confidence_N[positions_B.cpu()] = logits_BC.softmax(dim=1).amax(dim=1).cpu()
+    return predicted_N, confidence_N
