@@ -9,7 +9,7 @@ from elfs.delivery.chosen import Selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.way_back import way_back
 
-__all__ = ["ORDER_NOTE", "labels", "manifest", "pre_annotations", "readme"]
+__all__ = ["ORDER_NOTE", "constructor", "manifest", "pre_annotations", "readme"]
 
 _VERSION = "1.1"
 
@@ -47,7 +47,7 @@ def manifest(selection: Selection, prefix: str) -> bytes:
     return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines).encode("ascii")
 
 
-def labels(choices: Choices) -> bytes:
+def constructor(choices: Choices) -> bytes:
     """Return the labels of a task, for the tab *Raw* of its constructor.
 
     Parameters

@@ -88,7 +88,7 @@ def _fill_cvat(selection: Selection, options: ExportOptions, directory: Path, ou
     """Write manifest, labels, pre-annotations and README."""
     choices, prefix = choices_of(selection, options.classes, pre_annotate=options.pre_annotate), options.prefix or ""
     (directory / "manifest.jsonl").write_bytes(cvat.manifest(selection, prefix))
-    (directory / "labels.json").write_bytes(cvat.labels(choices))
+    (directory / "labels.json").write_bytes(cvat.constructor(choices))
     if options.pre_annotate:
         (directory / "annotations.xml").write_bytes(cvat.pre_annotations(selection, prefix, choices))
     text = cvat.readme(selection, pre_annotated=options.pre_annotate)
