@@ -11,6 +11,7 @@ from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.data.synthetic.spec import PREFIX
+from elfs.pipeline.verdict import verdict
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
@@ -236,8 +237,11 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
         )
     if facts.get("included"):
         lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
-    if "trust" in facts:
-        lines.append(f"trust      {facts['trust']:.2f} of 1 in the pseudo-labels")
+    said = verdict(facts)
+    if said.findings:
+        lines.append(f"verdict    {said.level}: {said.reasons}")
+    if said.advice:
+        lines.append(f"{'':<10} try {said.advice}")
     if facts.get("copies_left_out"):
         lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
     if facts.get("without_score"):

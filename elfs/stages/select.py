@@ -24,6 +24,7 @@ from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
 from elfs.stages.selection.trust import witnesses
+from elfs.stages.selection.worth import worth
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
 
@@ -91,6 +92,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     job.draft.save(artifact, {"indices": rows})
     job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why))
     summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
+    summary |= worth(job, config, found, picked)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if trust_by:
         summary |= {"trust": trust, "trust_by": trust_by}

@@ -70,6 +70,8 @@ def test_select_says_where_the_selection_lies_and_what_it_contains(elfs: Elfs, s
     assert ran.out.splitlines() == [
         f"selection  elfs-workspace/selections/{name}/selection.csv",
         "contains   144 images of 1,437 (10.0%), 9 of 10 clusters, 0 to 21 from each",
+        "verdict    fair: 1 of 10 clusters missed",
+        "           try --balance cluster",
         "left out   2 images without a score",
     ]
     assert f"elfs train --selection {name}" in ran.err
@@ -216,6 +218,7 @@ def test_selection_by_bad_pseudo_labels_says_what_to_use_instead(
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
     monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
     ran = elfs("select", "--method", "elfs")
-    assert f"trust      {trust:.2f} of 1 in the pseudo-labels" in ran.out.splitlines()
+    level = "weak" if warned else "good"
+    assert f"verdict    {level}: pseudo-labels trusted {trust:.2f} of 1" in ran.out.splitlines()
     assert ("may do worse than chance. Use --method auto" in " ".join(ran.err.split())) is warned
     assert json.loads(elfs("select", "--method", "elfs", "--json").out)["selection"]["trust"] == trust

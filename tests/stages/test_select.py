@@ -66,9 +66,15 @@ def test_summary(digits: Finished, workspace: Path) -> None:
     by_heads = round(found.manifest.artifacts["pseudo_labels"].metadata["trust"], 4)
     assert 0.3 < by_neighbors < 1
     assert by_heads < by_neighbors  # two heads, trained for a moment: the least counts
+    coverage = summary.pop("coverage")
+    assert coverage["lowest"] <= coverage["random"] <= coverage["highest"]
+    assert (coverage["draws"], coverage["beaten"] == 0) == (20, coverage["selected"] <= coverage["lowest"])
     assert summary == {
         "method": "elfs",
         "key": "aum",
+        "balance": "none",
+        "encoder": found.manifest.records["embed"].summary["encoder"],
+        "confident": found.manifest.records["label"].summary["confident"],
         "copies_left_out": 0,
         "hard_rate_curve": [],
         "count": 32,

@@ -24,7 +24,7 @@ from elfs.stages.selection.rounds import settled_rows
 from elfs.train.gradients import proxy_outputs
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["Candidates", "gather_candidates"]
+__all__ = ["Candidates", "gather_candidates", "read_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,23 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     return Candidates(_with_fields(job, config, table, pool, rows), rows, included, num_copies)
 
 
-def _read(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:
+def read_rows(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:
+    """Return some rows of a tensor of the workspace.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace.
+    artifact, tensor : str
+        Names.
+    rows : ndarray of shape (n_rows,), int64
+        Rows of the workspace, in any order.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, ...)
+        A copy.
+    """
     values: np.ndarray | RowArray = job.workspace.tensors(artifact)[tensor]
     return torch.from_numpy(values.take(rows) if isinstance(values, RowArray) else values[rows])
 
@@ -103,8 +119,8 @@ def _read(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tens
 def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int) -> Pool:
     position = np.full(num_rows + 1, -1, dtype=np.int32)  # the last entry stands for the neighbour -1
     position[rows] = np.arange(len(rows), dtype=np.int32)
-    neighbors = torch.from_numpy(position[_read(job, "neighbors", "indices", rows).numpy()])
-    return dataclasses.replace(pool, neighbors=neighbors, similarity=_read(job, "neighbors", "similarity", rows))
+    neighbors = torch.from_numpy(position[read_rows(job, "neighbors", "indices", rows).numpy()])
+    return dataclasses.replace(pool, neighbors=neighbors, similarity=read_rows(job, "neighbors", "similarity", rows))
 
 
 def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
@@ -115,7 +131,7 @@ def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -
             "the embeddings were made by an older elfs, which did not note which pictures are equal.",
             hint=f"{command_line('embed', recorded_config(job.workspace.path, 'embed'), job.workspace.path)} --force",
         )
-    kept = kept_of_equal(_read(job, "embeddings", "content", rows), pool.settled)
+    kept = kept_of_equal(read_rows(job, "embeddings", "content", rows), pool.settled)
     if config.dedup == "near":
         assert pool.neighbors is not None
         assert pool.similarity is not None
@@ -133,16 +149,16 @@ def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool,
         require_key(job.workspace, key)
     fields: dict[str, Tensor] = {}
     if method.keyed:
-        fields["hardness"] = hardness(_read(job, "scores", config.key, rows), config.key)
+        fields["hardness"] = hardness(read_rows(job, "scores", config.key, rows), config.key)
     if "pseudo_labels" in job.inputs:
-        fields["pseudo_labels"] = _read(job, "pseudo_labels", "pseudo_labels", rows)
+        fields["pseudo_labels"] = read_rows(job, "pseudo_labels", "pseudo_labels", rows)
     if "embeddings" in method.reads or (method.prunes and config.hard_rate is None):
-        embeddings = _read(job, "embeddings", "embeddings", rows)
+        embeddings = read_rows(job, "embeddings", "embeddings", rows)
         fields["embeddings"] = embeddings.float() if embeddings.dtype == torch.float64 else embeddings
     if "proxy" in method.reads:
-        labels = _read(job, "pseudo_labels", "pseudo_labels", rows)
+        labels = read_rows(job, "pseudo_labels", "pseudo_labels", rows)
         fields["features"], fields["errors"] = proxy_outputs(
             job.workspace, table, rows, labels, job.runtime, job.source_root
         )
-    scores = {key: _read(job, "scores", key, rows) for key in method.scores}
+    scores = {key: read_rows(job, "scores", key, rows) for key in method.scores}
     return dataclasses.replace(pool, scores=scores, **fields)

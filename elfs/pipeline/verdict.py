@@ -1,0 +1,168 @@
+"""What there is to say for a selection and against it, in words and figures, the same everywhere.
+
+No label is seen, and what was found when the selection was made is all that counts. Importing this costs no torch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from elfs.catalog import ENCODERS
+from elfs.pipeline.trust import doubt
+
+__all__ = ["FAIR", "GOOD", "WEAK", "Finding", "Verdict", "verdict"]
+
+GOOD, FAIR, WEAK = "good", "fair", "weak"
+_LEVELS = (GOOD, FAIR, WEAK)
+
+_HIGH_TRUST = 0.7
+_MANY_MISSED = 0.1
+_SURE = 0.9
+"""Share of the random draws that are beaten, or not, before it is no chance."""
+
+_WITNESSES = {
+    "heads": "agreement of the clusterings",
+    "neighbors": "agreement of neighbours",
+    "proxies": "agreement of proxies",
+}
+
+_TRY_AUTO, _TRY_BALANCE = "--method auto", "--balance cluster"
+_TRY_ENCODER, _TRY_OTHER = "a pretrained encoder (elfs embed --encoder)", "another encoder"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that there is to say.
+
+    Attributes
+    ----------
+    topic : str
+        What it is about, a word or two.
+    level : str
+        ``GOOD``, ``FAIR`` or ``WEAK``.
+    text : str
+        What was found, in words and figures, without a full stop.
+    detail : str
+        The figures behind it.
+    advice : tuple of str
+        What to try, as in "try ..."; best first.
+    """
+
+    topic: str
+    level: str
+    text: str
+    detail: str
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All that there is to say.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+        In a fixed order; empty where nothing is known.
+    """
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def level(self) -> str:
+        """The worst of the findings; ``GOOD`` where there are none."""
+        return max((finding.level for finding in self.findings), key=_LEVELS.index, default=GOOD)
+
+    @property
+    def reasons(self) -> str:
+        """What decided the level."""
+        return ", ".join(finding.text for finding in self.findings if finding.level == self.level)
+
+    @property
+    def advice(self) -> str:
+        """What to try, as a list in words; empty where there is nothing."""
+        wanted = dict.fromkeys(part for finding in self.findings for part in finding.advice)
+        *first, last = wanted or [""]
+        return f"{', '.join(first)}{',' if len(first) > 1 else ''} or {last}" if first else last
+
+    @property
+    def text(self) -> str:
+        """All of it in one line, such as ``weak: 9 of 20 clusters missed: try --balance cluster``."""
+        return f"{self.level}: {self.reasons}" + (f": try {self.advice}" if self.advice else "")
+
+
+def verdict(summary: Mapping[str, Any]) -> Verdict:
+    """Return what there is to say about a selection.
+
+    Parameters
+    ----------
+    summary : mapping
+        What select says about it; that of an older elfs says less, and there are fewer findings.
+
+    Returns
+    -------
+    Verdict
+        The findings on coverage, clusters, pseudo-labels and copies, as far as something is known.
+    """
+    kinds = (_coverage, _clusters, _pseudo_labels, _copies)
+    return Verdict(tuple(finding for kind in kinds if (finding := kind(summary)) is not None))
+
+
+def _coverage(summary: Mapping[str, Any]) -> Finding | None:
+    """Judge how well the pool is covered; below chance is no fault by itself, as it lies with methods that cut."""
+    facts, method = summary.get("coverage"), summary["method"]
+    if facts is None or summary["share"] >= 1:
+        return None
+    draws = f"{facts['draws']} random draws"
+    detail = (
+        f"mean cosine of an image to the nearest pick {facts['selected']:.3f}; to that of as many random ones "
+        f"{facts['lowest']:.3f} to {facts['highest']:.3f}"
+    )
+    if facts["beaten"] >= _SURE * facts["draws"]:
+        text = f"covers the pool better than {facts['beaten']} of {draws}"
+        return Finding("coverage", GOOD, text, detail)
+    if facts["selected"] >= facts["lowest"]:
+        text = f"covers the pool no better than chance (better than {facts['beaten']} of {draws})"
+    else:
+        text = f"covers the pool worse than {facts['draws']} of {draws}"
+    return Finding("coverage", FAIR, text, detail, () if method == "auto" else (_TRY_AUTO,))
+
+
+def _clusters(summary: Mapping[str, Any]) -> Finding | None:
+    if "clusters" not in summary:
+        return None
+    num, missed = summary["clusters"], summary["clusters"] - summary["clusters_covered"]
+    detail = f"{summary['fewest_per_cluster']:,} to {summary['most_per_cluster']:,} picks from each"
+    if not missed:
+        return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
+    text = f"{missed:,} of {num:,} clusters missed"
+    if summary["count"] < num:
+        return Finding("clusters", FAIR, text, detail, (f"--budget {2 * num} or more",))
+    advice = () if summary.get("balance") == "cluster" else (_TRY_BALANCE,)
+    return Finding("clusters", WEAK if missed > _MANY_MISSED * num else FAIR, text, detail, advice)
+
+
+def _pseudo_labels(summary: Mapping[str, Any]) -> Finding | None:
+    """Judge the pseudo-labels by the least of those who speak for them."""
+    trust, confident, method = summary.get("trust"), summary.get("confident"), summary["method"]
+    if trust is None:
+        return None
+    detail = ", ".join(f"{_WITNESSES[name]} {value:.2f}" for name, value in sorted(summary["trust_by"].items()))
+    detail += "" if confident is None else f", {confident:.0%} confident"
+    text = f"pseudo-labels trusted {trust:.2f} of 1"
+    if trust >= _HIGH_TRUST:
+        return Finding("pseudo-labels", GOOD, text, detail)
+    text = text if confident is None else f"{text}, {confident:.0%} confident"
+    doubted = doubt(summary) is not None
+    if method == "auto":
+        detail += "; auto goes by the images where they are not to be believed"
+    encoder = _TRY_ENCODER if summary.get("encoder") in ENCODERS else _TRY_OTHER
+    return Finding("pseudo-labels", WEAK if doubted else FAIR, text, detail, (*(_TRY_AUTO,) * doubted, encoder))
+
+
+def _copies(summary: Mapping[str, Any]) -> Finding | None:
+    num = summary.get("copies_left_out")
+    if not num:
+        return None
+    return Finding(
+        "copies", GOOD, f"{num:,} {'copy' if num == 1 else 'copies'} avoided", "they would have been paid for twice"
+    )
