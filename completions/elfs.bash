@@ -41,7 +41,7 @@ _elfs() {
     case $command in
         "")
             options="-h --help --version"
-            values="run embed cluster label dynamics score select report export train predict compare evaluate status verify doctor completion"
+            values="run embed cluster label dynamics score select report plan export train predict compare evaluate status verify doctor completion"
             ;;
         run)
             options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
@@ -224,6 +224,23 @@ _elfs() {
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --output | -o) takes_value=1 values="" paths=FILE ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+            esac
+            ;;
+        plan)
+            options="--budgets --key --method --balance --dedup --include --exclude --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            case $previous in
+                --budgets) takes_value=1 values="" paths= ;;
+                --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
+                --method) takes_value=1 values="auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --balance) takes_value=1 values="none cluster" paths= ;;
+                --dedup) takes_value=1 values="exact near off" paths= ;;
+                --include) takes_value=1 values="" paths=LISTS ;;
+                --exclude) takes_value=1 values="" paths=LISTS ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+                --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
+                --workers) takes_value=1 values="" paths= ;;
+                --rank-timeout) takes_value=1 values="" paths= ;;
+                --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         export)

@@ -34,6 +34,7 @@ _elfs() {
         'score:Turn training dynamics and embeddings into difficulty scores.'
         'select:Pick the images to annotate.'
         'report:Show a selection on one page: what was kept, what was left out, and why.'
+        'plan:Say what budgets would buy, before anything is annotated.'
         'export:Hand a selection to annotators and other programs.'
         'train:Train a network on a selection that has been annotated, and test it.'
         'predict:Name the class of every image of the pool that the trained network has not learned from.'
@@ -321,6 +322,33 @@ _elfs() {
                         '(--output -o)-o+[The page; one that is there is replaced]:value:_files' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]'
+                    ;;
+                plan)
+                    _arguments \
+                        '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
+                        '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
+                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
+                        '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
+                        '--workers=[Processes that decode images, 0 for none]:value: ' \
+                        '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--seed=[Seed of every random choice]:value: ' \
+                        '--force[Run even if everything is fresh]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
+                        '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
                         '(--quiet -q)-q[Print errors and results only]' \

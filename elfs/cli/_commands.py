@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "score": _STAGE,
     "select": _STAGE,
     "report": _HAND,
+    "plan": _HAND,
     "export": _HAND,
     "train": _LABELS,
     "predict": _LABELS,

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from elfs.config.options import StageConfig, as_json, field_type
-from elfs.config.stages import ClusterConfig, DynamicsConfig, EmbedConfig, LabelConfig, ScoreConfig, SelectConfig
+from elfs.config.stages import (
+    ClusterConfig,
+    DynamicsConfig,
+    EmbedConfig,
+    LabelConfig,
+    PlanConfig,
+    ScoreConfig,
+    SelectConfig,
+)
 from elfs.config.training import CompareConfig, TrainConfig, TrainingConfig
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
@@ -24,6 +32,7 @@ __all__ = [
     "DynamicsConfig",
     "EmbedConfig",
     "LabelConfig",
+    "PlanConfig",
     "ScoreConfig",
     "SelectConfig",
     "StageConfig",
@@ -46,6 +55,7 @@ CONFIGS: dict[str, type[StageConfig]] = {
     "dynamics": DynamicsConfig,
     "score": ScoreConfig,
     "select": SelectConfig,
+    "plan": PlanConfig,
     "train": TrainConfig,
     "compare": CompareConfig,
 }

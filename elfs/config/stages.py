@@ -18,7 +18,15 @@ from elfs.catalog import (
 from elfs.config.options import MAX_SEED, StageConfig, option
 from elfs.errors import UsageError
 
-__all__ = ["ClusterConfig", "DynamicsConfig", "EmbedConfig", "LabelConfig", "ScoreConfig", "SelectConfig"]
+__all__ = [
+    "ClusterConfig",
+    "DynamicsConfig",
+    "EmbedConfig",
+    "LabelConfig",
+    "PlanConfig",
+    "ScoreConfig",
+    "SelectConfig",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,6 +203,39 @@ class SelectConfig(StageConfig):
     def fixed_hard_rate(self) -> float | None:
         """The share to prune where it was typed; None where it is worked out."""
         return None if self.hard_rate in (None, "search") else float(str(self.hard_rate))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlanConfig(StageConfig):
+    """What budgets would buy."""
+
+    budgets: str = option("0.005,0.01,0.02,0.05,0.1,0.2,0.3,0.5", "Budgets, comma-separated: shares or counts.")
+    key: str = option("aum", "Score to select by.", choices=SCORES)
+    method: str = option("auto", "Selector; elfs is the paper's.", choices=SELECTORS)
+    balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)
+    dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
+    include: str | None = option(
+        None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
+    )
+    exclude: str | None = option(
+        None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
+    )
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+
+    def __post_init__(self) -> None:
+        super(PlanConfig, self).__post_init__()
+        self.selections()
+
+    def selections(self) -> tuple[SelectConfig, ...]:
+        """Return what would be selected with each budget, in the order of the budgets."""
+        shared = {name: getattr(self, name) for name in _PLANNED}
+        budgets = dict.fromkeys(part.strip() for part in self.budgets.split(",") if part.strip())
+        if not budgets:
+            raise UsageError(f"--budgets is {self.budgets!r}, expected shares or counts, comma-separated.")
+        return tuple(SelectConfig(budget=budget, **shared) for budget in budgets)
+
+
+_PLANNED = ("key", "method", "balance", "dedup", "include", "exclude", "seed")
 
 
 def _hard_rate(value: object) -> str:

@@ -15,7 +15,7 @@ from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
 from elfs.ops.selection.trust import neighbor_trust
 from elfs.parallel.runtime import Runtime
-from elfs.stages import select
+from elfs.stages.selection import choice
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
@@ -121,7 +121,7 @@ def test_usual_hard_rate_is_that_of_all_images_that_the_budget_pays_for(
         asked.append(share)
         return usual_hard_rate(share, **others)
 
-    monkeypatch.setattr(select, "usual_hard_rate", usual)
+    monkeypatch.setattr(choice, "usual_hard_rate", usual)
     run_stage("select", workspace, method="elfs", budget="112", include="selections/annotated", name="more")
     assert asked == [112 / 160]
     assert (usual_hard_rate(112 / 160), usual_hard_rate(8 / 160)) == (0.0, 0.3)
@@ -360,7 +360,7 @@ def test_long_job_is_announced_with_the_way_out(
     runtime = Runtime(devices="cpu", warn=said.append)
     run_stage("select", workspace, method="k-center", runtime=runtime, name="short")
     assert said == []
-    monkeypatch.setattr(select, "_LONG_SECONDS", 1e-9)
+    monkeypatch.setattr(choice, "_LONG_SECONDS", 1e-9)
     run_stage("select", workspace, method="k-center", runtime=runtime, name="long")
     assert "k-center compares 60 images with each of 12 picks: about 0 minutes here. With --blocks" in said[0]
     run_stage("select", workspace, method="random", runtime=runtime, name="never")

@@ -60,6 +60,7 @@ def worth(job: Job, config: SelectConfig, found: Candidates, picked: Tensor) -> 
                 "beaten": int((values < chance.selected).sum()),
                 "draws": len(values),
             }
-    if "label" in records and "pseudo_labels" in job.inputs and "confident" in records["label"].summary:
-        facts["confident"] = records["label"].summary["confident"]
+    if "pseudo_labels" in job.inputs:
+        made = records[job.workspace.manifest.artifacts["pseudo_labels"].record].summary
+        facts |= {"confident": made["confident"]} if "confident" in made else {}
     return facts

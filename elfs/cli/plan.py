@@ -1,0 +1,62 @@
+"""``elfs plan``."""
+
+from typing import Any
+
+from elfs.cli._invocation import Invocation
+from elfs.cli._options import command
+from elfs.cli._plan import show_plan
+from elfs.cli._stage import SMOKE_WARNING
+from elfs.cli._text import plural
+from elfs.config import PlanConfig
+
+__all__ = ["EXAMPLES", "body"]
+
+EXAMPLES = ("elfs plan", "elfs plan --budgets 100,200,500 --exclude selections/aum-0.1")
+
+
+@command("plan")
+def body(invocation: Invocation) -> None:
+    """Say what budgets would buy, before anything is annotated."""
+    config = invocation.config("plan")
+    assert isinstance(config, PlanConfig)
+    if invocation.dry_run:
+        show_plan(invocation, [("select", selection) for selection in config.selections()[:1]])
+        return
+    from elfs.stages.selection.plan import plan_budgets
+
+    path = invocation.workspace
+    outcome = plan_budgets(path, config, invocation.runtime(), force=invocation.force, smoke=invocation.smoke)
+    _show(invocation, outcome.summary)
+    if outcome.smoke:
+        invocation.output.warn(SMOKE_WARNING)
+    document = {name: value for name, value in outcome.summary.items() if name != "headline"}
+    invocation.output.document(document | {"workspace": str(path), "files": [str(path / "plan" / "table.csv")]})
+
+
+def _show(invocation: Invocation, summary: dict[str, Any]) -> None:
+    """Print the table and what it says in words."""
+    output, lines = invocation.output, summary["budgets"]
+    with_clusters = lines[0]["clusters"] is not None
+    head = ["BUDGET", "IMAGES", "COVERAGE", "RANDOM", "AS GOOD AS"]
+    rows = [tuple(head + ["CLUSTERS", "WITH 5"] * with_clusters)]
+    for line in lines:
+        equal = line["as_many_random"]
+        as_good = f"{'more than ' * (equal is None)}{equal or lines[-1]['images']:,} random"
+        row = [line["budget"], f"{line['images']:,}", f"{line['coverage']:.3f}"]
+        row += [f"{line['random_lowest']:.3f} to {line['random_highest']:.3f}", as_good]
+        if with_clusters:
+            row += [f"{line['clusters_with_1']} of {line['clusters']}", str(line["clusters_with_5"])]
+        rows.append(tuple(row))
+    output.table(rows)
+    output.data("")
+    output.data(
+        "coverage    mean cosine of an image to the nearest one that is picked, no label seen; random: of 20 draws"
+    )
+    if summary["bend"] is not None:
+        images = next(line["images"] for line in lines if line["budget"] == summary["bend"])
+        output.data(f"bend        at {summary['bend']} ({plural(images, 'image')}): beyond it each one adds less")
+    if summary["copies_left_out"]:
+        output.data(f"copies      {plural(summary['copies_left_out'], 'image')} that are copies in no budget")
+    for item in summary["left_out"]:
+        output.data(f"not there   {item['budget']}: {item['reason']}")
+    output.note(f"file        {invocation.workspace / 'plan' / 'table.csv'}", style="cyan")

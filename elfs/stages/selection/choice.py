@@ -1,0 +1,175 @@
+"""What a method picks of a pool under one config."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elfs.budget import Budget
+from elfs.catalog import SCORES, SELECTORS
+from elfs.config import SelectConfig
+from elfs.data.samples import SampleTable
+from elfs.errors import UsageError
+from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
+from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
+from elfs.ops.selection.pool import required
+from elfs.pipeline.job import Job
+from elfs.stages.selection.candidates import Candidates
+from elfs.stages.selection.trust import witnesses
+from elfs.train.seeding import generator
+from elfs.train.window_search import ProxyJudge
+
+__all__ = ["Choice", "choose", "number_to_pick"]
+
+_LONG_SECONDS = 60
+_TIMED_ROWS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was picked, and what was worked out for it.
+
+    Attributes
+    ----------
+    picked : Tensor of shape (n_picked,), int64
+        Positions in the pool, besides those of the included images, first pick first.
+    hard_rate : float
+        Share that was pruned from the hard end; 0 for methods that do not prune.
+    curve : list of (float, float)
+        Shares that were tried, and what was found of each.
+    trust_by : dict of str to float
+        How far the pseudo-labels are to be believed, by whom; empty where the method reads no scores.
+    """
+
+    picked: Tensor
+    hard_rate: float
+    curve: list[tuple[float, float]]
+    trust_by: dict[str, float]
+
+    @property
+    def trust(self) -> float:
+        """The least of all who know."""
+        return min(self.trust_by.values(), default=1.0)
+
+
+def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable) -> Choice:
+    """Pick as many images as the budget pays for.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace, runtime.
+    config : SelectConfig
+        Budget, method, key, hard rate.
+    found : Candidates
+        The pool.
+    table : SampleTable
+        The samples.
+
+    Returns
+    -------
+    Choice
+        The picks and why they are these.
+
+    Raises
+    ------
+    UsageError
+        If the budget, the hard rate and the lists of images do not fit the pool.
+    """
+    count = number_to_pick(config, found)
+    _announce(job, config, found.pool, count)
+    trust_by = witnesses(job.workspace, found.pool) if "scores" in SELECTORS[config.method].reads else {}
+    trust = min(trust_by.values(), default=1.0)
+    known = trust if SCORES[config.key].source == "dynamics" else 1.0  # no pseudo-label went into the others
+
+    def pick(rate: float) -> Tensor:
+        options = SelectorOptions(hard_rate=rate, trust=known)
+        draw = generator(config.seed, "select")
+        balance = config.balance == "cluster"
+        return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
+
+    usual = usual_hard_rate((count + len(found.included)) / len(found.pool), wrong=1 - known)
+    hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
+    return Choice(pick(hard_rate), hard_rate, curve, trust_by)
+
+
+def number_to_pick(config: SelectConfig, found: Candidates) -> int:
+    """Return how many images are to be picked besides the included ones.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        Budget, method, rounds.
+    found : Candidates
+        The pool.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    UsageError
+        If the budget and the lists of images do not fit the pool.
+    """
+    budget, num_included = Budget.parse(config.budget), len(found.included)
+    num_open = int(found.pool.candidates().sum())
+    num_eligible = int(eligible_rows(config.method, found.pool).sum())
+    total = budget.count or budget.resolve(len(found.pool))
+    if budget.share == 1:
+        total = num_eligible + num_included
+    count = total - num_included
+    left_out = [f"{len(found.pool) - num_open:,} are included or excluded"] if len(found.pool) > num_open else []
+    left_out += [f"{num_open - num_eligible:,} have no score"] if num_open > num_eligible else []
+    left_out += [f"{found.num_copies:,} are copies (--dedup off keeps them)"] if found.num_copies else []
+    reason = f": of {len(found.pool) + found.num_copies:,}, {', '.join(left_out)}" if left_out else ""
+    if num_eligible == 0:
+        raise UsageError(f"no image is left to select{reason}.")
+    if count < 1:
+        raise UsageError(f"--budget is {total:,} images, and --include names {num_included:,}: none is left to select.")
+    if count > num_eligible:
+        raise UsageError(
+            f"--budget asks for {count:,}{' more' if num_included else ''} images, but only {num_eligible:,} can be "
+            f"selected{reason}."
+        )
+    return count
+
+
+def _hard_rate(
+    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, usual: float, pick: Callable[[float], Tensor]
+) -> tuple[float, list[tuple[float, float]]]:
+    """Return the share to prune, and what was found out about others."""
+    if not SELECTORS[config.method].prunes:
+        return 0.0, []
+    if config.fixed_hard_rate is not None:
+        return config.fixed_hard_rate, []
+    settled = torch.nonzero(~found.pool.candidates()).flatten()
+    if config.hard_rate == "search":
+        labels = required(found.pool, "pseudo_labels")
+        proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
+        return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
+    judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
+    return best_hard_rate(pick, lambda picked: round(judge.coverage(torch.cat([settled, picked])), 6), usual)
+
+
+def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:
+    """Say before it starts how long a method will take that compares each image with each one that it picks."""
+    if not SELECTORS[config.method].pairwise:
+        return
+    fields = [value for value in (pool.embeddings, pool.features, pool.errors) if value is not None]
+    num_dims = sum(value.shape[1] for value in fields)
+    block = torch.ones(min(len(pool), _TIMED_ROWS), num_dims)
+    block @ block[0]  # the first product pays for threads and pages
+    started = time.perf_counter()
+    block @ block[0]
+    seconds = (time.perf_counter() - started) * count * len(pool) / len(block) / config.blocks
+    if seconds > _LONG_SECONDS:
+        blocks = config.blocks * int(np.ceil(seconds / _LONG_SECONDS))
+        job.runtime.warn(
+            f"{config.method} compares {len(pool):,} images with each of {count:,} picks: about "
+            f"{seconds / 60:,.0f} minutes here. With --blocks {blocks} it takes about a minute."
+        )

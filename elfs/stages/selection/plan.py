@@ -1,0 +1,184 @@
+"""What budgets would buy, before anything is annotated: one selection each, of which none is kept."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elfs.config import PlanConfig, SelectConfig
+from elfs.data.samples import SampleTable
+from elfs.errors import UsageError
+from elfs.ops.selection.budget_curve import bend, equal_budget
+from elfs.ops.selection.chance import coverage_and_chance
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import Outcome, run_step
+from elfs.pipeline.graph import STAGES, Stage, needed_artifacts
+from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
+from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
+from elfs.stages.selection.choice import choose, number_to_pick
+from elfs.stages.selection.rounds import list_digests
+from elfs.train.seeding import generator
+
+__all__ = ["CODE", "COLUMNS", "plan_budgets", "prepare", "run"]
+
+_RECORD = "plan"
+_FILE = f"{_RECORD}/table.csv"
+_FEW = 5
+COLUMNS = (
+    "budget",
+    "images",
+    "coverage",
+    "random",
+    "random_lowest",
+    "random_highest",
+    "as_many_random",
+    "clusters",
+    "clusters_with_1",
+    "clusters_with_5",
+)
+"""Of the table: figures of coverage are in [0, 1]; ``as_many_random`` is how many random images cover as well, empty
+where more would be needed than the largest budget pays for."""
+
+
+def plan_budgets(
+    path: Path, config: PlanConfig, runtime: Runtime, *, force: bool = False, smoke: bool = False
+) -> Outcome:
+    """Say what each budget would buy; the table lands in the workspace as ``plan``.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace.
+    config : PlanConfig
+        Budgets and how to select.
+    runtime : Runtime
+        Progress.
+    force : bool
+        Work it out again.
+    smoke : bool
+        Record that these are smoke settings.
+
+    Returns
+    -------
+    Outcome
+        Its summary is that of `run`.
+
+    Raises
+    ------
+    ElfsError
+        What select refuses.
+    """
+    selections = config.selections()
+    needs = tuple(dict.fromkeys([*needed_artifacts("select", selections[0]), "embeddings"]))
+    stage = Stage(_RECORD, tuple(dict.fromkeys([*needs, *STAGES["select"].needs])), (_RECORD,), __name__)
+    return run_step(Step(stage, _RECORD, needs, force, smoke), path, config, runtime)
+
+
+def prepare(config: PlanConfig, source_root: Path | None) -> Prepared:
+    """Digest the lists of images that are named."""
+    return Prepared(list_digests(config.selections()[0]))
+
+
+def run(job: Job, config: PlanConfig) -> Result:
+    """Write ``plan/table.csv``: one line for each budget that fits the pool.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace, draft, runtime.
+    config : PlanConfig
+        Budgets and how to select.
+
+    Returns
+    -------
+    Result
+        ``budgets``, one dict of `COLUMNS` each; ``bend``, the budget beyond which coverage grows slowly, or None; those
+        that are ``left_out``, with the reason; how many images can be selected, and how many copies cannot.
+
+    Raises
+    ------
+    InputDataError
+        If nothing can be selected, or a list of images names an unknown one.
+    UsageError
+        If no budget fits the pool.
+    """
+    selections = config.selections()
+    table = SampleTable.from_tensors(job.workspace.arrays("samples"))
+    found = gather_candidates(job, selections[0], table)
+    fitting, left_out = _fitting(selections, found)
+    embeddings = found.pool.embeddings
+    if embeddings is None:
+        embeddings = read_rows(job, "embeddings", "embeddings", found.rows)
+    lines: list[dict[str, Any]] = []
+    with job.runtime.progress.task("plan", len(fitting), "budgets") as task:
+        for number in sorted(fitting):
+            selection = fitting[number]
+            picked = choose(job, selection, found, table).picked
+            draw = generator(config.seed, "chance")
+            chance = coverage_and_chance(embeddings, picked, found.pool.candidates(), draw)
+            draws = torch.tensor(chance.draws, dtype=torch.float64)
+            line: dict[str, Any] = {"budget": selection.budget, "images": number + len(found.included)}
+            line |= {"coverage": round(chance.selected, 6), "random": round(float(draws.mean()), 6)}
+            line |= {"random_lowest": round(min(chance.draws), 6), "random_highest": round(max(chance.draws), 6)}
+            lines.append(line | _clusters(job, found, picked))
+            task.advance()
+    images = [line["images"] for line in lines]
+    for line in lines:
+        equal = equal_budget(line["coverage"], images, [other["random"] for other in lines])
+        line["as_many_random"] = None if equal is None else round(equal)
+    position = bend(images, [line["coverage"] for line in lines])
+    job.draft.save_bytes(_RECORD, _FILE, _csv(lines))
+    summary = {"method": config.method, "key": config.key, "eligible": len(found.pool), "budgets": lines}
+    summary |= {"copies_left_out": found.num_copies, "left_out": left_out}
+    summary["bend"] = None if position is None else lines[position]["budget"]
+    return Result(f"{len(lines)} budgets by {config.method}", summary)
+
+
+def _fitting(
+    selections: Sequence[SelectConfig], found: Candidates
+) -> tuple[dict[int, SelectConfig], list[dict[str, str]]]:
+    """Return the budgets that fit by the number of images that they pay for, and the others with the reason."""
+    fitting: dict[int, SelectConfig] = {}
+    left_out: list[dict[str, str]] = []
+    for selection in selections:
+        try:
+            number = number_to_pick(selection, found)
+        except UsageError as error:
+            left_out.append({"budget": selection.budget, "reason": error.message})
+            continue
+        if number in fitting:
+            reason = f"pays for as many images as {fitting[number].budget}."
+            left_out.append({"budget": selection.budget, "reason": reason})
+        else:
+            fitting[number] = selection
+    if not fitting:
+        raise UsageError(f"no budget fits: {left_out[0]['budget']}: {left_out[0]['reason']}")
+    return fitting, left_out
+
+
+def _clusters(job: Job, found: Candidates, picked: Tensor) -> dict[str, Any]:
+    """Return how many clusters have a pick, and how many have several, where there are any clusters."""
+    if "pseudo_labels" not in job.inputs:
+        return {"clusters": None, "clusters_with_1": None, "clusters_with_5": None}
+    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
+    of_pool = np.unique(labels[found.rows])
+    chosen = labels[np.concatenate([found.included, found.rows[picked.numpy()]])]
+    sizes = np.array([np.count_nonzero(chosen == cluster) for cluster in of_pool])
+    counts = {f"clusters_with_{least}": int(np.count_nonzero(sizes >= least)) for least in (1, _FEW)}
+    return {"clusters": len(of_pool)} | counts
+
+
+def _csv(lines: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+CODE = StageCode(run, prepare)
