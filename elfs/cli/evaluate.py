@@ -26,8 +26,10 @@ LabelsOption = Annotated[
 def body(invocation: Invocation, labels: LabelsOption = None) -> None:
     """Say how well clusters and pseudo-labels agree with true labels, where there are any."""
     from elfs.evaluation.evaluate import evaluate
+    from elfs.workspace.steady import read_steadily
 
-    report = evaluate(invocation.workspace, None if labels == "auto" else labels)
+    path = invocation.workspace
+    report = read_steadily(path, lambda: evaluate(path, None if labels == "auto" else labels))
     for line in report.lines():
         invocation.output.data(line)
     invocation.output.document(report.as_json())

@@ -31,9 +31,10 @@ def body(
 ) -> None:
     """Show a selection on one page: what was kept, what was left out, and why."""
     from elfs.delivery.report import write_report
+    from elfs.workspace.steady import read_steadily
 
-    output = invocation.output
-    report = write_report(invocation.workspace, None if selection == "auto" else selection, target)
+    output, path = invocation.output, invocation.workspace
+    report = read_steadily(path, lambda: write_report(path, None if selection == "auto" else selection, target))
     for text in report.warnings:
         output.warn(text)
     output.data(str(target))

@@ -26,7 +26,8 @@ _STYLES = {"fresh": "green", "kept": "green", "stale": "yellow", "missing": "dim
 @command(shared=COMMON)
 def body(invocation: Invocation) -> None:
     """Show what is there, what is stale, and what to run next."""
-    from elfs.pipeline.status import command_line, states
+    from elfs.pipeline.status import states
+    from elfs.workspace.commands import command_line
 
     output, workspace = invocation.output, invocation.workspace
     try:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
-from elfs.pipeline.status import config_of, older_inputs
+from elfs.pipeline.status import older_inputs
+from elfs.workspace.commands import config_of
 from elfs.workspace.records import Record
+from elfs.workspace.steady import read_steadily
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Selection", "load_selection"]
@@ -34,6 +36,8 @@ class Selection:
         In rank order, those that are not in the pool any more too.
     places : ndarray of shape (n_images,), int64
         Row of the workspace of each; -1 where it is not in the pool any more.
+    csv : bytes
+        ``selection.csv`` as it is.
     """
 
     workspace: Workspace
@@ -41,6 +45,7 @@ class Selection:
     table: SampleTable
     images: tuple[SelectedImage, ...]
     places: NDArray[np.int64]
+    csv: bytes
 
     @property
     def record(self) -> Record:
@@ -53,11 +58,6 @@ class Selection:
         config = config_of(self.record)
         assert isinstance(config, SelectConfig)
         return config
-
-    @property
-    def csv(self) -> bytes:
-        """``selection.csv`` as it is."""
-        return self.workspace.contents(f"selections/{self.name}")
 
     @property
     def source(self) -> str:
@@ -92,7 +92,7 @@ class Selection:
 
 
 def load_selection(path: Path, wanted: str | None) -> Selection:
-    """Read a selection; nothing is written, and no lock is taken.
+    """Read a selection; nothing is written, and no lock is taken, so somebody may publish meanwhile.
 
     Parameters
     ----------
@@ -115,8 +115,12 @@ def load_selection(path: Path, wanted: str | None) -> Selection:
     CorruptArtifactError
         If its table is damaged.
     """
-    workspace = Workspace.open(path)
+    return read_steadily(path, lambda: _load(Workspace.open(path), wanted))
+
+
+def _load(workspace: Workspace, wanted: str | None) -> Selection:
     name = selection_name(workspace, wanted)
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     images = read_images(workspace, name)
-    return Selection(workspace, name, table, images, rows_in_pool(table, [image.id for image in images]))
+    places = rows_in_pool(table, [image.id for image in images])
+    return Selection(workspace, name, table, images, places, workspace.contents(f"selections/{name}"))

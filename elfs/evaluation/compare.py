@@ -290,7 +290,8 @@ class _Run:
 
     def _train(self, job: Job, trainer: Trainer, trainings: list[_Training]) -> dict[str, Accuracy]:
         """Fill in the results; return those of all trainings ever, by digest; complete on the first rank."""
-        journal, earlier, ranks = Journal(job.draft.directory), published(job.workspace), job.runtime.ranks
+        journal, ranks = Journal(job.draft.directory), job.runtime.ranks
+        earlier = published(job.workspace, forgo_damaged=self.force)
         digests = [trainer.digest(training.rows, training.seed) for training in trainings]
         known = journal.everything() if self.force else earlier | journal.everything()
         todo: list[str] = ranks.share([digest for digest in dict.fromkeys(digests) if digest not in known])

@@ -17,8 +17,9 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import portable
 from elfs.pipeline.graph import needed_artifacts, series
 from elfs.pipeline.selections import selected_rows
-from elfs.pipeline.status import command_line, older_inputs, recorded_config, require
+from elfs.pipeline.status import older_inputs, recorded_config, require
 from elfs.train.inputs import InputBuilder
+from elfs.workspace.commands import command_line
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Planned", "Setting", "checked"]

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from elfs.errors import CorruptArtifactError
 from elfs.evaluation.training import Accuracy
-from elfs.workspace.files import atomic_write, json_bytes, make_directory, storage_errors
+from elfs.workspace.files import atomic_write, json_bytes, make_directory
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["TRAININGS", "Journal", "published", "trainings_csv"]
@@ -90,13 +91,15 @@ def _noted(path: Path) -> Accuracy | None:
         return None
 
 
-def published(workspace: Workspace) -> dict[str, Accuracy]:
+def published(workspace: Workspace, *, forgo_damaged: bool = False) -> dict[str, Accuracy]:
     """Return what earlier comparisons trained in a workspace.
 
     Parameters
     ----------
     workspace : Workspace
         Where to look.
+    forgo_damaged : bool
+        Whether a damaged table counts as none: everything is trained again anyway.
 
     Returns
     -------
@@ -106,15 +109,18 @@ def published(workspace: Workspace) -> dict[str, Accuracy]:
     Raises
     ------
     CorruptArtifactError
-        If the file is missing or has another size than the manifest states.
+        If the file is missing, or not what the manifest states.
     StorageError
         If it may not be read.
     """
     if not workspace.has(TRAININGS):
         return {}
-    path = workspace.file(TRAININGS)
-    with storage_errors("read", path):
-        lines = csv.DictReader(io.StringIO(path.read_text(encoding="ascii")))
+    try:
+        lines = csv.DictReader(io.StringIO(workspace.contents(TRAININGS).decode("ascii")))
+    except CorruptArtifactError:
+        if forgo_damaged:
+            return {}
+        raise
     return {line["digest"]: Accuracy(int(line["correct"]), int(line["test_images"])) for line in lines}
 
 

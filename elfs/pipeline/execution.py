@@ -13,7 +13,7 @@ from typing import Any
 import elfs
 from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
 from elfs.data.synthetic.spec import canonical_source
-from elfs.errors import DeviceError, ElfsError, MissingUpstreamError, StorageError
+from elfs.errors import CorruptArtifactError, DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
 from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
@@ -160,6 +160,7 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
             return Outcome(step.stage.name, known, False, 0.0, *_facts(workspace, known))
+        workspace.check(reads)
         smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
         draft = open_draft(workspace, step.record, step.draft_key or draft_key(config, inputs))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
@@ -170,6 +171,7 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
         if result.is_there:
             draft.discard()
             return Outcome(step.stage.name, record, False, 0.0, *_facts(workspace, record))
+        _check_again(workspace, reads, draft, runtime)
         summary = result.summary | {"headline": result.headline}
         Draft(workspace, record, draft.directory).commit(
             record,
@@ -184,6 +186,23 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             source_root=None if source_root is None else str(source_root),
         )
     return Outcome(step.stage.name, record, True, seconds, summary, smoke)
+
+
+def _check_again(workspace: Workspace, reads: list[str], draft: Draft, runtime: Runtime) -> None:
+    """Refuse what was made from files that somebody has changed meanwhile: it would be recorded under their digests."""
+    try:
+        workspace.check(reads)
+    except CorruptArtifactError:
+        _discard(draft, runtime)
+        raise
+
+
+def _discard(draft: Draft, runtime: Runtime) -> None:
+    """Throw a draft away on the way out; what cannot be removed is told, and costs only space."""
+    try:
+        draft.discard()
+    except StorageError as error:
+        runtime.warn(error.message)
 
 
 def _facts(workspace: Workspace, record: str) -> tuple[dict[str, Any], bool]:
@@ -319,7 +338,7 @@ def _run(step: Step, job: Job, config: StageConfig) -> Result:
         else:
             useless = is_empty or (step.draft_key is None and not job.draft.is_shared)
         if useless:
-            job.draft.discard()
+            _discard(job.draft, job.runtime)
         raise
     return result
 

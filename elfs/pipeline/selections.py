@@ -17,8 +17,9 @@ from elfs.data.samples import SampleTable
 from elfs.data.text_column import TextColumn
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
 from elfs.pipeline.graph import COMPARE_PREFIX
-from elfs.pipeline.status import command_line, config_of, older_inputs
+from elfs.pipeline.status import older_inputs
 from elfs.suggestions import suggestion
+from elfs.workspace.commands import command_line, config_of
 from elfs.workspace.workspace import Workspace
 
 __all__ = [
@@ -128,7 +129,7 @@ def read_images(workspace: Workspace, name: str) -> tuple[SelectedImage, ...]:
         try:
             return _parse(data)
         except (ValueError, csv.Error) as error:
-            raise CorruptArtifactError(f"{workspace.file(artifact)} is no table of a selection: {error}.") from None
+            raise CorruptArtifactError(f"{workspace.path / artifact} holds no table of a selection: {error}.") from None
     except CorruptArtifactError as error:
         hint = restoring_hint(workspace, name)
         lost = "" if hint else " It was made from what has changed since: restore the file from a copy."

@@ -1,25 +1,21 @@
 """Where a workspace stands, and which commands mend it. Importing this costs no torch."""
 
 import dataclasses
-import os
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from elfs.catalog import STAGES as STAGE_NAMES
-from elfs.catalog import required_epochs, typed_source
-from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, ScoreConfig, StageConfig, from_json
+from elfs.catalog import required_epochs
+from elfs.config import ScoreConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.pipeline.graph import STAGES, makers, needed_artifacts
 from elfs.suggestions import suggestion
+from elfs.workspace.commands import command_line, config_of, told_config
 from elfs.workspace.freshness import changed_inputs
-from elfs.workspace.records import Record
 from elfs.workspace.workspace import Workspace
 
 __all__ = [
     "StageState",
-    "command_line",
-    "config_of",
     "older_inputs",
     "recorded_config",
     "require",
@@ -80,39 +76,7 @@ def recorded_config(path: Path, stage: str) -> StageConfig | None:
     if not names:
         return None
     latest = max(names, key=lambda name: str(manifest.runs.get(name, {}).get("started", "")))
-    return _told(manifest.records[latest])
-
-
-def _told(record: Record) -> StageConfig:
-    """Return the config of a record without what ``--smoke`` set, which would make a real run as meaningless."""
-    config = config_of(record)
-    smoke = SMOKE.get(record.stage, {}) if record.smoke else {}
-    fields = [field for field in dataclasses.fields(config) if field.name in smoke]
-    return dataclasses.replace(
-        config, **{field.name: field.default for field in fields if getattr(config, field.name) == smoke[field.name]}
-    )
-
-
-def config_of(record: Record) -> StageConfig:
-    """Return what a record was made with.
-
-    Parameters
-    ----------
-    record : Record
-        Of one of the stages, maybe made by another version of elfs.
-
-    Returns
-    -------
-    StageConfig
-        Options that this elfs does not know are left out, those that the record does not know have their defaults.
-
-    Raises
-    ------
-    UsageError
-        If an option has a value that this elfs does not know.
-    """
-    known = {field.name for field in dataclasses.fields(CONFIGS[record.stage])}
-    return from_json(CONFIGS[record.stage], {name: value for name, value in record.config.items() if name in known})
+    return told_config(manifest.records[latest])
 
 
 def older_inputs(workspace: Workspace, selection: str) -> list[str]:
@@ -133,44 +97,6 @@ def older_inputs(workspace: Workspace, selection: str) -> list[str]:
     record = f"select/{selection}"
     needs = needed_artifacts("select", config_of(workspace.manifest.records[record]))
     return [name for name in changed_inputs(workspace.manifest, record) if name in needs]
-
-
-def command_line(stage: str, config: StageConfig | None, path: Path, source_root: str | None = None) -> str:
-    """Return the command that runs a stage with a config.
-
-    Parameters
-    ----------
-    stage : str
-        Name of the stage.
-    config : StageConfig or None
-        Only what differs from the defaults is spelled out.
-    path : Path
-        The workspace; named unless it is the default one.
-    source_root : str or None
-        Folder of the images, named where the source is one; left out, embed takes the recorded folder.
-
-    Returns
-    -------
-    str
-        A line for a shell.
-    """
-    words = ["elfs", stage]
-    if stage == "embed" and config is None:
-        words.append("SOURCE")
-    for field in dataclasses.fields(config) if config is not None else ():
-        value = getattr(config, field.name)
-        if field.name == "source":
-            typed = typed_source(value, source_root)
-            words += [] if typed is None else [typed]
-        elif value != field.default:
-            flag = "--" + field.name.replace("_", "-")
-            if isinstance(value, bool):
-                words.append(flag if value else flag.replace("--", "--no-", 1))
-            else:
-                words += [flag, str(value)]
-    if path != DEFAULT_WORKSPACE and os.environ.get("ELFS_WORKSPACE") != str(path):
-        words += ["--workspace", str(path)]
-    return shlex.join(words)
 
 
 def _again(workspace: Workspace, stage: str) -> str:
@@ -249,7 +175,7 @@ def require_key(workspace: Workspace, key: str) -> None:
     if key in workspace.manifest.artifacts["scores"].tensors:
         return
     record = workspace.manifest.records["score"]
-    told = _told(record)
+    told = told_config(record)
     assert isinstance(told, ScoreConfig)
     score = command_line("score", told, workspace.path)
     reason = record.summary.get("left_out", {}).get(key)
@@ -258,7 +184,7 @@ def require_key(workspace: Workspace, key: str) -> None:
             f"scores hold no '{key}': they were made before elfs had it.", hint=f"{score} --force"
         )
     dynamics = dataclasses.replace(
-        _told(workspace.manifest.records["dynamics"]), **{"epochs": required_epochs(key, told.window)}
+        told_config(workspace.manifest.records["dynamics"]), **{"epochs": required_epochs(key, told.window)}
     )
     hint = f"{command_line('dynamics', dynamics, workspace.path)} && {score}"
     raise MissingUpstreamError(f"scores hold no '{key}': it {reason}.", hint=hint)
@@ -305,7 +231,7 @@ def states(path: Path) -> list[StageState]:
                     stage=stage,
                     state=state,
                     reason=reason,
-                    command=command_line(stage, _told(record), path, workspace.manifest.source_root),
+                    command=command_line(stage, told_config(record), path, workspace.manifest.source_root),
                     headline=str(record.summary.get("headline", "")),
                     smoke=record.smoke,
                 )

@@ -99,10 +99,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     entropy = report["heads"][report["chosen"]]["assignment_entropy"]
     trusted = report["heads"][report["chosen"]].get("trust")
     if used < clusters or entropy < 0.5:
-        job.runtime.warn(
-            f"collapse: {used} of {clusters} clusters are used, assignment entropy {entropy:.2f} of 1. "
-            f"Try --clusters {max(2, used)}, another --seed, or a better encoder."
-        )
+        job.runtime.warn(_collapse(used, clusters, entropy))
     elif trusted is not None and trusted < _LEAST_TRUST:
         job.runtime.warn(
             f"the pool shows no {clusters} clusters: trust is {trusted:.2f} of 1, neighbours or other starts disagree. "
@@ -110,6 +107,15 @@ def run(job: Job, config: ClusterConfig) -> Result:
         )
     summary = {key: value for key, value in report.items() if key != "heads"}
     return Result(headline, summary | {"used_clusters": used, "assignment_entropy": entropy, "trust": trusted})
+
+
+def _collapse(used: int, clusters: int, entropy: float) -> str:
+    """Say that clusters are empty or nearly so, and what can be tried."""
+    found = f"collapse: {used} of {clusters} clusters are used, assignment entropy {entropy:.2f} of 1."
+    if used < 2:
+        return f"{found} There will be no signal of difficulty: try a better encoder, or select by coverage or chance."
+    fewer = f"--clusters {used}, " if used < clusters else ""
+    return f"{found} Try {fewer}another --seed, or a better encoder."
 
 
 def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64], method: str) -> _Pool:

@@ -9,7 +9,6 @@ from torch import Tensor
 from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
-from elfs.errors import InputDataError
 from elfs.ops.traces import SPREADS, TRACES, pairwise_agreement
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
@@ -27,15 +26,19 @@ _FILE_BYTES = 1 << 30
 def run(job: Job, config: DynamicsConfig) -> Result:
     """Write ``dynamics`` and ``proxy``, with several proxies ``agreement``, too; on all ranks together.
 
-    Refused where the pseudo-labels name fewer than two clusters, or there are more ranks than images.
+    Refused where there are more ranks than images. Where all pseudo-labels are the same, a warning says that nothing
+    can be learned from what is recorded.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     labels_N = torch.from_numpy(np.array(job.workspace.arrays("pseudo_labels")["pseudo_labels"]))
     rows = np.flatnonzero(table.eligible() & (labels_N.numpy() >= 0))
     labels = labels_N[torch.from_numpy(rows)]
-    if len(labels.unique()) < 2:
-        raise InputDataError("all images have the same pseudo-label: there is nothing to learn, so no difficulty.")
     ranks = job.runtime.ranks
+    if ranks.is_first and len(labels.unique()) < 2:
+        job.runtime.warn(
+            "all images have the same pseudo-label: there is nothing to learn, so the scores of the dynamics hold no "
+            "signal of difficulty. Select by coverage (elfs select --method k-center) or by chance."
+        )
     require_rows(len(rows), ranks)
     recipe = proxy_recipe(config, len(rows), SourceFacts.of(job.workspace).image_side, on_cpu=job.runtime.on_cpu)
     num_epochs = config.epochs or recipe.epochs

@@ -70,7 +70,8 @@ def run(job: Job, config: LabelConfig) -> Result:
     trusted = report["heads"][head].get("trust")  # none where an older version clustered
     summary["trust"] = trusted
     said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
-    return Result(f"{report['clusters']} clusters, {said}", summary, {"pseudo_labels": {"trust": trusted}})
+    facts = {"pseudo_labels": {"trust": trusted, "clusters": report["clusters"]}}
+    return Result(f"{report['clusters']} clusters, {said}", summary, facts)
 
 
 def _missing(job: Job, pieces: Pieces, num_positions: int) -> list[Run]:

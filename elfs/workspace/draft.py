@@ -12,7 +12,7 @@ import numpy as np
 
 from elfs.errors import MissingUpstreamError
 from elfs.workspace.description import describe_files, installed_versions
-from elfs.workspace.files import atomic_write, make_directory, remove_file, storage_errors, sync_directory
+from elfs.workspace.files import atomic_write, make_directory, remove_file, remove_tree, storage_errors, sync_directory
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import PARTIAL_NAME, Manifest
 from elfs.workspace.paths import is_plain_path, path_inside
@@ -292,12 +292,17 @@ class Draft:
             with storage_errors("write", directory):
                 sync_directory(directory)
         workspace.write_manifest(after)
-        self.discard()
         settle_journal(root, after)
 
     def discard(self) -> None:
-        """Remove the draft and all that was saved in it; what cannot be removed costs only space."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove the draft and all that was saved in it.
+
+        Raises
+        ------
+        StorageError
+            If something in it cannot be removed.
+        """
+        remove_tree(self.directory)
         for parent in (self.directory.parent, self.directory.parent.parent):
             with suppress(OSError):  # something else waits there
                 parent.rmdir()
@@ -339,5 +344,5 @@ def open_draft(workspace: Workspace, record: str, key: str, *, tidy: bool = True
         with storage_errors("remove old drafts in", home):
             for other in home.iterdir():
                 if other != directory and not (other / REQUEST_NAME).is_file():
-                    shutil.rmtree(other, ignore_errors=True)
+                    remove_tree(other)
     return Draft(workspace, record, directory)

@@ -24,6 +24,7 @@ __all__ = [
     "parse_json",
     "remove_file",
     "remove_leftovers",
+    "remove_tree",
     "sha256_file",
     "storage_errors",
     "sync_directory",
@@ -206,6 +207,25 @@ def remove_file(path: Path) -> None:
     """
     with storage_errors("remove", path):
         path.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a directory with all that is in it, if it is there.
+
+    Parameters
+    ----------
+    path : Path
+        The directory.
+
+    Raises
+    ------
+    StorageError
+        If something in it cannot be removed.
+    """
+    with storage_errors("remove", path):
+        while os.path.lexists(path):
+            with suppress(FileNotFoundError):  # somebody else removes it, too
+                shutil.rmtree(path)
 
 
 def remove_leftovers(root: Path) -> None:

@@ -9,13 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, remove_file, storage_errors
+from elfs.workspace.files import (
+    atomic_write,
+    json_bytes,
+    make_directory,
+    parse_json,
+    remove_file,
+    remove_tree,
+    storage_errors,
+)
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.names import JOURNAL_NAME, PARTIAL_NAME
 from elfs.workspace.parsing import FileName, fail, parse_fields
 from elfs.workspace.paths import is_plain_path, path_inside
 
 __all__ = ["settle_journal", "write_journal"]
+
+
+_DRAFT_PARTS = 3
+"""Parts of a draft's directory: ``partial/<record>/<key>``."""
 
 
 def write_journal(root: Path, doomed: Iterable[str], moved: Mapping[str, str]) -> None:
@@ -68,7 +80,7 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
     """Finish or undo what the journal says, by what the manifest names; do nothing if there is no journal.
 
     Files that were moved in but are not named go back to where they waited, if their draft is still there. All other
-    files of the journal that are not named are removed.
+    files of the journal that are not named are removed, and so is a draft that was published as a whole.
 
     Parameters
     ----------
@@ -86,6 +98,8 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
     """
     path = root / JOURNAL_NAME
     if not path.is_file():
+        with suppress(OSError):  # drafts are there, or nothing is
+            path.parent.rmdir()
         return
     journal = _read(path)
     named = {file.name for artifact in manifest.artifacts.values() for file in artifact.files}
@@ -99,6 +113,17 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
         for parent in list(target.parents)[: name.count("/")]:
             with suppress(OSError):  # not empty, or already gone
                 parent.rmdir()
+    _drop_published(root, journal, named)
     remove_file(path)
     with suppress(OSError):  # drafts are there
         path.parent.rmdir()
+
+
+def _drop_published(root: Path, journal: _Journal, named: set[str]) -> None:
+    """Remove the draft of a commit that went through; before the files were moved it is what the next run needs."""
+    waiting = [path_inside(root, name) for name in journal.moved.values()]
+    if set(journal.moved) <= named and not any(path.exists() for path in waiting):
+        for draft in {Path(*Path(name).parts[:_DRAFT_PARTS]) for name in journal.moved.values()}:
+            remove_tree(root / draft)
+            with suppress(OSError):  # another draft of the record is there
+                (root / draft.parent).rmdir()

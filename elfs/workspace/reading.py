@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from elfs.errors import CorruptArtifactError, StorageError
+from elfs.workspace.checks import Checks, State
 from elfs.workspace.files import sha256_file, storage_errors
 from elfs.workspace.paths import path_inside
 from elfs.workspace.records import Artifact, ArtifactFile, TensorInfo
+from elfs.workspace.schema import check_values
 from elfs.workspace.tensors import TENSOR_SUFFIX, RowArray, load_tensors
 
-__all__ = ["Finding", "artifact_problems", "check_digest", "checked_path", "read_tensors"]
+__all__ = ["Finding", "artifact_problems", "check_digest", "checked_path", "read_sound", "read_tensors"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,44 @@ def read_tensors(root: Path, artifact: str, entry: Artifact) -> dict[str, np.nda
     }
 
 
+def read_sound(root: Path, checks: Checks, artifact: str, entry: Artifact) -> dict[str, np.ndarray | RowArray]:
+    """Map an artifact's tensors into memory, after they were held against digests and schema.
+
+    Parameters
+    ----------
+    root : Path
+        The workspace's directory.
+    checks : Checks
+        Files that are known to be sound are not read again.
+    artifact : str
+        The artifact's name.
+    entry : Artifact
+        What the manifest says.
+
+    Returns
+    -------
+    dict of str to ndarray or RowArray
+        As `read_tensors` gives them.
+
+    Raises
+    ------
+    CorruptArtifactError
+        If a file is not what was written, or holds values that it may not.
+    StorageError
+        If a file may not be read.
+    """
+    states = {file: State.of(checked_path(root, file)) for file in entry.files}
+    tensors = read_tensors(root, artifact, entry)
+    unknown = [file for file in entry.files if not checks.knows(file)]
+    if unknown:
+        found = {file: checks.read(file) for file in unknown}
+        check_values(artifact, entry, tensors)
+        checks.keep(found)
+    if any(State.of(root / file.name) != state for file, state in states.items()):
+        raise CorruptArtifactError(f"'{artifact}' in {root} was changed while it was read.")
+    return tensors
+
+
 def _joined(where: str, info: TensorInfo, parts: list[np.ndarray]) -> np.ndarray | RowArray:
     """Return the parts as one array, if they are what the manifest says."""
     fits = all(part.dtype.name == info.dtype and part.shape[1:] == info.shape[1:] for part in parts)
@@ -162,7 +202,7 @@ def artifact_problems(root: Path, artifact: str, entry: Artifact) -> Iterator[tu
             yield file.name, problem
     if sound:
         try:
-            read_tensors(root, artifact, entry)
+            check_values(artifact, entry, read_tensors(root, artifact, entry))
         except CorruptArtifactError as error:
             yield entry.files[0].name, error.message
 

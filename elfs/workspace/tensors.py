@@ -211,6 +211,11 @@ class RowArray:
         self._starts = np.cumsum([0, *(len(shard) for shard in shards)])
 
     @property
+    def shards(self) -> tuple[np.ndarray, ...]:
+        """The arrays themselves, in order."""
+        return self._shards
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the whole."""
         return (len(self), *self._shards[0].shape[1:])

@@ -1,7 +1,7 @@
 """The workspace: one directory that says what it holds, what is stale, and which file is broken."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from elfs.errors import CorruptArtifactError, MissingUpstreamError
+from elfs.workspace.checks import Checks
+from elfs.workspace.commands import rebuilding
 from elfs.workspace.directory import prepare_directory, remove_empty_directory
 from elfs.workspace.files import parse_json, remove_leftovers, storage_errors
 from elfs.workspace.freshness import stale_reason
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
-from elfs.workspace.reading import Finding, artifact_problems, check_digest, checked_path, read_tensors
+from elfs.workspace.reading import Finding, artifact_problems, check_digest, checked_path, read_sound
 from elfs.workspace.records import Artifact, ArtifactFile, Record
 from elfs.workspace.tensors import TENSOR_SUFFIX, RowArray
 
@@ -38,6 +40,7 @@ class Workspace:
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path = path
         self.manifest = manifest
+        self._checks = Checks(path)
 
     @classmethod
     def create(cls, path: Path) -> "Workspace":
@@ -167,8 +170,8 @@ class Workspace:
             raise MissingUpstreamError(f"{self.path} holds no record '{record}'.", hint=f"elfs {record.split('/')[0]}")
         return self.manifest.records[record]
 
-    def _hint(self, entry: Artifact) -> str:
-        return f"elfs {self._record(entry.record).stage} --force"
+    def _hint(self, entry: Artifact) -> str | None:
+        return rebuilding(self.manifest, entry.record, self.path)
 
     @contextmanager
     def _hinted(self, entry: Artifact) -> Iterator[None]:
@@ -179,7 +182,7 @@ class Workspace:
             raise CorruptArtifactError(error.message, hint=self._hint(entry)) from None
 
     def tensors(self, artifact: str) -> dict[str, np.ndarray | RowArray]:
-        """Return an artifact's tensors, mapped into memory.
+        """Return an artifact's tensors, mapped into memory, once they were found to be what was written.
 
         Parameters
         ----------
@@ -196,13 +199,14 @@ class Workspace:
         MissingUpstreamError
             If the manifest does not name the artifact.
         CorruptArtifactError
-            If a file is missing or broken, or its names, dtypes, shapes or size are not those of the manifest.
+            If a file is missing or broken, its digest, names, dtypes, shapes or size are not those of the manifest, or
+            a value is not one that the artifact may hold.
         StorageError
             If a file may not be read.
         """
         entry = self._artifact(artifact)
         with self._hinted(entry):
-            return read_tensors(self.path, artifact, entry)
+            return read_sound(self.path, self._checks, artifact, entry)
 
     def _plain_file(self, artifact: str) -> tuple[Artifact, ArtifactFile]:
         entry = self._artifact(artifact)
@@ -229,31 +233,26 @@ class Workspace:
             for name, tensor in self.tensors(artifact).items()
         }
 
-    def file(self, artifact: str) -> Path:
-        """Return the path of an artifact's one file that holds no tensors, or of its only file.
+    def check(self, artifacts: Iterable[str]) -> None:
+        """Make sure that artifacts are what was written; what is known already, and was not touched, is not read again.
 
         Parameters
         ----------
-        artifact : str
-            Its name.
-
-        Returns
-        -------
-        Path
-            A file of the size that the manifest states.
+        artifacts : iterable of str
+            Their names. Selections are left out: what is read of them is compared whenever it is.
 
         Raises
         ------
         MissingUpstreamError
-            If the manifest does not name the artifact.
+            If the manifest does not name one.
         CorruptArtifactError
-            If the file is missing or has another size.
-        ValueError
-            If the artifact has several such files.
+            If one is not; the hint is the command that makes it anew.
+        StorageError
+            If a file may not be read.
         """
-        entry, file = self._plain_file(artifact)
-        with self._hinted(entry):
-            return checked_path(self.path, file)
+        for artifact in artifacts:
+            if not artifact.startswith("selections/"):
+                self.tensors(artifact)
 
     def contents(self, artifact: str) -> bytes:
         """Return the contents of an artifact's one file that holds no tensors, or of its only file.

@@ -241,7 +241,8 @@ class TestRefusals:
         before = bytes_of(workspace)
         with pytest.raises(CorruptArtifactError, match=r"embeddings\.safetensors") as caught:
             run_stage("cluster", workspace, force=True)
-        assert caught.value.hint == "elfs embed --force"
+        again = f"elfs embed digits --encoder pixels --neighbors 5 --limit 200 --workspace {workspace} --force"
+        assert caught.value.hint == again
         assert bytes_of(workspace) == before
 
     def test_full_disk_keeps_the_draft(

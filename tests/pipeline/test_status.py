@@ -11,7 +11,8 @@ from elfs.catalog import STAGES
 from elfs.config import DEFAULT_WORKSPACE, SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.pipeline.selections import selection_name
-from elfs.pipeline.status import command_line, config_of, recorded_config, require, states
+from elfs.pipeline.status import recorded_config, require, states
+from elfs.workspace.commands import command_line, config_of
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage
 

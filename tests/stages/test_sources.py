@@ -14,8 +14,8 @@ from elfs.cli.app import run
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
-from elfs.pipeline.status import command_line
 from elfs.stages.embedding.listing import prepare
+from elfs.workspace.commands import command_line
 from elfs.workspace.workspace import Workspace
 from tests.chain import make_pictures, run_chain, run_stage
 

@@ -81,7 +81,7 @@ class Faults:
                 self.torn = True
                 return super().write(memoryview(data)[:size])
 
-        for name in ("replace", "unlink", "mkdir"):
+        for name in ("replace", "unlink", "mkdir", "rmdir"):
             setattr(os, name, self.wrap(getattr(os, name)))
         setattr(os, "fsync", self.wrap(lambda _: None))  # noqa: B010  # counted, not waited for
         files.open = lambda path, mode: io.BufferedWriter(Raw(path, "xb"))  # type: ignore[attr-defined]

@@ -73,7 +73,7 @@ def test_a_selection_has_a_directory_of_its_own(builder: Any) -> None:
     draft.commit("select/a-0.1", **builder.provenance("select"))
     folder = workspace.path / "selections" / "a-0.1"
     assert names(folder) == ["indices.safetensors", "selection.csv"]
-    assert workspace.file("selections/a-0.1").read_bytes() == b"rank,id\n"
+    assert workspace.contents("selections/a-0.1") == b"rank,id\n"
     workspace.remove("select/a-0.1")
     assert names(workspace.path) == ["manifest.json"]
     assert not (workspace.path / "selections").exists()

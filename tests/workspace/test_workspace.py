@@ -82,7 +82,6 @@ def test_round_trip(builder: Any) -> None:
     loaded = workspace.tensors("embeddings")["embeddings"]
     assert isinstance(loaded, np.memmap)
     np.testing.assert_array_equal(loaded, values)
-    assert workspace.file("embeddings") == workspace.path / "embeddings.safetensors"
 
 
 def test_a_workspace_can_be_moved(builder: Any, tmp_path: Path) -> None:
@@ -128,21 +127,21 @@ def test_json_artifacts(builder: Any) -> None:
     assert workspace.tensors("clusters") == {}
     with pytest.raises(CorruptArtifactError, match=r"broken\.json is not valid JSON: NaN") as info:
         workspace.json("broken")
-    assert info.value.hint == "elfs cluster --force"
+    assert info.value.hint == f"elfs cluster --workspace {workspace.path} --force"
     with pytest.raises(ValueError, match="artifact 'two' has 2 files to choose from"):
-        workspace.file("two")
+        workspace.contents("two")
     (workspace.path / "clusters.json").write_bytes(b"{}")
     with pytest.raises(CorruptArtifactError, match=r"clusters\.json has 2 bytes, expected 15"):
         workspace.json("clusters")
     (workspace.path / "clusters.json").write_bytes(b'{"loss": [2.5]}')
     with pytest.raises(CorruptArtifactError, match=r"clusters\.json has digest .*, expected sha256:") as info:
         workspace.json("clusters")
-    assert info.value.hint == "elfs cluster --force"
+    assert info.value.hint == f"elfs cluster --workspace {workspace.path} --force"
 
 
 def test_what_nobody_made(builder: Any) -> None:
     workspace: Workspace = builder.workspace
-    for read in (workspace.tensors, workspace.file, workspace.json):
+    for read in (workspace.tensors, workspace.contents, workspace.json):
         with pytest.raises(MissingUpstreamError, match="holds no artifact 'heads'"):
             read("heads")
     for act in (workspace.stale_reason, workspace.remove):
@@ -252,7 +251,7 @@ def test_verify_finds_one_flipped_byte_anywhere(builder: Any) -> None:
         assert (finding.artifact, finding.file, finding.hint) == (
             "embeddings",
             "embeddings.safetensors",
-            "elfs embed --force",
+            f"elfs embed --workspace {workspace.path} --force",
         )
         assert "has digest sha256:" in finding.problem
         flip(path, position)
@@ -268,7 +267,7 @@ def test_a_truncated_file(builder: Any, size: int) -> None:
     message = f"embeddings.safetensors has {len(data)} bytes, expected"
     with pytest.raises(CorruptArtifactError, match=message) as info:
         workspace.tensors("embeddings")
-    assert info.value.hint == "elfs embed --force"
+    assert info.value.hint == f"elfs embed --workspace {workspace.path} --force"
     (finding,) = workspace.verify()
     assert message in finding.problem
 
@@ -329,7 +328,7 @@ def test_a_sound_file_of_the_same_size_with_other_tensors(
     assert path.stat().st_size == size
     with pytest.raises(CorruptArtifactError, match=message) as info:
         workspace.tensors("embeddings")
-    assert info.value.hint == "elfs embed --force"
+    assert info.value.hint == f"elfs embed --workspace {workspace.path} --force"
 
 
 def edit(workspace: Workspace, field: str, value: Any) -> None:

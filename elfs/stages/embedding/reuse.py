@@ -11,9 +11,9 @@ from elfs.catalog import DATASETS
 from elfs.config import EmbedConfig
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.synthetic.spec import canonical_source
+from elfs.errors import CorruptArtifactError
 from elfs.pipeline.job import Job
 from elfs.workspace.files import digest_json
-from elfs.workspace.reading import artifact_problems
 from elfs.workspace.records import Artifact
 from elfs.workspace.tensors import RowArray, load_tensors, save_tensors
 
@@ -179,10 +179,11 @@ def _are_replaced(job: Job, key: str, entries: dict[str, Artifact]) -> bool:
 
 
 def _are_sound(job: Job, entries: dict[str, Artifact]) -> bool:
-    for name, entry in entries.items():
-        for _, problem in artifact_problems(job.workspace.path, name, entry):
-            job.runtime.warn(f"{problem} All images are embedded again.")
-            return False
+    try:
+        job.workspace.check(entries)
+    except CorruptArtifactError as error:
+        job.runtime.warn(f"{error.message} All images are embedded again.")
+        return False
     return True
 
 

@@ -20,11 +20,11 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, draft_key, portable, recorded_root, run_step
 from elfs.pipeline.graph import STAGES
 from elfs.pipeline.job import Job, Result, StageCode, Step
-from elfs.pipeline.status import command_line
 from elfs.stages.embedding.encoder import noted_encoder
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import check_broken, embedding_pieces, noted, publish_pieces
+from elfs.workspace.commands import command_line
 from elfs.workspace.draft import REQUEST_NAME, open_draft
 from elfs.workspace.files import atomic_write, json_bytes
 from elfs.workspace.manifest import PARTIAL_NAME

@@ -19,9 +19,10 @@ from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
 from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
-from elfs.pipeline.status import command_line, recorded_config, require_key
+from elfs.pipeline.status import recorded_config, require_key
 from elfs.stages.selection.rounds import settled_rows
 from elfs.train.gradients import proxy_outputs
+from elfs.workspace.commands import command_line
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Candidates", "gather_candidates", "read_rows"]
@@ -89,6 +90,12 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     kept = torch.arange(len(rows))
     if config.dedup != "off":
         kept = _kept(job, config, pool, rows)
+        if len(kept) == 1 < len(rows):
+            job.runtime.warn(
+                f"all {len(rows):,} images are copies of one, so none is left out: there is no signal of difficulty, "
+                "and any of them is as good as any other."
+            )
+            kept = torch.arange(len(rows))
     num_copies = len(rows) - len(kept)
     if num_copies:
         rows, pool = rows[kept.numpy()], take(pool, kept)
