@@ -1,12 +1,13 @@
 """An exception becomes a message, a hint and an exit code. Pure functions; ``app.main`` prints what they return."""
 
 import errno
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from elfs.errors import DeviceError, ElfsError, StorageError, UsageError
 
-__all__ = ["EXIT_CODES", "Failure", "as_document", "as_text", "bug", "describe"]
+__all__ = ["EXIT_CODES", "Failure", "as_document", "as_text", "bug", "describe", "interrupted"]
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -22,6 +23,8 @@ EXIT_CODES: dict[int, str] = {
     143: "terminated (SIGTERM)",
 }
 """What each exit code means."""
+
+_LONGEST_NAME = 200
 
 _STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -60,15 +63,49 @@ def describe(error: BaseException) -> Failure | None:
     """
     if isinstance(error, ElfsError):
         return Failure(error.message, error.hint, error.exit_code)
-    if isinstance(error, OSError) and error.errno in _STORAGE_ERRNOS:
-        place = "" if error.filename is None else f": {error.filename}"
-        return Failure(f"{error.strerror}{place}.", None, StorageError.exit_code)
+    if isinstance(error, OSError) and (error.errno in _STORAGE_ERRNOS or _names_file(error)):
+        place = "" if error.filename is None else f": {_shown(error.filename)}"
+        return Failure(f"{error.strerror or type(error).__name__}{place}.", None, StorageError.exit_code)
     if isinstance(error, MemoryError):
         return Failure("the machine is out of memory.", None, DeviceError.exit_code)
     if type(error).__name__ == "OutOfMemoryError":
         first_line = (str(error).splitlines() or [""])[0]
         return Failure(f"the device is out of memory: {first_line}", "elfs doctor", DeviceError.exit_code)
     return _usage(error)
+
+
+def interrupted(error: BaseException) -> bool:
+    """Return whether an error is what became of Ctrl-C, as where it met the import of a compiled module.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    bool
+        True if a KeyboardInterrupt is among its causes.
+    """
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, KeyboardInterrupt):
+            return True
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+    return False
+
+
+def _names_file(error: OSError) -> bool:
+    """Return whether an error is about a file that has a name: too long a name, a folder where a file belongs."""
+    return error.errno is not None and isinstance(error.filename, str | bytes) and bool(error.filename)
+
+
+def _shown(name: str | bytes) -> str:
+    """Return the name of a file on one line, in the middle cut where it is long."""
+    text = repr(os.fsdecode(name))[1:-1]
+    return text if len(text) <= _LONGEST_NAME else f"{text[: _LONGEST_NAME // 2]}...{text[-_LONGEST_NAME // 2 :]}"
 
 
 def _usage(error: BaseException) -> Failure | None:

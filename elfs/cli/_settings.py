@@ -1,6 +1,7 @@
 """Where an option's value comes from: flag or variable, smoke settings, ``elfs.toml``, recorded config, default."""
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -103,7 +104,7 @@ def load_settings(workspace: Path) -> Settings:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         return Settings()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
     _refuse_unknown(str(path), document, ["devices", "rank_timeout", "seed", "workers", *CONFIGS])
     seed = document.get("seed")
@@ -183,6 +184,9 @@ def parse_option(item: "dataclasses.Field[Any]", spelling: str, text: str) -> An
         raise UsageError(f"{spelling} is {text!r}, expected {_KINDS[plain]}{alternative}.") from None
 
 
+_COUNT = re.compile("[0-9]{1,6}")
+
+
 def parse_count(spelling: str, text: str | None) -> int | None:
     """Read a whole number of at least 0, or ``auto``.
 
@@ -205,7 +209,7 @@ def parse_count(spelling: str, text: str | None) -> int | None:
     """
     if text is None or text.strip().lower() == "auto":
         return None
-    if not text.strip().isdecimal():
+    if not _COUNT.fullmatch(text.strip()):
         raise UsageError(f"{spelling} is {text!r}, expected a whole number of at least 0 or auto.")
     return int(text)
 

@@ -14,7 +14,7 @@ import typer
 
 import elfs
 from elfs.cli._commands import COMMANDS
-from elfs.cli._errors import bug, describe
+from elfs.cli._errors import bug, describe, interrupted
 from elfs.cli._output import Output
 from elfs.cli._ranks import ARGUMENTS, Joined, fail_as_rank, own_place
 
@@ -83,6 +83,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if place is not None:
             return fail_as_rank(error, place)
+        if interrupted(error):
+            return SIGINT_EXIT
         failure = describe(error)
         if failure is None:
             traceback.print_exception(error)
@@ -99,8 +101,23 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(SIGTERM_EXIT)
 
 
+def _open_streams() -> None:
+    """Put the null device where a standard stream was closed, before a file of ours takes its place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
+    _open_streams()
     if os.environ.get("RANK", "0") == "0":  # the other ranks hold no lock: they may end at once
         signal.signal(signal.SIGTERM, _terminate)
     # Before torch loads: threads that wait must sleep. Spinning ones slow each other down on a machine with other work.

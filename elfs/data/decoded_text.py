@@ -5,6 +5,8 @@ import csv
 import io
 import re
 
+from elfs.data.cells import plain_cell
+
 __all__ = ["NoTextError", "decoded", "from_code_page", "table_header", "table_rows"]
 
 _MARKS = (
@@ -91,7 +93,8 @@ def table_rows(text: str) -> tuple[list[str], list[list[str]]]:
     header : list of str
         Names of the columns, stripped; empty if there is no line.
     lines : list of list of str
-        All other lines that hold anything, as they are; some may be shorter or longer than the header.
+        All other lines that hold anything; some may be shorter or longer than the header. Cells that `safe_cell` made
+        safe are as they were.
 
     Raises
     ------
@@ -101,7 +104,7 @@ def table_rows(text: str) -> tuple[list[str], list[list[str]]]:
     text, delimiter = _delimited(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip() for name in next(reader, [])]
-    return header, [line for line in reader if any(cell.strip() for cell in line)]
+    return header, [[plain_cell(cell) for cell in line] for line in reader if any(cell.strip() for cell in line)]
 
 
 def table_header(text: str) -> list[str]:

@@ -82,12 +82,19 @@ def finite_rows(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise InputDataError(f"{path} is no .npy file that can be used: {str(error).rstrip('.')}.") from None
+    except OSError:
+        raise
+    except Exception as error:  # the header is a Python literal: whatever the parser of Python says of a broken one
+        raise InputDataError(f"{path} is no .npy file that can be used: {_first_line(error)}.") from None
     if not isinstance(array, np.ndarray):
         array.close()
         raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
     return array
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
 
 
 def _read_safetensors(path: Path) -> NDArray[Any]:

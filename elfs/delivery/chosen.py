@@ -37,7 +37,7 @@ class Selection:
     places : ndarray of shape (n_images,), int64
         Row of the workspace of each; -1 where it is not in the pool any more.
     csv : bytes
-        ``selection.csv`` as it is.
+        ``selection.csv`` as it is; empty for what was not selected.
     """
 
     workspace: Workspace
@@ -45,7 +45,7 @@ class Selection:
     table: SampleTable
     images: tuple[SelectedImage, ...]
     places: NDArray[np.int64]
-    csv: bytes
+    csv: bytes = b""
 
     @property
     def record(self) -> Record:

@@ -1,10 +1,9 @@
 """The formats that are a folder: what is written into it."""
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 
+from elfs.data.cells import csv_text, safe_cell
 from elfs.delivery import cvat, label_studio
 from elfs.delivery.choices import Choices, choices_of
 from elfs.delivery.chosen import Selection
@@ -97,11 +96,8 @@ def _fill_cvat(selection: Selection, options: ExportOptions, directory: Path, ou
 
 def _labels(selection: Selection) -> bytes:
     """Return the table with an empty label for each image; ``elfs train --labels`` reads it when it is filled in."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label"])
-    writer.writerows([image.id, ""] for image, _ in selection.in_pool())
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    text = csv_text([["id", "label"], *([safe_cell(image.id), ""] for image, _ in selection.in_pool())])
+    return text.encode("utf-8", "surrogateescape")
 
 
 FILLERS: dict[str, tuple[str | None, Callable[[Selection, ExportOptions, Path, Path], None]]] = {

@@ -1,13 +1,12 @@
 """What a network says about images, as a table and as pre-annotations to correct."""
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.data.cells import csv_text, safe_cell
 from elfs.data.samples import SampleTable
 from elfs.delivery import label_studio
 from elfs.delivery.choices import Choices
@@ -75,13 +74,11 @@ def predictions_csv(images: Selection, classes: Sequence[str]) -> bytes:
     bytes
         CSV with the columns id, label, confidence, in the order of the ids; ``--labels`` reads it.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", "confidence"])
+    rows: list[list[object]] = [["id", "label", "confidence"]]
     for image in sorted(images.images, key=lambda image: image.id):
         assert image.pseudo_label is not None
-        writer.writerow([image.id, classes[image.pseudo_label], f"{image.score:.4f}"])
-    return text.getvalue().encode("utf-8", "surrogateescape")
+        rows.append([safe_cell(image.id), safe_cell(classes[image.pseudo_label]), f"{image.score:.4f}"])
+    return csv_text(rows).encode("utf-8", "surrogateescape")
 
 
 def write_pre_annotations(images: Selection, classes: Sequence[str], output: Path, *, force: bool) -> None:

@@ -1,5 +1,6 @@
 """``--devices``: what the user may write, and the torch devices that it means."""
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,10 @@ def _num_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
+_NUMBER = re.compile("[0-9]{1,4}")
+"""No host has ten thousand devices, and none can start as many processes."""
+
+
 def parse_devices(text: str) -> DeviceChoice:
     """Read ``auto``, ``cpu``, ``cpu:2``, ``all``, ``0`` or ``0,1``.
 
@@ -119,10 +124,10 @@ def parse_devices(text: str) -> DeviceChoice:
     if lowered in ("auto", "cpu", "all"):
         return DeviceChoice(lowered)
     kind, colon, number = lowered.partition(":")
-    if kind == "cpu" and colon and number.isdecimal() and int(number) > 0:
+    if kind == "cpu" and colon and _NUMBER.fullmatch(number) and int(number) > 0:
         return DeviceChoice("cpu", processes=int(number))
     parts = lowered.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
+    if not all(_NUMBER.fullmatch(part.strip()) for part in parts):
         raise UsageError(f"--devices is {text!r}, {_EXPECTED}.")
     indices = tuple(int(part) for part in parts)
     if len(set(indices)) != len(indices):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.data.cells import plain_cell
 from elfs.data.samples import SampleTable
 from elfs.data.text_column import TextColumn
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
@@ -141,11 +142,12 @@ def _parse(data: bytes) -> tuple[SelectedImage, ...]:
     if (header := next(lines, [])) != COLUMNS:
         raise ValueError(f"its columns are {header}, expected {COLUMNS}")
     found: dict[str, SelectedImage] = {}
-    for rank, name, label, score, why in lines:
+    for rank, cell, label, score, why in lines:
+        name = plain_cell(cell)
         if int(rank) != len(found) + 1 or name in found:
             raise ValueError(f"line {len(found) + 1} is {name!r} of rank {rank}, expected each rank and each id once")
         value = float(score) if score else None
-        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, why)
+        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, plain_cell(why))
     return tuple(found.values())
 
 

@@ -98,8 +98,7 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
     """
     path = root / JOURNAL_NAME
     if not path.is_file():
-        with suppress(OSError):  # drafts are there, or nothing is
-            path.parent.rmdir()
+        _remove_empty(path.parent)
         return
     journal = _read(path)
     named = {file.name for artifact in manifest.artifacts.values() for file in artifact.files}
@@ -115,8 +114,7 @@ def settle_journal(root: Path, manifest: Manifest) -> None:
                 parent.rmdir()
     _drop_published(root, journal, named)
     remove_file(path)
-    with suppress(OSError):  # drafts are there
-        path.parent.rmdir()
+    _remove_empty(path.parent)
 
 
 def _drop_published(root: Path, journal: _Journal, named: set[str]) -> None:
@@ -125,5 +123,12 @@ def _drop_published(root: Path, journal: _Journal, named: set[str]) -> None:
     if set(journal.moved) <= named and not any(path.exists() for path in waiting):
         for draft in {Path(*Path(name).parts[:_DRAFT_PARTS]) for name in journal.moved.values()}:
             remove_tree(root / draft)
-            with suppress(OSError):  # another draft of the record is there
-                (root / draft.parent).rmdir()
+
+
+def _remove_empty(partial: Path) -> None:
+    """Remove the folder of the drafts and the folders of records in it, as far as nothing is in them."""
+    with suppress(OSError):
+        for folder in sorted(partial.iterdir()):
+            with suppress(OSError):  # a draft is there
+                folder.rmdir()
+        partial.rmdir()

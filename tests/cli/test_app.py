@@ -1,9 +1,11 @@
 import importlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,3 +211,29 @@ def test_hints_name_only_commands_that_exist(monkeypatch: pytest.MonkeyPatch) ->
     assert next_commands("select", "select/x", Path("w"), here)[0] == "elfs report -w w"
     monkeypatch.delitem(COMMANDS, "train")
     assert "elfs train" not in " ".join(next_commands("select", "select/x", here, here))
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
+def test_row_58_closed_streams_end_no_command_with_a_traceback(tmp_path: Path, closed: str) -> None:
+    closing = " ".join(f"{number}>&-" for number in closed.split())
+    script = f"{shlex.quote(sys.executable)} -m elfs status --workspace {tmp_path / 'none'} {closing}; echo $? > code"
+    environ = os.environ | {"PYTHONPATH": str(Path(str(package.__file__)).parents[1])}
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, env=environ, check=False)
+    assert (tmp_path / "code").read_text() == "0\n"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6, 1.2])
+def test_row_7_ctrl_c_while_code_is_being_read_leaves_no_traceback(tmp_path: Path, delay: float) -> None:
+    code = "from elfs.__main__ import main; import sys; sys.argv = ['elfs', 'doctor']; print('x', flush=True); main()"
+    environ = os.environ | {"PYTHONPATH": str(Path(str(package.__file__)).parents[1])}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert b"Traceback" not in said
+    assert process.returncode in (0, 130)

@@ -1,8 +1,9 @@
 import errno
+import os
 
 import pytest
 
-from elfs.cli._errors import EXIT_CODES, Failure, as_document, as_text, bug, describe
+from elfs.cli._errors import EXIT_CODES, Failure, as_document, as_text, bug, describe, interrupted
 from elfs.errors import (
     CorruptArtifactError,
     DeviceError,
@@ -70,3 +71,27 @@ def test_text_and_document() -> None:
     assert as_text(with_hint) == "error: scores are stale.\nrun:   elfs score"
     assert as_text(Failure("no.", None, 2)) == "error: no."
     assert as_document(with_hint) == {"error": {"code": 4, "message": "scores are stale.", "hint": "elfs score"}}
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOENT, errno.ELOOP, errno.EIO, errno.ESTALE]
+)
+@pytest.mark.parametrize("name", ["/a/b", b"/a/\xff", "x" * 5000])
+def test_row_24_every_error_about_a_file_is_a_message(number: int, name: str | bytes) -> None:
+    found = describe(OSError(number, os.strerror(number), name))
+    assert found is not None
+    assert found.exit_code == 7
+    assert found.message.startswith(f"{os.strerror(number)}: ")
+    assert len(found.message) < 300
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_what_became_of_ctrl_c_is_told_from_other_errors(wrapped: bool) -> None:
+    error: BaseException = ImportError("numpy could not be imported")
+    error.__cause__ = KeyboardInterrupt()
+    if wrapped:
+        outer = SystemError("initialization failed")
+        outer.__context__ = error
+        error = outer
+    assert interrupted(error)
+    assert not interrupted(ImportError("no such module"))

@@ -125,7 +125,14 @@ def test_counts() -> None:
     assert parse_count("--workers", None) is None
 
 
-@pytest.mark.parametrize("text", ["-1", "1.5", "many", ""])
+@pytest.mark.parametrize("text", ["-1", "1.5", "many", "", "\u0663", "\u00b2", "9" * 7, "9" * 5000])
 def test_counts_that_are_none_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=f"--workers is '{text}', expected a whole number of at least 0 or auto"):
         parse_count("--workers", text)
+
+
+@pytest.mark.parametrize("text", ["[cluster]\nclusters = " + "9" * 5000, "a = " + "[" * 5000])
+def test_row_48_numbers_and_nesting_without_end_are_no_toml(text: str) -> None:
+    Path("elfs.toml").write_text(text)
+    with pytest.raises(UsageError, match=r"elfs\.toml is not valid TOML: "):
+        load_settings(Path("work"))

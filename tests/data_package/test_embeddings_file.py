@@ -170,3 +170,29 @@ def test_an_absent_ids_file_is_named(tmp_path: Path) -> None:
     path = write_npy(tmp_path, VALUES)
     with pytest.raises(InputDataError, match=r"cannot read .*absent.txt: No such file"):
         load_embeddings(path, tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2), }}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 400 + ", 2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': 'x', }",
+        "{'descr': None, 'fortran_order': False, 'shape': (3, 2), }",
+        "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 2), }",
+        "(" * 3000,
+        "\x00" * 40,
+        '"""',
+        "[]",
+        "",
+    ],
+)
+def test_row_51_headers_that_are_no_dictionary_of_an_array_are_refused(tmp_path: Path, header: str) -> None:
+    text = header.encode("latin1") + b"\n"
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(24))
+    with pytest.raises(InputDataError, match=r"x\.npy (is no \.npy file that can be used: .|holds )"):
+        load_embeddings(path, None)

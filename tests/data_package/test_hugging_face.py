@@ -172,3 +172,14 @@ def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(InputDataError, match=r"hf:\. needs the package datasets, which is not installed") as caught:
         source("hf:.", tmp_path).list()
     assert caught.value.hint == "pip install 'elfs[hf]'"
+
+
+def test_splits_with_other_columns_are_named(tmp_path: Path) -> None:
+    parts = {
+        "captions": datasets.Dataset.from_dict({"text": ["a"]}),
+        "train": datasets.Dataset.from_dict({"image": [picture(1)]}, datasets.Features({"image": datasets.Image()})),
+    }
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "set")
+    with pytest.raises(InputDataError, match="split 'captions' has no image column 'image', as 'train' has") as caught:
+        open_source("hf:.", tmp_path / "set").list()
+    assert caught.value.hint == f"elfs embed hf:{tmp_path / 'set'}:train"

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import pickle
 import sys
@@ -145,3 +146,44 @@ def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(InputDataError, match="need the package pyarrow, which is not installed") as caught:
         ParquetSource(tmp_path, LIMIT).list()
     assert caught.value.hint == "pip install 'elfs[hf]'"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        b"null",
+        b"text",
+        b"[]",
+        b"\xff",
+        b'{"info": null}',
+        b'{"info": []}',
+        b'{"info": {"features": ["image"]}}',
+        b'{"info": {"features": {"image": ["x"]}}}',
+        b'{"info": {"features": {"image": null}}}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_description_of_any_shape_that_says_nothing_counts_as_none(tmp_path: Path, metadata: bytes) -> None:
+    table = pa.table({"image": structs([1, 2])}).replace_schema_metadata({"huggingface": metadata})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    source = ParquetSource(tmp_path / "x.parquet", LIMIT)
+    assert levels(source, source.list()) == [1, 2]
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    column = pa.array([picture(1)])
+    parquet.write_table(pa.Table.from_arrays([column, column], names=["image", "image"]), tmp_path / "x.parquet")
+    with pytest.raises(InputDataError, match=r"x\.parquet has the column 'image' twice"):
+        ParquetSource(tmp_path / "x.parquet", LIMIT).list()
+
+
+@pytest.mark.parametrize("position", range(4, 400, 13))
+def test_flipped_metadata_is_refused_or_harmless(tmp_path: Path, position: int) -> None:
+    path = write(tmp_path / "x.parquet", {"image": structs([1, 2])})
+    data = bytearray(path.read_bytes())
+    data[-position] ^= 0x5B
+    path.write_bytes(data)
+    with contextlib.suppress(InputDataError, BadImageError):
+        source = ParquetSource(path, LIMIT)
+        assert len(source.list()) == 2
+        source.reader(source.list()).read(0)

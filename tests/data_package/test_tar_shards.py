@@ -95,7 +95,7 @@ def test_names_are_ids_and_nothing_is_written(tmp_path: Path, tar_format: int) -
     write(tmp_path / "s" / "a.tar", [(name, picture(5)) for name in names], tar_format)
     source = TarSource(tmp_path / "s", LIMIT)
     table = source.list()
-    assert ids(table) == [name.removeprefix("/").removesuffix(".png") for name in names]
+    assert ids(table) == [name.removeprefix("../../").removeprefix("/").removesuffix(".png") for name in names]
     assert set(levels(source, table)) == {5}
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar", "s"]
 
@@ -199,3 +199,11 @@ def test_listing_keeps_no_object_for_each_member(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert len(table) == count
     assert peak < 200 * count + 100_000
+
+
+def test_row_18_names_that_lead_out_of_the_archive_stay_inside(tmp_path: Path) -> None:
+    names = ["../../etc/a.png", "/abs/b.png", "x/../../c.png", "./../d.png", "//e.png"]
+    path = write(tmp_path / "s.tar", [(name, picture(level)) for level, name in enumerate(names)])
+    source = TarSource(path, LIMIT)
+    assert ids(source.list()) == ["etc/a", "abs/b", "x/c", "d", "e"]
+    assert levels(source, source.list()) == [0, 1, 2, 3, 4]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from elfs.catalog import EXPORT_FORMATS
+from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
 from elfs.delivery.chosen import load_selection
 from elfs.delivery.export import prepare_export
@@ -152,8 +153,7 @@ def test_odd_names_survive_as_files(odd: Callable[..., Any], tmp_path: Path) -> 
     prepare_export(shop.path, None, ExportOptions(format="images")).write(tmp_path / "out", force=False)
     assert sorted(os.listdir(os.fsencode(tmp_path / "out/images"))) == sorted(ODD)
     table = SampleTable.from_tensors(shop.workspace().arrays("samples"))
-    with (tmp_path / "out/labels.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        ids = [line["id"] for line in csv.DictReader(file)]
+    ids = read_ids(tmp_path / "out/labels.csv")
     assert sorted(table.rows_of(ids).tolist()) == list(range(len(ODD)))
 
 

@@ -113,3 +113,20 @@ def test_resolve_for_a_process(gpus: int, text: str, local_rank: int, local_size
 def test_more_processes_than_devices(gpus: int, text: str, message: str) -> None:
     with pytest.raises(DeviceError, match=message):
         parse_devices(text).resolve(0, 4)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cpu:184467440737095516162",
+        "184467440737095516162",
+        "0,99999",
+        "cpu:\u0663",
+        "\u0663",
+        "\u00b2",
+        "cpu:" + "9" * 5000,
+    ],
+)
+def test_numbers_that_no_host_has_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--devices is '.*', expected auto, cpu"):
+        parse_devices(text)

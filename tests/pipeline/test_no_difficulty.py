@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,12 +60,13 @@ def test_row_47_a_pool_without_difference_finishes(tmp_path: Path, make: Callabl
     folder.mkdir()
     make(folder)
     for stage in STAGES:
-        changes = {
+        settings: dict[str, dict[str, Any]] = {
             "embed": {"source": "folder"},
             "cluster": {"clusters": 2, "method": method}
             | ({"heads": None, "epochs": None} if method != "temi" else {}),
             "select": {"budget": "5"},
-        }.get(stage, {})
+        }
+        changes = settings.get(stage, {})
         run_stage(stage, workspace, root=folder if stage == "embed" else None, runtime=listener.runtime(), **changes)
     assert len(prepare_export(workspace, None, ExportOptions()).selection.images) == 5
     write_report(workspace, None, tmp_path / "report.html")

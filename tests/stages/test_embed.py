@@ -10,6 +10,7 @@ from PIL import Image
 
 from elfs.config import EmbedConfig, from_json
 from elfs.data.hashing import listing_digest
+from elfs.data.id_lists import read_ids
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
@@ -205,6 +206,7 @@ def test_own_embeddings_that_are_missing_or_not_finite_leave_their_images_out(tm
     assert table.outcome[[0, 52]].tolist() == [Outcome.MISSING, Outcome.BROKEN]
     stored = found.arrays("embeddings")["embeddings"]
     np.testing.assert_array_equal(np.delete(stored, [0, 52], axis=0), np.delete(values[::-1], 51, axis=0))
+    assert np.isnan(stored[[0, 52]]).all()
 
 
 def test_image_that_is_missing_twice_over_counts_once() -> None:
@@ -234,5 +236,7 @@ def test_row_41_ids_survive(tmp_path: Path, workspace: Path) -> None:
     run_stage("select", workspace, method="random", budget="1.0", name="all")
     table = SampleTable.from_tensors(Workspace.open(workspace).arrays("samples"))
     assert set(names) < set(table.ids(np.arange(len(table))))
-    with (workspace / "selections" / "all" / "selection.csv").open(newline="", encoding="utf-8") as file:
-        assert set(names) < {line["id"] for line in csv.DictReader(file)}
+    path = workspace / "selections" / "all" / "selection.csv"
+    assert set(names) < set(read_ids(path))
+    with path.open(newline="", encoding="utf-8") as file:
+        assert "'-v.png" in {line["id"] for line in csv.DictReader(file)}

@@ -7,6 +7,7 @@ there is a train split too (`elfs.data.sources.path_table.split_by_group`); a si
 
 import contextlib
 import os
+import shlex
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from elfs.catalog import typed_source
 from elfs.data.decoding import BadImageError, decode
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources.folder import read_image
@@ -114,9 +116,19 @@ class HuggingFaceSource:
     def _column(self) -> str:
         from datasets import Image as ImageFeature
 
-        features = next(iter(self._parts.values())).features
-        names = [name for name, feature in features.items() if isinstance(feature, ImageFeature)]
-        return choose_column(names, self.name)
+        images = {
+            split: [name for name, feature in part.features.items() if isinstance(feature, ImageFeature)]
+            for split, part in self._parts.items()
+        }
+        column = choose_column(next((names for names in images.values() if names), []), self.name)
+        without = [split for split, names in images.items() if column not in names]
+        if without:
+            other = next(split for split in images if split not in without)
+            raise InputDataError(
+                f"{self.name}: split '{without[0]}' has no image column '{column}', as '{other}' has.",
+                hint=f"elfs embed {shlex.quote(str(typed_source(f'{self.name}:{other}', str(self.root))))}",
+            )
+        return column
 
     @cached_property
     def _parts(self) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class ParquetReader:
             with parquet.ParquetFile(self.files[self.group_file[group]]) as file:
                 number = int(self.group_number[group])
                 return file.read_row_group(number, columns=[self.column], use_threads=False).column(0)
-        except (OSError, ArrowException) as error:
+        except (OSError, ArrowException, ValueError, OverflowError) as error:
             raise BadImageError(Outcome.BROKEN, f"its row group cannot be read ({type(error).__name__})") from None
 
 
@@ -156,7 +156,9 @@ class ParquetSource:
             try:
                 with parquet.ParquetFile(path) as file:
                     column, metadata = _column(file.schema_arrow, path), file.metadata
-            except (OSError, ArrowException) as error:
+            except (OSError, ArrowException, ValueError, OverflowError) as error:
+                if isinstance(error, InputDataError):
+                    raise
                 raise InputDataError(f"{path} is no Parquet file that can be read: {error}.") from None
             columns.add(column)
             counts.append(metadata.num_rows)
@@ -188,10 +190,20 @@ def _column(schema: Any, path: Path) -> str:
         return bool(types.is_struct(kind)) and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
 
     found = [item.name for item in schema if is_bytes(item.type) or is_struct(item.type)]
-    described = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    images = [name for name in found if (described.get(name) or {}).get("_type") == "Image"]
-    name = choose_column(images or found, str(path))
+    described = _described_images((schema.metadata or {}).get(b"huggingface", b""))
+    name = choose_column([name for name in found if name in described] or found, str(path))
+    if len(schema.get_all_field_indices(name)) > 1:
+        raise InputDataError(f"{path} has the column '{name}' twice, so it is not clear which one holds the images.")
     return f"{name}.bytes" if is_struct(schema.field(name).type) else name
+
+
+def _described_images(metadata: bytes) -> set[str]:
+    """Return the columns that the data set's own description calls images; none where it is not what it should be."""
+    try:
+        features = json.loads(metadata)["info"]["features"].items()
+        return {name for name, feature in features if isinstance(feature, dict) and feature.get("_type") == "Image"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return set()
 
 
 def _size(group: Any, column: str) -> tuple[int, int]:

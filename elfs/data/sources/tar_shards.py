@@ -151,7 +151,7 @@ class _Members:
     counts: list[int] = field(default_factory=list)
 
     def names(self, paths: tuple[Path, ...]) -> Iterator[str]:
-        """Read the headers of the shards and yield the images' names, without ``.`` and empty parts."""
+        """Read the headers of the shards and yield the images' names, without ``.``, ``..`` and empty parts."""
         for path in paths:
             before = len(self.starts)
             try:
@@ -161,7 +161,7 @@ class _Members:
                         if _is_image(member):
                             self.starts.append(member.offset_data)
                             self.sizes.append(member.size)
-                            yield "/".join(part for part in member.name.split("/") if part not in ("", "."))
+                            yield "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
             except tarfile.TarError as error:
                 raise InputDataError(f"{path} is no tar file that can be read to its end: {error}.") from None
             except OSError as error:

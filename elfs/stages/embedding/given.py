@@ -76,8 +76,10 @@ def copy_embeddings(
         block = np.full((stop - start, embeddings.shape[1]), np.nan, dtype=embeddings.dtype)
         found = position[start:stop]
         block[found >= 0] = embeddings[found[found >= 0]]
-        for index in np.flatnonzero(~finite_rows(block)).tolist():
+        unknown = np.flatnonzero(~finite_rows(block))
+        for index in unknown.tolist():
             failures[start + index] = _NOT_GIVEN if found[index] < 0 else _NOT_FINITE
+        block[unknown] = np.nan
         numbers = content_of_rows(block) if contents is None else contents[start:stop]
         draft.save("embeddings", {"embeddings": block, "content": numbers}, shard=shard)
     return failures

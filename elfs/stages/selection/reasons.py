@@ -1,7 +1,5 @@
 """Why each image is in a selection, in words, and the table for people."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +8,7 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
+from elfs.data.cells import csv_text, safe_cell
 
 __all__ = ["REASONS", "reasons", "selection_csv"]
 
@@ -85,13 +84,11 @@ def selection_csv(
     Returns
     -------
     bytes
-        CSV with the columns rank (from 1), id, pseudo_label, score, why.
+        CSV with the columns rank (from 1), id, pseudo_label, score, why; no name is a formula for a spreadsheet.
     """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["rank", "id", "pseudo_label", "score", "why"])
+    rows: list[list[object]] = [["rank", "id", "pseudo_label", "score", "why"]]
     for index, (name, why) in enumerate(zip(ids, reasons, strict=True)):
         label = "" if labels is None else int(labels[index])
         score = "" if scores is None else f"{scores[index]:.6g}"
-        writer.writerow([index + 1, name, label, score, why])
-    return text.getvalue().encode("utf-8", "surrogateescape")
+        rows.append([index + 1, safe_cell(name), label, score, safe_cell(why)])
+    return csv_text(rows).encode("utf-8", "surrogateescape")

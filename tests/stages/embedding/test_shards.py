@@ -151,7 +151,7 @@ def test_known_images_are_taken_over(
     (pictures / "b" / "000.png").write_bytes((pictures / "a" / "01.png").read_bytes())
     looked_at.clear()
     shard(workspace, pictures, 1)
-    monkeypatch.setattr("elfs.stages.embedding.reuse.artifact_problems", None)  # the first has read all files in full
+    monkeypatch.setattr("elfs.stages.embedding.reuse._are_sound", None)  # the first has read all files in full
     shard(workspace, pictures, 2)
     shard(workspace, pictures, 3)
     assert looked_at == [21]  # after b/00.png

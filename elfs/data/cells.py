@@ -1,0 +1,73 @@
+"""Text in cells of CSV files: nothing leaves that a spreadsheet would run as a formula, and it comes back as it was."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+__all__ = ["csv_text", "plain_cell", "safe_cell"]
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""What a spreadsheet takes for a formula, and what looks like one that was made safe, so that it comes back too."""
+
+_SAFE = re.compile(r"'+[=+\-@\t\r]")
+
+
+def safe_cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula.
+
+    Parameters
+    ----------
+    text : str
+        A name, or a sentence; numbers need nothing.
+
+    Returns
+    -------
+    str
+        The text; behind an apostrophe where it begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, or
+        with apostrophes before one of these.
+
+    References
+    ----------
+    .. [1] OWASP, CSV Injection, https://owasp.org/www-community/attacks/CSV_Injection.
+    """
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """Return the text that `safe_cell` was given.
+
+    Parameters
+    ----------
+    text : str
+        What stands in a cell.
+
+    Returns
+    -------
+    str
+        Without the apostrophe, where there is one before what would be a formula.
+    """
+    return text[1:] if _SAFE.match(text) else text
+
+
+def csv_text(rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV, lines ended by a line feed, from which a reader has every cell as it was.
+
+    Parameters
+    ----------
+    rows : iterable of sequence of object
+        Cells; names and sentences as `safe_cell` gives them.
+
+    Returns
+    -------
+    str
+        Cells with a comma, a quote or either kind of line end are quoted.
+    """
+    line, lines = io.StringIO(newline=""), []
+    writer = csv.writer(line, lineterminator="\r\n")  # it quotes what its own line ends are made of
+    for row in rows:
+        writer.writerow(row)
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+        line.seek(0)
+        line.truncate()
+    return "".join(lines)
