@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report plan export train predict compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --budget --key --select-method --hard-rate --balance --dedup --include --exclude --holdout --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -57,6 +57,7 @@ _elfs() {
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
+                --holdout) takes_value=1 values="" paths= ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
@@ -199,7 +200,7 @@ _elfs() {
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -209,6 +210,7 @@ _elfs() {
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
+                --holdout) takes_value=1 values="" paths= ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;

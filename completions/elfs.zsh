@@ -66,6 +66,7 @@ _elfs() {
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
@@ -295,6 +296,7 @@ _elfs() {
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \

@@ -48,6 +48,7 @@ _FIELD_PLACEHOLDERS = {
     "include": LISTS,
     "exclude": LISTS,
     "budget": "SHARE|COUNT",
+    "holdout": "SHARE|COUNT",
     "methods": "METHODS",
     "budgets": "BUDGETS",
 }

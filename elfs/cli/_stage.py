@@ -155,7 +155,7 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
             output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
-    labelled = _has_labels(invocation.workspace)
+    labelled = _has_labels(invocation.workspace) and not last.summary.get("holdout", False)
     commands = next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE, labelled=labelled)
     for position, line in enumerate(commands):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
@@ -237,13 +237,18 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
         )
     if facts.get("included"):
         lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
-    said = verdict(facts)
-    if said.findings:
-        lines.append(f"verdict    {said.level}: {said.reasons}")
-    if said.advice:
-        lines.append(f"{'':<10} try {said.advice}")
+    if facts.get("holdout"):
+        lines.append("held out   no later selection takes any of them; elfs train tests on those that get a label")
+    else:
+        lines += _verdict_lines(facts)
     if facts.get("copies_left_out"):
         lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
     if facts.get("without_score"):
         lines.append(f"left out   {plural(facts['without_score'], 'image')} without a score")
     return lines
+
+
+def _verdict_lines(facts: dict[str, Any]) -> list[str]:
+    said = verdict(facts)
+    lines = [f"verdict    {said.level}: {said.reasons}"] if said.findings else []
+    return lines + ([f"{'':<10} try {said.advice}"] if said.advice else [])

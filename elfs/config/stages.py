@@ -184,6 +184,9 @@ class SelectConfig(StageConfig):
     exclude: str | None = option(
         None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
     )
+    holdout: str | None = option(
+        None, "Draw so many images, a share or a count, at random as a test set: no later selection takes any of them."
+    )
     blocks: int = option(
         1, "Select in this many random blocks, for methods whose time grows with budget times pool.", minimum=1
     )
@@ -194,6 +197,15 @@ class SelectConfig(StageConfig):
         if self.hard_rate is not None:
             object.__setattr__(self, "hard_rate", _hard_rate(self.hard_rate))
         super(SelectConfig, self).__post_init__()
+        if self.holdout is not None:
+            if self.include is not None:
+                raise UsageError("--holdout draws a test set of its own, and --include names images to begin with.")
+            try:
+                Budget.parse(self.holdout)
+            except UsageError as error:
+                raise UsageError(error.message.replace("--budget", "--holdout")) from None
+            for name, value in (("budget", self.holdout), ("method", "random"), ("balance", "none"), ("blocks", 1)):
+                object.__setattr__(self, name, value)
         Budget.parse(self.budget)
         if self.blocks > 1 and not SELECTORS[self.method].pairwise:
             pairwise = ", ".join(name for name, method in SELECTORS.items() if method.pairwise)

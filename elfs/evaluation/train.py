@@ -20,6 +20,7 @@ from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, run_step
 from elfs.pipeline.graph import Stage
+from elfs.pipeline.holdouts import holdouts, rows_of_selections
 from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
 from elfs.pipeline.selections import selected_rows, selection_name, some
 from elfs.train.inputs import InputBuilder
@@ -65,7 +66,8 @@ def train(
     workspace = Workspace.open(path)
     name = selection_name(workspace, config.selection)
     config = dataclasses.replace(config, selection=name)
-    needs = ("samples", "embeddings", f"selections/{name}")
+    tests = (f"selections/{test}" for test in holdouts(workspace, but=name))
+    needs = ("samples", "embeddings", f"selections/{name}", *tests)
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
     outcome: Outcome = run_step(Step(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran)
@@ -95,20 +97,26 @@ def run(job: Job, config: TrainConfig) -> Result:
     rows = np.sort(labelled_rows(table, truth, selected, 2))
     recipe, iterations = training_recipe(job.workspace, table, config, on_cpu=job.runtime.on_cpu)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
-    trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm, confusion=True)
+    held = _held_out(job, table, truth, str(config.selection), selected)
+    trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm, held, confusion=True)
     artifact = f"models/{config.selection}"
     folds = _num_folds(config, trainer)
     results = _results(job, trainer, config, artifact, folds)
     if not job.runtime.ranks.is_first:
         return Result("", {})
     accuracies = [result.share for result in results if result.share is not None]
-    summary = trainer.facts() | {"selection": config.selection, "images": len(rows), "folds": folds}
+    summary = trainer.facts() | {
+        "selection": config.selection,
+        "images": len(rows),
+        "folds": folds,
+        "held_out": len(held),
+    }
     summary |= {"accuracies": accuracies, "mean": None, "deviation": None, "confusion": _confusion(results)}
     if accuracies:
         summary["mean"] = statistics.fmean(accuracies)
     if len(accuracies) > 1:
         summary["deviation"] = statistics.stdev(accuracies)
-    summary |= {"labels": _about_labels(table, truth, selected), "classes": list(truth.names)}
+    summary |= {"labels": _about_labels(table, truth, selected, held), "classes": list(truth.names)}
     learned = [[name, int(value)] for name, value in zip(table.ids(rows), truth.values[rows], strict=True)]
     job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"learned_from": learned}))
     headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
@@ -166,14 +174,25 @@ def _confusion(results: list[Accuracy]) -> list[list[int]]:
     return [list(entry) for entry in Accuracy.total_of(results).confusion]
 
 
-def _about_labels(table: SampleTable, truth: TrueLabels, selected: NDArray[np.int64]) -> dict[str, Any]:
+def _held_out(
+    job: Job, table: SampleTable, truth: TrueLabels, name: str, selected: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the labelled rows of the test sets that were drawn from the pool."""
+    rows = rows_of_selections(job.workspace, table, holdouts(job.workspace, but=name))
+    return np.setdiff1d(rows[truth.values[rows] >= 0], selected)
+
+
+def _about_labels(
+    table: SampleTable, truth: TrueLabels, selected: NDArray[np.int64], held: NDArray[np.int64]
+) -> dict[str, Any]:
     """Return what became of the labels: of how many selected images, and of which others."""
     missing = selected[truth.values[selected] < 0]
     facts: dict[str, Any] = {"selected": len(selected), "labelled": len(selected) - len(missing)}
     facts["without"] = some(table.ids(missing)) if len(missing) else ""
     if truth.given is None:
         return facts | {"outside": 0, "remarks": []}
-    others = np.setdiff1d(np.flatnonzero(table.eligible() & (truth.values >= 0)), selected)
+    used = np.concatenate([selected, held])
+    others = np.setdiff1d(np.flatnonzero(table.eligible() & (truth.values >= 0)), used)
     return facts | {"outside": len(others)} | truth.given.facts()
 
 

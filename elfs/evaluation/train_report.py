@@ -45,6 +45,9 @@ class TrainReport:
         seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
         folds = facts.get("folds", 0)
         tested = f"{facts['test_images']:,} test images" if not folds else f"{folds}-fold cross-validation"
+        if held := facts.get("held_out", 0):
+            part = "" if held == facts["test_images"] else f"{held:,} of them "
+            tested += f", {part}drawn at random from the pool"
         found.append(f"accuracy    {100 * facts['mean']:.2f} %{spread}   ({seeds}; {tested})")
         if folds:
             found += [

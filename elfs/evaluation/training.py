@@ -168,6 +168,8 @@ class Trainer:
         Every row that any of the networks is trained on, ascending.
     sync_batch_norm : bool
         Whether several ranks that train one network take batch statistics over all of them.
+    held_out : ndarray of shape (k,), int64, or None
+        Rows of the pool that are tested on as well as those of the test split.
     confusion : bool
         Whether results say which classes are taken for which.
     """
@@ -177,13 +179,15 @@ class Trainer:
     iterations: int
     rows: NDArray[np.int64]
     sync_batch_norm: bool = True
+    held_out: NDArray[np.int64] | None = None
     confusion: bool = False
     _warned: bool = field(default=False, init=False)
 
     @cached_property
     def test_rows(self) -> NDArray[np.int64]:
         """Rows that the networks are tested on, ascending."""
-        return labelled_test_rows(self.builder.table, self.truth)
+        rows = labelled_test_rows(self.builder.table, self.truth)
+        return rows if self.held_out is None else np.union1d(rows, self.held_out)
 
     @cached_property
     def _inputs(self) -> TrainingImages:

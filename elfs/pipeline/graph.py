@@ -158,6 +158,8 @@ def default_selection_name(config: SelectConfig) -> str:
     """
     if config.include or config.exclude:
         raise UsageError("--include and --exclude need --name: a round stands beside the ones before it.")
+    if config.holdout is not None:
+        return f"holdout-{config.budget.replace('%', 'pct')}" + (f"-seed{config.seed}" if config.seed else "")
     method = SELECTORS[config.method]
     short = config.method == SelectConfig().method and config.key not in SELECTORS  # no method has the key's name
     keyed = config.key if short else f"{config.method}-{config.key}"

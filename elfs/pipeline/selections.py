@@ -75,7 +75,8 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
     workspace : Workspace
         Where to look.
     wanted : str or None
-        What was typed; None for the selection that was made last, those of ``elfs compare`` after all others.
+        What was typed; None for the selection that was made last, those of ``elfs compare`` and test sets after all
+        others.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
         hint = command_line("select", None, workspace.path)
         raise MissingUpstreamError(f"{workspace.path} holds no selection yet.", hint=hint)
     if wanted is None:
-        names = [name for name in names if not name.startswith(COMPARE_PREFIX)] or names
+        drawn = [name for name in names if manifest.records[f"select/{name}"].config.get("holdout") is None]
+        names = [name for name in drawn if not name.startswith(COMPARE_PREFIX)] or drawn or names
         return max(names, key=lambda name: str(manifest.runs.get(f"select/{name}", {}).get("started", "")))
     if wanted not in names:
         raise UsageError(

@@ -98,7 +98,9 @@ def _summary(config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -
     num_open, num_eligible = found.pool.candidates().sum(), eligible_rows(config.method, found.pool).sum()
     facts: dict[str, Any] = {"method": config.method, "count": len(rows), "eligible": len(found.pool)}
     facts |= {"share": round(len(rows) / len(found.pool), 6), "copies_left_out": found.num_copies}
-    if config.include or config.exclude:
+    if config.holdout is not None:
+        facts["holdout"] = True
+    if config.include or config.exclude or num_open < len(found.pool):
         num_settled = len(found.pool) - int(num_open)
         facts |= {"included": len(found.included), "excluded": num_settled - len(found.included)}
     if SELECTORS[config.method].keyed:

@@ -12,7 +12,8 @@ from elfs.data.addresses import find_images
 from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
-from elfs.pipeline.graph import named_parts
+from elfs.pipeline.graph import named_parts, record_name
+from elfs.pipeline.holdouts import holdouts, rows_of_selections, selections_but
 from elfs.pipeline.job import Job
 from elfs.pipeline.selections import selected_rows, some
 from elfs.workspace.files import sha256_file
@@ -111,9 +112,29 @@ def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[ND
         If an image is both included and excluded.
     """
     included, excluded = (_rows(job, table, option, getattr(config, option)) for option in ("include", "exclude"))
+    held = _held_out(job, table, config)
+    if len(both := np.intersect1d(included, held)):
+        job.runtime.warn(
+            f"--include names {len(both):,} images of a test set, which stay out: {some(table.ids(both))}."
+        )
+        included = included[~np.isin(included, held)]
     if len(both := np.intersect1d(included, excluded)):
         raise UsageError(f"--include and --exclude both name {some(table.ids(both))}.")
-    return included, excluded
+    return included, np.union1d(excluded, held)
+
+
+def _held_out(job: Job, table: SampleTable, config: SelectConfig) -> NDArray[np.int64]:
+    """Return rows that other selections keep from this one: test sets; a test set itself takes no selected image."""
+    own = record_name("select", config).partition("/")[2]
+    if config.holdout is None:
+        return rows_of_selections(job.workspace, table, holdouts(job.workspace, but=own))
+    taken = rows_of_selections(job.workspace, table, selections_but(job.workspace, own))
+    if len(taken):
+        job.runtime.warn(
+            f"{len(taken):,} images are in selections already and are not drawn: the test set is a random sample of "
+            "the others. Drawn before the first selection it is one of the whole pool."
+        )
+    return taken
 
 
 def _is_selection(part: str) -> bool:
