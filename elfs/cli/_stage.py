@@ -11,6 +11,7 @@ from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.data.synthetic.spec import PREFIX
+from elfs.errors import MissingUpstreamError
 from elfs.pipeline.verdict import verdict
 
 if TYPE_CHECKING:
@@ -163,10 +164,14 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
 
 
 def _has_labels(workspace: Path) -> bool:
-    """Return whether the source comes with true labels."""
+    """Return whether the source comes with true labels; True where it is not known."""
     from elfs.workspace.workspace import Workspace
 
-    source = str(Workspace.open(workspace).manifest.artifacts["samples"].metadata.get("source", ""))
+    try:
+        artifacts = Workspace.open(workspace).manifest.artifacts
+    except MissingUpstreamError:
+        return True
+    source = str(artifacts["samples"].metadata.get("source", "")) if "samples" in artifacts else ""
     return source in DATASETS or source.startswith(PREFIX)
 
 
