@@ -91,7 +91,7 @@ _elfs() {
                 --bottleneck) takes_value=1 values="" paths= ;;
                 --head) takes_value=1 values="" paths= ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
-                --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
                 --proxies) takes_value=1 values="" paths= ;;
                 --folds) takes_value=1 values="" paths= ;;
                 --dynamics-epochs) takes_value=1 values="" paths= ;;
@@ -173,7 +173,7 @@ _elfs() {
             options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
-                --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
                 --proxies) takes_value=1 values="" paths= ;;
                 --folds) takes_value=1 values="" paths= ;;
                 --epochs) takes_value=1 values="" paths= ;;
@@ -264,7 +264,7 @@ _elfs() {
                 --folds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
-                --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
                 --iterations) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;
                 --learning-rate) takes_value=1 values="" paths= ;;
@@ -298,7 +298,7 @@ _elfs() {
                 --seeds) takes_value=1 values="" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
-                --network) takes_value=1 values="auto resnet8 resnet18 mlp" paths= ;;
+                --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
                 --iterations) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;
                 --learning-rate) takes_value=1 values="" paths= ;;

@@ -104,7 +104,7 @@ _elfs() {
                         '(--standardize --no-standardize)--no-standardize[Standardise every feature before the heads (k-means takes unit vectors)]' \
                         '--head=[Take this head]:value: ' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
-                        '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'' or any timm model]:value:(auto resnet8 resnet18 mlp)' \
+                        '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'', '\''linear'\'' or any timm model]:value:(auto resnet8 resnet18 mlp linear)' \
                         '--proxies=[Train so many proxies and take the mean of what they say]:value: ' \
                         '--folds=[Deal the images out to so many folds, of which every proxy leaves one out; 1 leaves out none]:value: ' \
                         '--dynamics-epochs=[Passes over the images]:value: ' \
@@ -235,7 +235,7 @@ _elfs() {
                 dynamics)
                     _arguments \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
-                        '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'' or any timm model]:value:(auto resnet8 resnet18 mlp)' \
+                        '--network=[Proxy: '\''resnet8'\'', '\''resnet18'\'', '\''mlp'\'', '\''linear'\'' or any timm model]:value:(auto resnet8 resnet18 mlp linear)' \
                         '--proxies=[Train so many proxies and take the mean of what they say]:value: ' \
                         '--folds=[Deal the images out to so many folds, of which every proxy leaves one out; 1 leaves out none]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \
@@ -388,7 +388,7 @@ _elfs() {
                         '--folds=[Where no test image has a label: cross-validate over so many parts of the annotated images; 1 does not]:value: ' \
                         '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
-                        '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
+                        '--network=[Network; '\''linear'\'' and '\''mlp'\'' look at the embeddings]:value:(auto resnet8 resnet18 mlp linear)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of SGD]:value: ' \
@@ -443,7 +443,7 @@ _elfs() {
                         '--seeds=[Select and train with this many seeds]:value: ' \
                         '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
-                        '--network=[Network]:value:(auto resnet8 resnet18 mlp)' \
+                        '--network=[Network; '\''linear'\'' and '\''mlp'\'' look at the embeddings]:value:(auto resnet8 resnet18 mlp linear)' \
                         '--iterations=[Steps, whatever the budget]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of SGD]:value: ' \

@@ -17,6 +17,7 @@ __all__ = [
     "EXPORT_FORMATS",
     "HEAD_CHOICES",
     "NEIGHBOR_SEARCHES",
+    "EMBEDDING_NETWORKS",
     "NETWORKS",
     "RECIPES",
     "SCORES",
@@ -333,8 +334,12 @@ NETWORKS: dict[str, str] = {
     "resnet8": "three residual blocks, 16 to 64 channels, for small images on a CPU",
     "resnet18": "ResNet-18 for small images: 3x3 stem, no max-pool",
     "mlp": "two layers on the frozen embeddings; needs no images",
+    "linear": "one layer on the frozen embeddings: a linear probe; needs no images",
 }
-"""Proxy networks by name. Every other name is a timm model."""
+"""Networks by name. Every other name is a timm model."""
+
+EMBEDDING_NETWORKS = frozenset({"mlp", "linear"})
+"""Those that look at the embeddings; all others look at the images."""
 
 RECIPES: dict[str, str] = {
     "cifar": "200 epochs, SGD 0.1 cosine, crop and flip, at most 32 pixels (ELFS, CIFAR)",

@@ -131,7 +131,7 @@ class DynamicsConfig(StageConfig):
         choices=RECIPES,
     )
     network: str | None = option(
-        None, "Proxy: 'resnet8', 'resnet18', 'mlp' or any timm model. [auto: by recipe; mlp without images]"
+        None, "Proxy: 'resnet8', 'resnet18', 'mlp', 'linear' or any timm model. [auto: by recipe; mlp without images]"
     )
     proxies: int | None = option(
         None,

@@ -18,7 +18,7 @@ class TrainingConfig(StageConfig):
         "'folders', those of the pool. [auto: the source's own labels]",
     )
     recipe: str | None = option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
-    network: str | None = option(None, "Network. [auto: by recipe]")
+    network: str | None = option(None, "Network; 'linear' and 'mlp' look at the embeddings. [auto: by recipe]")
     iterations: int | None = option(
         None, "Steps, whatever the budget. [auto: by recipe: cifar 40,000, imagenet 300,000, small 600]", minimum=1
     )

@@ -287,7 +287,7 @@ class Trainer:
         if fit.caveat and ranks.is_first and not self._warned:
             builder.runtime.warn(fit.caveat)
             self._warned = True
-        label, cheaper = f"{label}, seed {seed}", "--network mlp or fewer --iterations take less."
+        label, cheaper = f"{label}, seed {seed}", "--network linear, mlp or fewer --iterations take less."
         with builder.runtime.long_task(label, self.iterations, "steps", cheaper) as task:
             train_iterations(fit, self.iterations, task)
         return fit.network, self.test(fit.network)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from elfs.catalog import NETWORKS
+from elfs.catalog import EMBEDDING_NETWORKS, NETWORKS
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
 
@@ -46,7 +46,7 @@ class Network(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n_samples, 3, height, width) or (n_samples, dim), float32
-            Normalised images, or embeddings for ``mlp``.
+            Normalised images, or embeddings for ``mlp`` and ``linear``.
 
         Returns
         -------
@@ -62,7 +62,7 @@ class Network(nn.Module):
         Parameters
         ----------
         x : Tensor of shape (n_samples, 3, height, width) or (n_samples, dim), float32
-            Normalised images, or embeddings for ``mlp``.
+            Normalised images, or embeddings for ``mlp`` and ``linear``.
 
         Returns
         -------
@@ -187,6 +187,13 @@ def _mlp(dim: int, num_classes: int, width: int) -> Network:
     return Network(nn.Sequential(hidden, nn.GELU()), width, num_classes)
 
 
+def _linear(dim: int, num_classes: int) -> Network:
+    network = Network(nn.Identity(), dim, num_classes)
+    nn.init.zeros_(network.classifier.weight)
+    nn.init.zeros_(network.classifier.bias)
+    return network
+
+
 def _timm_network(name: str, num_classes: int, image_size: int) -> Network:
     import timm
 
@@ -230,7 +237,7 @@ def build_network(
     image_size : int
         Side of the images in pixels. The two ResNets take any; 8 or more is sensible.
     dim : int or None
-        Width of the embeddings; needed for ``mlp`` alone.
+        Width of the embeddings; needed for ``mlp`` and ``linear``.
     seed : int
         Decides the weights; torch's global state stays as it was.
     hidden : int, default 256
@@ -244,17 +251,18 @@ def build_network(
     Raises
     ------
     UsageError
-        If the name is unknown, ``mlp`` has no embeddings, or the timm model cannot be built for `image_size`.
+        If the name is unknown, ``mlp`` or ``linear`` has no embeddings, or the timm model cannot be built for
+        `image_size`.
     """
     with _seeded(seed):
         if name == "resnet8":
             return _small_resnet((16, 32, 64), 1, num_classes)
         if name == "resnet18":
             return _small_resnet((64, 128, 256, 512), 2, num_classes)
-        if name == "mlp":
+        if name in EMBEDDING_NETWORKS:
             if dim is None:
-                raise UsageError("network 'mlp' works on embeddings, and there are none here.")
-            return _mlp(dim, num_classes, hidden)
+                raise UsageError(f"network '{name}' works on embeddings, and there are none here.")
+            return _mlp(dim, num_classes, hidden) if name == "mlp" else _linear(dim, num_classes)
         return _timm_network(name, num_classes, image_size)
 
 

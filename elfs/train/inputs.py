@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.catalog import has_root
+from elfs.catalog import EMBEDDING_NETWORKS, has_root
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
@@ -68,7 +68,7 @@ class InputBuilder:
     @property
     def uses_images(self) -> bool:
         """Whether the network looks at images."""
-        return self.recipe.network != "mlp"
+        return self.recipe.network not in EMBEDDING_NETWORKS
 
     @property
     def dim(self) -> int | None:

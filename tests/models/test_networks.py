@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from elfs.catalog import NETWORKS
+from elfs.catalog import EMBEDDING_NETWORKS, NETWORKS
 from elfs.errors import UsageError
 from elfs.models.networks import Network, build_network, has_batch_norm
 
@@ -15,7 +15,7 @@ def batch(name: str, image_size: int = 16) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return (
         torch.randn(3, 12, generator=generator)
-        if name == "mlp"
+        if name in EMBEDDING_NETWORKS
         else torch.randn(3, 3, image_size, image_size, generator=generator)
     )
 
@@ -23,7 +23,7 @@ def batch(name: str, image_size: int = 16) -> Tensor:
 NAMES = [*NETWORKS, "resnet10t", "vit_tiny_patch16_224"]
 
 
-@pytest.mark.parametrize(("name", "num_features"), list(zip(NAMES, [64, 512, 256, 512, 192], strict=True)))
+@pytest.mark.parametrize(("name", "num_features"), list(zip(NAMES, [64, 512, 256, 12, 512, 192], strict=True)))
 def test_features_lie_just_below_the_logits(name: str, num_features: int) -> None:
     built = network(name, image_size=32)
     assert built.training
@@ -45,7 +45,7 @@ def test_weights_depend_on_the_seed_alone(name: str) -> None:
     second, other = network(name), network(name, seed=1)
     for key, values in first.state_dict().items():
         assert torch.equal(values, second.state_dict()[key])
-    assert not torch.equal(first.classifier.weight, other.classifier.weight)
+    assert torch.equal(first.classifier.weight, other.classifier.weight) == (name == "linear")  # that starts at 0
 
 
 @pytest.mark.parametrize(("name", "depth"), [("resnet8", 8), ("resnet18", 18)])
@@ -80,9 +80,20 @@ def test_unknown_name() -> None:
         network("resnet81")
 
 
-def test_mlp_without_embeddings() -> None:
-    with pytest.raises(UsageError, match="'mlp' works on embeddings"):
-        network("mlp", dim=None)
+@pytest.mark.parametrize("name", sorted(EMBEDDING_NETWORKS))
+def test_networks_on_embeddings_need_some(name: str) -> None:
+    with pytest.raises(UsageError, match=f"'{name}' works on embeddings"):
+        network(name, dim=None)
+
+
+def test_linear_starts_at_0_and_is_linear() -> None:
+    """A convex problem: the seed decides nothing but the order of the batches."""
+    built = network("linear")
+    assert not any(bool(p.any()) for p in built.parameters())
+    x = batch("linear")
+    torch.testing.assert_close(built.features(x), x)
+    nn.init.normal_(built.classifier.weight, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(built(2 * x) - built(x), built(x) - built(0 * x))
 
 
 def test_image_size_that_a_model_cannot_take() -> None:
@@ -91,7 +102,8 @@ def test_image_size_that_a_model_cannot_take() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"), [("mlp", False), ("resnet8", True), ("resnet10t", True), ("vit_tiny_patch16_224", False)]
+    ("name", "expected"),
+    [("mlp", False), ("linear", False), ("resnet8", True), ("resnet10t", True), ("vit_tiny_patch16_224", False)],
 )
 def test_batch_norm_is_found(name: str, expected: bool) -> None:
     assert has_batch_norm(network(name, image_size=32)) is expected

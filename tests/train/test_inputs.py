@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from elfs.catalog import EMBEDDING_NETWORKS
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
@@ -120,8 +121,9 @@ def test_large_recipe_reads_images_as_they_are_needed(folder: Finished) -> None:
     assert built.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
-def test_mlp_takes_standardised_embeddings(digits: Finished) -> None:
-    made = builder(digits, dataclasses.replace(SMALL, network="mlp"))
+@pytest.mark.parametrize("network", sorted(EMBEDDING_NETWORKS))
+def test_networks_on_embeddings_take_them_standardised(digits: Finished, network: str) -> None:
+    made = builder(digits, dataclasses.replace(SMALL, network=network))
     built = made.build(np.arange(30), "x")
     assert isinstance(built, Features)
     assert (made.dim, made.num_threads) == (64, 1)
