@@ -7,32 +7,41 @@ What is found                                 What comes out
 ============================================  ==========================================================================
 8-bit gray, 1-bit, palette, YCbCr, HSV, LAB   converted to RGB
 CMYK, Adobe-inverted CMYK, YCCK               converted to RGB without colour profiles
-alpha, or a transparent colour                composited on white
-16-bit gray                                   value / 257, so 65535 becomes 255; 16-bit colour keeps its high byte
-32-bit integers                               0..65535 as 16-bit gray; else as floats
-floats                                        0..1 times 255; else 0..255 as they are; else stretched; NaN becomes black
-several frames or pages                       the first
-EXIF orientation                              applied once; broken EXIF is ignored
+alpha, or a transparent colour                composited on white; a BMP whose alpha is 0 everywhere has none
+gray of 2 to 16 bits                          its range to 0..255 (65535 and 4095 of 12 bits become 255)
+colour of 9 to 16 bits                        keeps its high byte (JPEG 2000: rounded)
+signed, and 32-bit integers                   0..65535 as 16-bit gray; signed 8-bit and anything else as floats
+floats of 16, 32 and 64 bits                  0..1 times 255; else 0..255 as they are; else stretched; NaN becomes black
+white is zero                                 inverted
+several frames or pages                       the first that is neither a reduced version of another nor a mask
+EXIF orientation                              applied once; broken EXIF is ignored, and so is XMP, as browsers do
+text, profiles and other metadata             not read, whatever their size and state
 more pixels than allowed, by the header       TOO_LARGE, before anything is decoded
 HEIC, AVIF, JPEG XL without a decoder         UNSUPPORTED, with what to install
-truncated, damaged, empty, text, HTML         BROKEN
+camera raw, 12-bit JPEG, LERC and the like    UNSUPPORTED, with what it is
+truncated, damaged, empty, text, HTML         BROKEN; truncated whether the file ends there, goes on with NULs or not
 ============================================  ==========================================================================
 """
 
 import contextlib
 import functools
 import importlib
-import io
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from elfs.data.bad_image import BadImageError, unsupported
+from elfs.data.formats.jpeg import read_jpeg
+from elfs.data.formats.jpeg2000 import read_jpeg2000
+from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
+from elfs.data.formats.opening import is_animated, open_image
+from elfs.data.formats.png import read_png
+from elfs.data.formats.tails import require_tail
+from elfs.data.formats.tiff import read_tiff
 from elfs.data.samples import Outcome
-from elfs.data.sniffing import describe_other, sniff
+from elfs.data.sniffing import describe_other, name_other, sniff
 
 __all__ = ["ODD_SHAPE", "SEVERAL_FRAMES", "BadImageError", "decode", "remarks"]
 
@@ -40,17 +49,14 @@ SEVERAL_FRAMES, ODD_SHAPE = "several_frames", "odd_shape"
 """What `remarks` can say."""
 
 _PILLOW_FORMATS = {
-    "avif": ("AVIF",),
-    "bmp": ("BMP",),
-    "gif": ("GIF",),
-    "heic": ("HEIF",),
-    "jpeg": ("JPEG", "MPO"),
-    "jpeg2000": ("JPEG2000",),
-    "jxl": ("JXL",),
-    "png": ("PNG",),
-    "ppm": ("PPM",),
-    "tiff": ("TIFF",),
-    "webp": ("WEBP",),
+    "avif": "AVIF",
+    "bmp": "BMP",
+    "gif": "GIF",
+    "heic": "HEIF",
+    "jpeg2000": "JPEG2000",
+    "jxl": "JXL",
+    "ppm": "PPM",
+    "webp": "WEBP",
 }
 _FEATURES = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
 _PLUGINS = {"heic": ("pillow_heif", "pillow-heif"), "jxl": ("pillow_jxl", "pillow-jxl-plugin")}
@@ -68,26 +74,6 @@ _MAX_REASON = 200
 _FRAMES_KEY = "elfs_several_frames"
 _TINY_SIDE = 4
 _LONG_SIDES = 16
-
-
-class BadImageError(Exception):
-    """An image that cannot be had; caught per image, never fatal.
-
-    Parameters
-    ----------
-    outcome : Outcome
-        Anything but OK.
-    reason : str
-        Why, in one line for people; the same for the same bytes.
-    """
-
-    def __init__(self, outcome: Outcome, reason: str) -> None:
-        super().__init__(outcome, reason)
-        self.outcome = outcome
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.outcome.name.lower()}: {self.reason}"
 
 
 def decode(data: bytes, max_pixels: int) -> Image.Image:
@@ -116,13 +102,15 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
     processes, not for threads.
     """
     kind = sniff(data)
+    if kind is None and (other := name_other(data)) is not None:
+        raise unsupported(other)
     if kind is None:
         raise BadImageError(Outcome.BROKEN, describe_other(data))
     if not _has_decoder(kind):
         raise BadImageError(Outcome.UNSUPPORTED, _missing_decoder(kind))
     with _quiet_pillow():
         try:
-            return _decode(data, _PILLOW_FORMATS[kind], max_pixels)
+            return _decode(data, kind, max_pixels)
         except BadImageError:
             raise
         except UnidentifiedImageError:  # its own message holds a memory address
@@ -163,31 +151,42 @@ def _quiet_pillow() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _decode(data: bytes, formats: tuple[str, ...], max_pixels: int) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(data), formats=formats)
-    width, height = image.size
-    if width * height > max_pixels:
-        raise BadImageError(Outcome.TOO_LARGE, f"{width} x {height} pixels, more than {max_pixels:,}")
-    if image.format == "PNG":
-        Image.open(io.BytesIO(data), formats=formats).verify()  # load() skips the checksums of the pixel chunks
-    has_several_frames = _is_animated(image)
-    image.load()
-    decoded = _upright(_to_rgb(image), _orientation(image))
-    decoded.info[_FRAMES_KEY] = has_several_frames
+def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
+    orientation: int | None = None
+    if kind == "tiff":
+        image, orientation, has_several = read_tiff(data, max_pixels)
+    elif kind == "png":
+        image, has_several = read_png(data, max_pixels)
+    elif kind == "jpeg":
+        image, has_several = read_jpeg(data, max_pixels)
+    elif kind == "jpeg2000":
+        image, has_several = read_jpeg2000(data, max_pixels), False
+    else:
+        image, has_several = _by_pillow(data, kind, max_pixels)
+    decoded = _upright(_to_rgb(image), _orientation(image) if orientation is None else orientation)
+    decoded.info[_FRAMES_KEY] = has_several
     return decoded
 
 
-def _is_animated(image: Image.Image) -> bool:
-    try:
-        return bool(getattr(image, "is_animated", False))
-    except Exception:  # what follows the first frame may be damaged, which does not matter
-        return False
+def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
+    """Read what Pillow reads right once it is known to be whole."""
+    image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
+    if kind in ("avif", "heic", "webp"):
+        require_tail(data, kind, image.width * image.height)
+    has_several = is_animated(image)
+    image.load()
+    if kind == "bmp" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        image = image.convert("RGB")  # programs that draw with GDI leave alpha at 0
+    return image, has_several
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return what EXIF says; Pillow's own `getexif` takes XMP's word where EXIF has none, and browsers do not."""
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # broken EXIF raises anything; the pixels are good all the same
+        exif = Image.Exif()
+        exif.load(image.info["exif"])
+        return int(exif.get(_ORIENTATION_TAG, 1))
+    except Exception:  # there is none, or it is broken, which raises anything; the pixels are good all the same
         return 1
 
 
@@ -197,36 +196,16 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        return _gray(_from_16_bit(np.asarray(image)))
+        return Image.fromarray(from_unsigned(np.asarray(image), 16)).convert("RGB")
     if image.mode == "I":
-        values = np.asarray(image)
-        is_16_bit = values.min() >= 0 and values.max() <= 65535
-        return _gray(_from_16_bit(values) if is_16_bit else _from_floats(values.astype(np.float64)))
+        return Image.fromarray(from_integers(np.asarray(image))).convert("RGB")
     if image.mode == "F":
-        return _gray(_from_floats(np.asarray(image).astype(np.float64)))
+        return Image.fromarray(from_floats(np.asarray(image).astype(np.float64))).convert("RGB")
     if image.has_transparency_data:
         foreground = image.convert("RGBA")
         background = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(background, foreground).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")  # convert would copy
-
-
-def _from_16_bit(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _from_floats(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Map 0..1 or 0..255, whichever first holds all values, else their own range; what is not finite becomes black."""
-    finite = np.isfinite(values)
-    low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 1.0)
-    if low >= 0 and high <= 255:
-        low, high = 0.0, 1.0 if high <= 1 else 255.0
-    share: NDArray[np.float64] = (np.where(finite, values, low) - low) / ((high - low) or 1.0)
-    return np.rint(share * 255).astype(np.uint8)
-
-
-def _gray(pixels: NDArray[np.uint8]) -> Image.Image:
-    return Image.fromarray(pixels).convert("RGB")
 
 
 @functools.cache
@@ -239,7 +218,7 @@ def _has_decoder(kind: str) -> bool:
         plugin = importlib.import_module(_PLUGINS[kind][0])
         if hasattr(plugin, "register_heif_opener"):  # the other plugin registers when it is imported
             plugin.register_heif_opener()
-    return _PILLOW_FORMATS[kind][0] in Image.OPEN
+    return _PILLOW_FORMATS[kind] in Image.OPEN
 
 
 def _missing_decoder(kind: str) -> str:

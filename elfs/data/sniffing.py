@@ -1,6 +1,6 @@
 """What a file is, by its first bytes. Names lie: a GIF called ``.jpg`` is a GIF."""
 
-__all__ = ["HEAD_BYTES", "IMAGE_EXTENSIONS", "SIDECAR_EXTENSIONS", "describe_other", "sniff"]
+__all__ = ["HEAD_BYTES", "IMAGE_EXTENSIONS", "SIDECAR_EXTENSIONS", "describe_other", "name_other", "sniff"]
 
 HEAD_BYTES = 32
 """How many bytes of a file `sniff` looks at."""
@@ -30,6 +30,27 @@ _PREFIXES = (
     (b"\xff\x4f\xff\x51", "jpeg2000"),
     (b"\0\0\0\x0cJXL \r\n\x87\n", "jxl"),
     (b"\xff\x0a", "jxl"),
+)
+_OTHERS = (
+    (b"8BPS", "a Photoshop file"),
+    (b"v/1\1", "an OpenEXR image"),
+    (b"DDS ", "a DirectDraw surface"),
+    (b"P7\n", "a PAM image"),
+    (b"PF\n", "a PFM image"),
+    (b"Pf\n", "a PFM image"),
+    (b"\0\0\1\0", "an icon"),
+    (b"\1\xda", "an SGI image"),
+    (b"#?RADIANCE", "a Radiance image"),
+    (b"SIMPLE  =", "a FITS image"),
+    (b"qoif", "a QOI image"),
+    (b"gimp xcf", "a GIMP file"),
+    (b"IIU\0", "camera raw"),
+    (b"IIRO", "camera raw"),
+    (b"FUJIFILMCCD-RAW", "camera raw"),
+    (b"FOVb", "camera raw"),
+    (b"%PDF", "a PDF"),
+    (b"<svg", "an SVG drawing"),
+    (b"II\xbc\1", "a JPEG XR image"),
 )
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
@@ -70,6 +91,24 @@ def _sniff_media_container(head: bytes) -> str | None:
     if brand in _AVIF_BRANDS or (brand in (b"mif1", b"msf1") and compatible & _AVIF_BRANDS):
         return "avif"
     return "heic" if brand in _HEIC_BRANDS else None
+
+
+def name_other(data: bytes) -> str | None:
+    """Return the name of an image format that elfs does not read.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file or its start, which is no image by `sniff`.
+
+    Returns
+    -------
+    str or None
+        Such as "a Photoshop file"; None if it is none that elfs knows by name.
+    """
+    if data[4:12] == b"ftypcrx ":
+        return "camera raw"
+    return next((name for prefix, name in _OTHERS if data.startswith(prefix)), None)
 
 
 def describe_other(data: bytes) -> str:

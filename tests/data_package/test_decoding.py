@@ -351,3 +351,22 @@ def test_warnings_of_pillow_stay_inside() -> None:
 def test_bad_image_error_survives_pickling() -> None:
     error = pickle.loads(pickle.dumps(BadImageError(Outcome.BROKEN, "torn")))
     assert (error.outcome, error.reason, str(error)) == (Outcome.BROKEN, "torn", "broken: torn")
+
+
+@pytest.mark.parametrize("alpha", [0, 7])
+def test_row_33_a_bmp_whose_alpha_is_nowhere_set_has_none(alpha: int) -> None:
+    masks = struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 124, 2, 1, 1, 32, 3, 0, 2835, 2835, 0, 0) + masks + b"BGRs" + bytes(64)
+    row = bytes((40, 30, 200, 0, 220, 60, 20, alpha))
+    data = b"BM" + struct.pack("<IHHI", 138 + len(row), 0, 0, 138) + header + row
+    found = pixels(data)[0].tolist()
+    assert found == ([[200, 30, 40], [20, 60, 220]] if alpha == 0 else [[255, 255, 255], [249, 250, 254]])
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [(b"8BPS\0\1", "a Photoshop file"), (b"v/1\1", "an OpenEXR image"), (b"\0\0\0\x18ftypcrx ", "camera raw")],
+)
+def test_row_37_formats_that_are_known_by_name_alone_are_unsupported(head: bytes, name: str) -> None:
+    error = failure(head + bytes(40))
+    assert (error.outcome, error.reason) == (Outcome.UNSUPPORTED, f"{name}, which elfs cannot read")

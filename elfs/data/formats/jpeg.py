@@ -1,0 +1,249 @@
+"""JPEG files: whole or not. Decoders fill what is missing with gray and say nothing.
+
+A file ends with a marker. Where it is missing, as in a file whose tail was never written, the image is cut off. Where
+it comes early, a decoder that has all bytes before it still waits for pixels; it is asked, by giving it a few bits more
+(`_decode_rest`), which up to three last blocks of 8 x 8 pixels may escape. Restart markers and the scans of a
+progressive file are counted.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from elfs.data.bad_image import BadImageError, broken, unsupported
+from elfs.data.formats.opening import is_animated, open_image
+
+__all__ = ["read_jpeg"]
+
+_FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
+_PROGRESSIVE, _HUFFMAN = (0xC2, 0xCA), (0xC0, 0xC1, 0xC2)
+_NAMES = {
+    **dict.fromkeys((0xC3, 0xCB), "a lossless JPEG"),
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "a hierarchical JPEG"),
+    **dict.fromkeys((0xC9, 0xCA), "an arithmetic-coded JPEG"),
+    0xF7: "a JPEG-LS",
+}
+_END = b"\xff\xd9"
+_ONES = b"\xff\x00"
+"""Eight bits that begin no code of a Huffman table."""
+_ONES_FOR_THE_LAST_BLOCK, _ONES_TO_ASK = 8, 12
+
+
+@dataclass(slots=True)
+class _Structure:
+    """What the markers of a file say.
+
+    `kind` is its frame's marker; `components` the sampling factors of each by its number; `shifts` for each component
+    how many low bits of each of 64 coefficients are still missing (64: all); `end` where the last marker is, if any.
+    """
+
+    kind: int = 0
+    bits: int = 8
+    width: int = 0
+    height: int = 0
+    components: dict[int, tuple[int, int]] = field(default_factory=dict)
+    shifts: dict[int, list[int]] = field(default_factory=dict)
+    interval: int = 0
+    end: int | None = None
+    lost: str = ""
+
+
+def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
+    """Read a JPEG file.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    max_pixels : int
+        Refuse an image whose header says more than this, width x height.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        Of any mode whose conversion to RGB is right; not turned.
+    has_several : bool
+        Whether more pictures follow (MPO).
+
+    Raises
+    ------
+    BadImageError
+        BROKEN where pixels are missing, UNSUPPORTED for kinds that libjpeg cannot read, TOO_LARGE.
+    """
+    try:
+        image = open_image(data, "JPEG", max_pixels)
+    except BadImageError:
+        raise
+    except Exception:
+        _require_known(_read_structure(data))
+        raise
+    has_several = is_animated(image)
+    if _is_plain(image, data):
+        if _load(image, data, len(data) - 2):
+            return image, has_several
+        image = open_image(data, "JPEG", max_pixels)
+    structure = _read_structure(data)
+    _require_known(structure)
+    _require_whole(structure)
+    if structure.kind in _HUFFMAN and structure.end is not None and len(image.tile) == 1:  # type: ignore[attr-defined]
+        if not _load(image, data[: structure.end + 2], structure.end):
+            raise broken("damaged jpeg image (pixels that cannot be decoded)")
+        return image, has_several
+    try:
+        image.load()
+    except OSError:
+        if structure.kind in _NAMES:
+            raise unsupported(_NAMES[structure.kind]) from None
+        raise
+    return image, has_several
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    """Return whether one scan without restart markers holds all, as it mostly does; a walk through all costs time."""
+    start, layers = image.fp.tell(), image.layers  # type: ignore[attr-defined]
+    scan = start - 2 * layers - 8
+    return (
+        data.endswith(_END)
+        and "progressive" not in image.info
+        and data[scan : scan + 2] == b"\xff\xda"
+        and data[scan + 4] == layers
+        and b"\xff\xdd\0\4" not in data[:scan]
+    )
+
+
+def _require_known(structure: _Structure) -> None:
+    name = _NAMES.get(structure.kind, "")
+    if structure.kind and structure.bits != 8:
+        raise unsupported(f"a {structure.bits}-bit JPEG")
+    if name and structure.kind not in (0xC3, 0xC9, 0xCA):
+        raise unsupported(name)
+    if structure.kind and not structure.height:
+        raise unsupported("a JPEG that says its height behind its pixels")
+    if structure.kind and len(structure.components) not in (1, 3, 4):
+        raise unsupported(f"a JPEG of {len(structure.components)} components")
+
+
+def _require_whole(structure: _Structure) -> None:
+    if structure.end is None:
+        raise broken("damaged jpeg image (truncated: it has no end)")
+    if structure.lost:
+        raise broken(f"damaged jpeg image (truncated: {structure.lost})")
+    missing = [number for number, shifts in structure.shifts.items() if any(shifts)]
+    if missing and structure.kind in (*_HUFFMAN, *_PROGRESSIVE):
+        raise broken(f"damaged jpeg image (truncated: scans of {len(missing)} components are missing)")
+
+
+def _load(image: Image.Image, data: bytes, end: int) -> bool:
+    """Decode as `ImageFile.load` does, and see whether the decoder has all pixels before it meets the end.
+
+    False where it stops at an error, or perhaps at an earlier end.
+    """
+    image.load_prepare()  # type: ignore[attr-defined]
+    _, extents, _, arguments = image.tile[0]  # type: ignore[attr-defined]
+    decoder = Image._getdecoder(image.mode, "jpeg", arguments, image.decoderconfig)  # type: ignore[attr-defined]
+    try:
+        decoder.setimage(image.im, extents)
+        whole = memoryview(data)[:end]
+        used, error = decoder.decode(whole)
+        if used >= 0:
+            used, error = _decode_rest(decoder, bytes(whole[used:]))
+            if error < 0:
+                raise broken(f"damaged jpeg image (decoder error {error})")
+        elif error < 0 or _END in data[:end]:
+            return False
+    finally:
+        decoder.cleanup()
+    image.tile = []  # type: ignore[attr-defined]
+    return True
+
+
+def _decode_rest(decoder: Any, rest: bytes) -> tuple[int, int]:
+    """Finish with a decoder that has seen all before the end of a file; refused where it still expects pixels.
+
+    One that has all of them is ready, or looks for a marker and skips whatever it is given. One that waits for a block
+    leaves bits where they are until the block is whole, and ones begin no code, so that they do not make it whole.
+    """
+    rest += _ONES_FOR_THE_LAST_BLOCK * _ONES
+    used, error = decoder.decode(rest)
+    rest = rest[used:]
+    for _ in range(_ONES_TO_ASK):
+        if used < 0:
+            return used, error
+        rest += _ONES
+        used, error = decoder.decode(rest)
+        if 0 <= used < len(rest):
+            raise broken("damaged jpeg image (truncated: pixels are missing before its end)")
+        rest = b""
+    return (used, error) if used < 0 else decoder.decode(_END)
+
+
+def _read_structure(data: bytes) -> _Structure:
+    """Walk from marker to marker; what is no marker is skipped, as libjpeg does."""
+    found, start = _Structure(), 2
+    codes = np.frombuffer(data, np.uint8)
+    places = np.flatnonzero(codes[:-1] == 0xFF)
+    following = codes[places + 1]
+    is_restart = following & 0xF8 == 0xD0
+    markers = places[(following != 0) & (following != 0xFF) & ~is_restart].tolist()
+    restarts = places[is_restart]
+    while (index := bisect_left(markers, start)) < len(markers):
+        start = markers[index]
+        marker = data[start + 1]
+        if marker == _END[1]:
+            found.end = start
+            return found
+        start += 2
+        if marker in (0x01, 0xD8):
+            continue
+        size = int.from_bytes(data[start : start + 2], "big")
+        body, start = data[start + 2 : start + size], start + max(size, 2)
+        if marker in _FRAMES and len(body) >= 6:
+            _read_frame(found, marker, body)
+        elif marker == 0xDD and len(body) >= 2:
+            found.interval = int.from_bytes(body[:2], "big")
+        elif marker == 0xDA:
+            index = bisect_left(markers, start)
+            stop = markers[index] if index < len(markers) else len(data)
+            _read_scan(found, body, codes[restarts[(restarts >= start) & (restarts < stop)] + 1])
+    return found
+
+
+def _read_frame(found: _Structure, marker: int, body: bytes) -> None:
+    found.kind, found.bits = marker, body[0]
+    found.height, found.width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+    components = [body[start : start + 3] for start in range(6, 6 + 3 * body[5], 3)]
+    found.components = {part[0]: (part[1] >> 4 or 1, part[1] & 15 or 1) for part in components if len(part) == 3}
+    found.shifts = {number: [64] * 64 for number in found.components}
+
+
+def _read_scan(found: _Structure, body: bytes, restarts: NDArray[np.uint8]) -> None:
+    """Note what a scan brings, and which restart markers are in it."""
+    count = body[0] if body else 0
+    numbers, spectrum = body[1 : 1 + 2 * count : 2], body[1 + 2 * count : 4 + 2 * count]
+    if len(spectrum) == 3:
+        first, last, shift = spectrum[0], min(spectrum[1], 63), spectrum[2] & 15
+        if found.kind not in _PROGRESSIVE:
+            first, last, shift = 0, 63, 0  # whatever it says
+        for number in numbers:
+            if number in found.shifts:
+                found.shifts[number][first : last + 1] = [shift] * (last + 1 - first)
+    if found.interval and not found.lost:
+        expected = -(-_num_blocks(found, numbers) // found.interval) - 1
+        in_order = np.array_equal(restarts[:expected] & 7, np.arange(expected) & 7)
+        if not in_order:
+            found.lost = f"{len(restarts):,} of {expected:,} restart markers"
+
+
+def _num_blocks(found: _Structure, numbers: bytes) -> int:
+    """Return how many units a scan has, as its restart markers count them."""
+    across = max((across for across, _ in found.components.values()), default=1)
+    down = max((down for _, down in found.components.values()), default=1)
+    if len(numbers) == 1 and numbers[0] in found.components:
+        own = found.components[numbers[0]]
+        width, height = -(-found.width * own[0] // across), -(-found.height * own[1] // down)
+        return -(-width // 8) * -(-height // 8)
+    return -(-found.width // (8 * across)) * -(-found.height // (8 * down))

@@ -1,0 +1,104 @@
+"""PNG files: the chunks that pixels come from, checked, and no others; a transparent colour at every depth.
+
+Ancillary chunks such as text and colour profiles are left out before Pillow sees them: however large, strange or
+damaged they are, the picture is what it is.
+"""
+
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from elfs.data.bad_image import broken, unsupported
+from elfs.data.formats.levels import from_unsigned
+from elfs.data.formats.opening import open_image
+
+__all__ = ["read_png"]
+
+_SIGNATURE_BYTES = 8
+_PIXEL_CHUNKS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"))
+_GRAY, _RGB = 0, 2
+
+
+def read_png(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
+    """Read a PNG file; of an animation its default image.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    max_pixels : int
+        Refuse an image whose header says more than this, width x height.
+
+    Returns
+    -------
+    image : PIL.Image.Image
+        Of any mode whose conversion to RGB is right; not turned.
+    has_several : bool
+        Whether it is animated.
+
+    Raises
+    ------
+    BadImageError
+        BROKEN where a chunk that pixels come from is damaged or missing, UNSUPPORTED, TOO_LARGE.
+    """
+    needed, has_several = _needed(data)
+    image = open_image(needed, "PNG", max_pixels)
+    depth, color = needed[24], needed[25]
+    clear = image.info.get("transparency")
+    if clear is None or depth in (1, 8) or color not in (_GRAY, _RGB):
+        image.load()
+        return image, has_several
+    if color == _RGB:
+        return _without_color(needed, image, clear), has_several
+    image.load()
+    if depth == 16:
+        values = np.asarray(image)
+        alpha = np.where(values == clear, 0, 255).astype(np.uint8)
+        return Image.fromarray(np.dstack([from_unsigned(values, 16), alpha]), "LA"), has_several
+    highest = 2**depth - 1
+    image.info["transparency"] = (clear & highest) * 255 // highest  # as Pillow scales the pixels
+    return image, has_several
+
+
+def _without_color(data: bytes, image: Image.Image, clear: tuple[int, int, int]) -> Image.Image:
+    """Make a colour of 16 bits transparent; Pillow gives high bytes, or, asked for the other order, low ones."""
+    image.load()
+    low = open_image(data, "PNG", image.width * image.height)
+    low.tile = [tile._replace(args="RGB;16L") for tile in low.tile]  # type: ignore[attr-defined]
+    low.load()
+    high_bytes, low_bytes = np.asarray(image), np.asarray(low)
+    values: NDArray[Any] = high_bytes.astype(np.uint16) << 8 | low_bytes
+    alpha = np.where((values == np.array(clear)).all(axis=2), 0, 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([high_bytes, alpha]))
+
+
+def _needed(data: bytes) -> tuple[bytes, bool]:
+    """Return a file of the chunks that count, and whether others said that it is animated."""
+    view, start, has_several, is_whole = memoryview(data), _SIGNATURE_BYTES, False, False
+    parts = [view[:start]]
+    while not is_whole:
+        stop = start + 12 + int.from_bytes(view[start : start + 4], "big")
+        name = data[start + 4 : start + 8]
+        if stop > len(data):
+            raise broken(f"damaged png image (truncated in the chunk {name!r})" if name else _TRUNCATED)
+        is_needed = name in _PIXEL_CHUNKS
+        if is_needed or name in (b"eXIf", b"acTL"):
+            is_right = zlib.crc32(view[start + 4 : stop - 4]) == int.from_bytes(view[stop - 4 : stop], "big")
+            if is_needed and not is_right:
+                raise broken(f"damaged png image (bad checksum of the chunk {name.decode()})")
+            has_several |= name == b"acTL" and is_right and int.from_bytes(view[start + 8 : start + 12], "big") > 1
+            is_needed |= name == b"eXIf" and is_right
+        elif not name.isalpha():
+            raise broken("damaged png image (a chunk without a name)")
+        elif name[:1].isupper():
+            raise unsupported("an Apple CgBI PNG" if name == b"CgBI" else f"a PNG with the chunk {name.decode()}")
+        if is_needed:
+            parts.append(view[start:stop])
+        is_whole, start = name == b"IEND", stop
+    return b"".join(parts), has_several
+
+
+_TRUNCATED = "damaged png image (truncated)"

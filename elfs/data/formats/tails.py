@@ -1,0 +1,127 @@
+"""Pictures whose tail was never written: WebP, AVIF, HEIC and JPEG 2000 files whose pixels end in NULs.
+
+Their decoders take NULs for pixels. Encoders leave few of them at the end of what they have packed: AVIF none, WebP
+at most 430 of an image of 1,500 x 1,500 pixels of one colour.
+"""
+
+from collections.abc import Iterator
+
+from elfs.data.bad_image import broken
+
+__all__ = ["require_tail"]
+
+_MIN_NULS = 64
+_PIXELS_PER_NUL = 4096
+"""So many pixels of one colour may end in one NUL more."""
+
+_WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
+
+
+def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
+    """Refuse a file whose pixels end in NULs, or without their end.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    kind : str
+        As `elfs.data.sniffing.sniff` says.
+    num_pixels : int
+        Width x height.
+
+    Raises
+    ------
+    BadImageError
+        If it is BROKEN.
+    """
+    if kind == "jpeg2000":
+        if not _codestream(data).rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise broken("damaged jpeg2000 image (truncated: it has no end)")
+        return
+    nuls = bytes(_MIN_NULS + num_pixels // _PIXELS_PER_NUL)
+    if nuls not in data:
+        return
+    packed = _webp_pixels(data) if kind == "webp" else _media_pixels(data)
+    if any(part[-len(nuls) :] == nuls for part in packed):
+        raise broken(f"damaged {kind} image (truncated: its pixels end in NULs)")
+
+
+def _webp_pixels(data: bytes) -> Iterator[bytes]:
+    start = 12
+    while start + 8 <= len(data):
+        size = int.from_bytes(data[start + 4 : start + 8], "little")
+        if data[start : start + 4] in _WEBP_PIXELS:
+            yield data[start + 8 : start + 8 + size]
+            if data[start : start + 4] in (b"VP8 ", b"VP8L"):
+                return  # what is behind the first frame does not matter
+        start += 8 + size + size % 2
+
+
+def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and stop of what each box of an ISO media file holds."""
+    while start + 8 <= stop:
+        size, name, head = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], 8
+        if size == 1:
+            size, head = int.from_bytes(data[start + 8 : start + 16], "big"), 16
+        size = stop - start if size == 0 else size
+        if size < head or not name.strip(b"\0"):
+            return
+        yield name, start + head, min(start + size, stop)
+        start += size
+
+
+def _codestream(data: bytes) -> bytes:
+    """Return what a JPEG 2000 file packs its pixels into."""
+    if data[:2] == b"\xff\x4f":
+        return data
+    return next((data[start:stop] for name, start, stop in _boxes(data, 0, len(data)) if name == b"jp2c"), data)
+
+
+def _media_pixels(data: bytes) -> Iterator[bytes]:
+    """Yield the packed pixels of the items of an AVIF or HEIC file; its metadata may end in NULs."""
+    metas = [(start + 4, stop) for name, start, stop in _boxes(data, 0, len(data)) if name == b"meta"]
+    for name, start, stop in _boxes(data, *metas[0]) if metas else ():
+        if name == b"iinf":
+            kinds = dict(_item_kinds(data, start, stop))
+            break
+    else:
+        kinds = {}
+    for name, start, stop in _boxes(data, *metas[0]) if metas else ():
+        if name == b"iloc":
+            for item, begin, end in _item_places(data, start, stop):
+                if kinds.get(item) in (b"av01", b"hvc1"):
+                    yield data[begin:end]
+
+
+def _item_kinds(data: bytes, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
+    start += 6 if data[start] == 0 else 8
+    for name, begin, _ in _boxes(data, start, stop):
+        if name == b"infe" and data[begin] >= 2:
+            width = 2 if data[begin] == 2 else 4
+            at = begin + 4 + width
+            yield int.from_bytes(data[begin + 4 : at], "big"), data[at + 2 : at + 6]
+
+
+def _item_places(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Yield number, begin and end of each extent of the items that lie in the file itself."""
+    version = data[start]
+    offset_size, length_size = data[start + 4] >> 4, data[start + 4] & 15
+    base_size, index_size = data[start + 5] >> 4, data[start + 5] & 15 if version else 0
+    wide, at = (4 if version == 2 else 2), start + 6
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(data[at - size : at], "big")
+
+    for _ in range(number(wide)):
+        item, method = number(wide), number(2) & 15 if version else 0
+        number(2)
+        base = number(base_size)
+        for _ in range(number(2)):
+            number(index_size)
+            begin, length = base + number(offset_size), number(length_size)
+            if method == 0 and at <= stop:
+                yield item, begin, begin + length
+        if at > stop:
+            return

@@ -1,0 +1,122 @@
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elfs.data.decoding import SEVERAL_FRAMES, decode, remarks
+from elfs.data.samples import Outcome
+from tests.data_package.formats.files import LIMIT, encode, noise, pixels, refused
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"progressive": True},
+    {"optimize": True},
+    {"quality": 30},
+    {"quality": 95, "subsampling": 0},
+    {"restart_marker_rows": 1},
+    {"restart_marker_blocks": 3},
+    {"progressive": True, "restart_marker_rows": 1},
+]
+PICTURES = {
+    "noise": noise(),
+    "gray": noise().convert("L"),
+    "cmyk": noise().convert("CMYK"),
+    "flat": Image.new("RGB", (200, 90), (200, 30, 40)),
+    "white": Image.new("L", (17, 130), 255),
+    "dot": Image.new("RGB", (1, 1)),
+}
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_whole_file_gives_what_pillow_gives(name: str, options: dict[str, Any]) -> None:
+    data = encode(PICTURES[name], "JPEG", **options)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    for tail in (b"", bytes(4096), b"\xff\xd9", data):  # padding, an end too many, another picture
+        assert np.array_equal(pixels(data + tail), expected)
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("name", ["noise", "gray", "cmyk", "flat"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_part_of_a_file_is_damage_however_it_ends(name: str, options: dict[str, Any], share: float) -> None:
+    data = encode(PICTURES[name], "JPEG", **options)
+    start = data.index(b"\xff\xda") + 14
+    length = start + int((len(data) - start) * share)
+    part = data[:length].removesuffix(b"\xff")
+    for damaged in (part, part + bytes(len(data) - length), part + b"\xff\xd9", part + b"\xff\xd9" + bytes(100)):
+        refused(damaged, Outcome.BROKEN, "truncated")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_lost_restart_intervals_are_damage(progressive: bool) -> None:
+    data = encode(noise(), "JPEG", restart_marker_rows=1, progressive=progressive)
+    second, third = data.index(b"\xff\xd1"), data.index(b"\xff\xd2")
+    refused(data[:second] + data[third:], Outcome.BROKEN, r"truncated: \d of \d restart markers")
+
+
+def test_lost_scans_of_a_progressive_file_are_damage() -> None:
+    data = encode(noise(), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    refused(data[:last] + b"\xff\xd9", Outcome.BROKEN, "scans of 1 components are missing")
+
+
+def test_a_thumbnail_in_exif_ends_nothing() -> None:
+    thumbnail = encode(noise(16, 16), "JPEG")
+    body = b"Exif\0\0" + thumbnail
+    data = encode(noise(), "JPEG")
+    data = data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:]
+    assert pixels(data).shape == (96, 128, 3)
+    refused(data[: len(data) // 2] + bytes(5000), Outcome.BROKEN, "truncated: it has no end")
+
+
+def frame(marker: int, bits: int = 8, height: int = 8, components: int = 1) -> bytes:
+    body = bytes((bits, height >> 8, height & 255, 0, 8, components))
+    body += b"".join(bytes((number + 1, 0x11, 0)) for number in range(components))
+    return b"\xff\xd8\xff" + bytes((marker,)) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (frame(0xC1, bits=12), "a 12-bit JPEG"),
+        (frame(0xC0, bits=12, components=3), "a 12-bit JPEG"),
+        (frame(0xC3, bits=16), "a 16-bit JPEG"),
+        (frame(0xF7), "a JPEG-LS"),
+        (frame(0xC5), "a hierarchical JPEG"),
+        (frame(0xCB), "a lossless JPEG"),
+        (frame(0xC0, height=0), "says its height behind its pixels"),
+        (frame(0xC0, components=2), "a JPEG of 2 components"),
+    ],
+)
+def test_what_may_be_whole_but_cannot_be_read_has_a_name(data: bytes, match: str) -> None:
+    scan = b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(40) + b"\xff\xd9"
+    refused(data + scan, Outcome.UNSUPPORTED, match)
+
+
+def test_several_pictures_are_told() -> None:
+    data = encode(noise(), "MPO", save_all=True, append_images=[noise(), noise()])
+    assert remarks(decode(data, LIMIT)) == [SEVERAL_FRAMES]
+
+
+@pytest.mark.parametrize("pillow_format", ["JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("in_exif", [False, True])
+def test_orientation_is_that_of_exif_alone_as_in_browsers(pillow_format: str, in_exif: bool) -> None:
+    packet = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    image, exif = noise(96, 128), Image.Exif()
+    if in_exif:
+        exif[0x0112] = 8
+    exif[700] = packet  # where TIFF has it
+    options = {"exif": exif} if pillow_format == "TIFF" else {"xmp": packet, "exif": exif.tobytes()}
+    data = encode(image, pillow_format, **options)
+    assert packet in data
+    assert pixels(data).shape == ((128, 96, 3) if in_exif else (96, 128, 3))
+
+
+def test_damage_that_stops_the_decoder_is_damage() -> None:
+    data = encode(noise(), "JPEG", restart_marker_rows=1)
+    refused(data.replace(b"\xff\xdb", b"\xff\xfe"), Outcome.BROKEN, "damaged jpeg image")
+    plain = encode(noise(), "JPEG")
+    refused(plain.replace(b"\xff\xdb", b"\xff\xfe"), Outcome.BROKEN, "damaged jpeg image")
