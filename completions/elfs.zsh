@@ -60,7 +60,7 @@ _elfs() {
                         '--from=[Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select]:value:(embed cluster label dynamics score select)' \
                         '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
-                        '--select-method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
-from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation, spellings
+from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation, hidden_spellings, spellings
 from elfs.cli._ranks import own_place
 from elfs.cli._settings import option_fields, parse_option
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
@@ -273,7 +273,7 @@ def _stage_parameters(stages: Sequence[str]) -> list[inspect.Parameter]:
             is_flag = field_type(item)[0] is bool
             declaration = f"{spelling}/--no-{spelling[2:]}" if is_flag else spelling
             parameters.append(_keyword(f"{stage}__{name}", _field_option(stage, item, declaration, panel)))
-            for position, alias in enumerate(item.metadata["aliases"]):
+            for position, alias in enumerate(hidden_spellings(stages, stage, name)):
                 hidden = Annotated[str | None, typer.Option(alias, hidden=True)]
                 parameters.append(_keyword(f"{stage}__{name}__{position}", hidden))
     return parameters
@@ -286,7 +286,7 @@ def _flags(stages: Sequence[str], values: dict[str, Any]) -> dict[str, dict[str,
         found[stage] = {}
         for name, item in option_fields(stage).items():
             given = values.pop(f"{stage}__{name}")
-            for position in range(len(item.metadata["aliases"])):
+            for position in range(len(hidden_spellings(stages, stage, name))):
                 alias = values.pop(f"{stage}__{name}__{position}")
                 given = alias if given is None else given
             if given is not None:

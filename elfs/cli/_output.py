@@ -105,6 +105,11 @@ class Output:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     rank: int = 0
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a person who can answer a question."""
+        return not (self.as_json or self.quiet) and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
+
     def note(self, text: str, *, style: str | None = None) -> None:
         """Tell people something that is no data: a finished stage, a next step.
 

@@ -63,7 +63,13 @@ def changes(asked: StageConfig, recorded: dict[str, Any]) -> list[str]:
     return differences
 
 
-def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bool) -> list[Step]:
+def plan(
+    workspace: Path,
+    calls: Sequence[tuple[str, StageConfig]],
+    *,
+    force: bool,
+    sources: tuple[str, str] | None = None,
+) -> list[Step]:
     """Return what would become of every stage.
 
     Parameters
@@ -74,6 +80,8 @@ def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bo
         The stages that would be called, in running order.
     force : bool
         Whether ``--force`` is given.
+    sources : tuple of (str, str) or None
+        What the workspace holds and what is to be embedded in its place, if that is something else.
 
     Returns
     -------
@@ -98,6 +106,9 @@ def plan(workspace: Path, calls: Sequence[tuple[str, StageConfig]], *, force: bo
             own = {name: _own(found[name], records[name].config, config, force=force) for name in reversed(taken)}
             record = next((name for name, (action, _) in own.items() if action == "skip"), record)
             action, reason = own.get(record, ("run", "never ran"))
+        if stage == "embed" and sources is not None:
+            action, reason = "run" if force else "refuse", f"source {sources[0]} -> {sources[1]}"
+            reason += "" if force else " takes --force, or another --workspace"
         if action == "run" and taken and isinstance(config, SelectConfig):
             reason += _about_name(config, free.partition("/")[2], force=force)
         planned[stage] = Step(stage, record, action, reason)
@@ -116,6 +127,8 @@ def _about_name(config: SelectConfig, free: str, *, force: bool) -> str:
 def _upstream(names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, Step]) -> tuple[str, str]:
     """Return what the stages before this one decide about it; no action where they leave the decision to it."""
     for name in names:
+        if name in planned and planned[name].action == "refuse":
+            return "refuse", f"{name} is refused"
         state = found[name].state if name in found else "missing"
         if name not in planned and state != "fresh":
             return "refuse", f"{name} is {state}"
@@ -134,7 +147,9 @@ def _own(state: "StageState", recorded: dict[str, Any], config: StageConfig, *, 
     return "skip", "fresh, unless the images have changed" if state.stage == "embed" else "fresh"
 
 
-def show_plan(invocation: Invocation, calls: Sequence[tuple[str, StageConfig]]) -> None:
+def show_plan(
+    invocation: Invocation, calls: Sequence[tuple[str, StageConfig]], sources: tuple[str, str] | None = None
+) -> None:
     """Print what would run, and do nothing.
 
     Parameters
@@ -143,8 +158,10 @@ def show_plan(invocation: Invocation, calls: Sequence[tuple[str, StageConfig]]) 
         The call of the command.
     calls : sequence of (str, StageConfig)
         The stages that it would call, in running order.
+    sources : tuple of (str, str) or None
+        As `plan` takes it.
     """
-    steps = plan(invocation.workspace, calls, force=invocation.force)
+    steps = plan(invocation.workspace, calls, force=invocation.force, sources=sources)
     invocation.output.table([(step.record, step.action, step.reason) for step in steps])
     document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(step) for step in steps]}
     invocation.output.document(document)

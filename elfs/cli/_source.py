@@ -1,5 +1,6 @@
 """What SOURCE means: a data set by name, a folder of images, shards, embeddings of one's own, or what was recorded."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,24 @@ from typing import Annotated
 
 import typer
 
-from elfs.catalog import DATASETS, SOURCES, has_root
+from elfs.catalog import DATASETS, SOURCES, has_root, typed_source
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import DIRECTORY, words
+from elfs.cli._ranks import own_place
 from elfs.config import EmbedConfig
 from elfs.data.synthetic.spec import PREFIX, PRESETS, canonical_source
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
 
-__all__ = ["RootOption", "Source", "SourceArgument", "choose_source", "embed_config"]
+__all__ = [
+    "RootOption",
+    "Source",
+    "SourceArgument",
+    "choose_source",
+    "embed_config",
+    "other_source",
+    "require_same_source",
+]
 
 SourceArgument = Annotated[
     str | None,
@@ -122,6 +132,69 @@ def choose_source(
         f"no such folder: {source!r}, and no data set of this name."
         f"{suggestion(source, [*DATASETS, *(PREFIX + preset for preset in PRESETS)])} "
         f"Data sets: {', '.join(DATASETS)}, {PREFIX}SPEC."
+    )
+
+
+def other_source(workspace: Path, config: EmbedConfig, root: Path | None, *, moved: bool) -> tuple[str, str] | None:
+    """Return what a workspace holds and what is to be embedded in its place, if that is something else.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    config : EmbedConfig
+        What embed is told.
+    root : Path or None
+        Folder or file of the images; None for the recorded one.
+    moved : bool
+        Whether a person said that the same images lie elsewhere now.
+
+    Returns
+    -------
+    tuple of (str, str) or None
+        Both as they are typed; None where it is the same source, or nothing was embedded yet.
+    """
+    from elfs.pipeline.status import recorded_config
+    from elfs.workspace.workspace import Workspace
+
+    recorded = recorded_config(workspace, "embed")
+    if not isinstance(recorded, EmbedConfig):
+        return None
+    old_root = Workspace.open(workspace).manifest.source_root
+    is_same_place = moved or root is None or old_root is None or not has_root(config.source)
+    if not is_same_place:
+        is_same_place = os.path.realpath(str(root)) == os.path.realpath(str(old_root))
+    if recorded.source == config.source and is_same_place:
+        return None
+    new_root = old_root if root is None else str(root)
+    old, new = typed_source(recorded.source, old_root), typed_source(config.source, new_root)
+    return old or recorded.source, new or config.source
+
+
+def require_same_source(invocation: Invocation, sources: tuple[str, str] | None) -> None:
+    """Ask before a workspace gets other images than it holds; where nobody can answer, it takes ``--force``.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of ``embed`` or ``run``.
+    sources : tuple of (str, str) or None
+        As `other_source` gives it.
+
+    Raises
+    ------
+    UsageError
+        If the images are others, and nobody agreed.
+    """
+    if sources is None or invocation.force or own_place() is not None:  # who starts several processes asks for all
+        return
+    old, new = sources
+    text = f"the workspace {invocation.workspace} holds {old}, and SOURCE is {new}"
+    if invocation.output.can_ask and typer.confirm(f"{text}. Embed it in their place?", err=True):
+        return
+    raise UsageError(
+        f"{text}. Give another --workspace; or --force to embed it in their place, --root where the same images have "
+        "moved."
     )
 
 

@@ -10,8 +10,16 @@ import typer
 
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
+from elfs.cli._plan import show_plan
 from elfs.cli._ranks import own_place
-from elfs.cli._source import RootOption, SourceArgument, choose_source, embed_config
+from elfs.cli._source import (
+    RootOption,
+    SourceArgument,
+    choose_source,
+    embed_config,
+    other_source,
+    require_same_source,
+)
 from elfs.cli._stage import run_stage, show_end
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import EmbedConfig, StageConfig
@@ -63,6 +71,12 @@ def body(
     recorded = found if isinstance(found, EmbedConfig) else None
     base = recorded if root is not None else None  # a folder that has moved: nothing else is to change
     config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
+    sources = other_source(invocation.workspace, config, source_root, moved=root is not None)
+    if invocation.dry_run and part is None:
+        show_plan(invocation, [("embed", config)], sources)
+        return
+    if not invocation.dry_run:
+        require_same_source(invocation, sources)
     if part is None:
         run_stage(invocation, "embed", config, source_root)
     else:

@@ -9,10 +9,11 @@ from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
 from elfs.cli._plan import show_plan
-from elfs.cli._source import RootOption, SourceArgument, embed_config
+from elfs.cli._pool_size import refuse_large_budget
+from elfs.cli._source import RootOption, SourceArgument, embed_config, other_source, require_same_source
 from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
-from elfs.config import EmbedConfig, StageConfig
+from elfs.config import EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import UsageError
 from elfs.suggestions import choose
 
@@ -44,9 +45,17 @@ def body(
         raise UsageError(f"SOURCE and --root belong to embed, which --from {first} leaves as it is.")
     _warn_of_ignored(invocation, stages)
     configs, source_root = _configs(invocation, stages, source, root)
+    embed, select = configs.get("embed"), configs["select"]
+    assert isinstance(select, SelectConfig)
+    sources = None
+    if isinstance(embed, EmbedConfig):
+        refuse_large_budget(embed, source_root, select)
+        sources = other_source(invocation.workspace, embed, source_root, moved=root is not None)
     if invocation.dry_run:
-        show_plan(invocation, list(configs.items()))
+        show_plan(invocation, list(configs.items()), sources)
         return
+    if isinstance(embed, EmbedConfig):
+        require_same_source(invocation, sources)
     runtime = invocation.runtime(parallel=True)
     invocation.output.note(_header(invocation, runtime))
     outcomes = [call_stage(invocation, runtime, stage, config, source_root) for stage, config in configs.items()]

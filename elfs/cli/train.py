@@ -1,10 +1,8 @@
 """``elfs train``."""
 
-import shlex
-
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import COMPUTING, command
-from elfs.config import DEFAULT_WORKSPACE, TrainConfig
+from elfs.config import TrainConfig
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -22,9 +20,4 @@ def body(invocation: Invocation) -> None:
     report = train(invocation.workspace, config, runtime, force=invocation.force, smoke=invocation.smoke)
     for line in report.lines():
         invocation.output.data(line)
-    name, place = str(report.summary["selection"]), invocation.workspace
-    invocation.output.data(f"model       {place / 'models' / name}.safetensors")
-    where = "" if place == DEFAULT_WORKSPACE else f" --workspace {shlex.quote(str(place))}"
-    following = f"elfs predict --selection {shlex.quote(name)}{where} -o predictions.csv"
-    invocation.output.note(f"next        {following}", style="cyan")
     invocation.output.document(report.as_json())

@@ -70,7 +70,7 @@ def train(
     needs = ("samples", "embeddings", f"selections/{name}", *tests)
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
     outcome: Outcome = run_step(Step(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
-    return TrainReport(outcome.summary, outcome.ran)
+    return TrainReport(outcome.summary, outcome.ran, path)
 
 
 def prepare(config: TrainConfig, source_root: Path | None) -> Prepared:

@@ -1,7 +1,11 @@
 """What ``elfs train`` says: of how many images it knew the label, how well the network does, and on which classes."""
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from elfs.config import DEFAULT_WORKSPACE
 
 __all__ = ["TrainReport"]
 
@@ -22,10 +26,13 @@ class TrainReport:
         confusion of the classes over all seeds.
     ran : bool
         False where the result was there already.
+    workspace : Path or None
+        Where the network lies; None to say nothing about it.
     """
 
     summary: dict[str, Any]
     ran: bool
+    workspace: Path | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -39,7 +46,7 @@ class TrainReport:
         found += self._about_labels()
         found.append(f"protocol    {protocol}")
         if not facts["accuracies"]:
-            return [*found, "accuracy    not measured: no test image has a label"]
+            return [*found, "accuracy    not measured: no test image has a label", *self._about_model()]
         each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts["accuracies"])
         spread = "" if facts["deviation"] is None else f" +- {100 * facts['deviation']:.2f}"
         seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
@@ -54,7 +61,18 @@ class TrainReport:
                 "            each annotated image is named by a network that has not seen it; for a random test set of",
                 "            images to annotate beside them:   elfs select --holdout 200 --name test",
             ]
-        return found + self._by_class()
+        return found + self._by_class() + self._about_model()
+
+    def _about_model(self) -> list[str]:
+        """Return where the network lies and what can be done with it."""
+        if self.workspace is None:
+            return []
+        name = str(self.summary["selection"])
+        place = "" if self.workspace == DEFAULT_WORKSPACE else f" --workspace {shlex.quote(str(self.workspace))}"
+        return [
+            f"model       {self.workspace / 'models' / name}.safetensors",
+            f"next        elfs predict --selection {shlex.quote(name)}{place} -o predictions.csv",
+        ]
 
     def _about_labels(self) -> list[str]:
         """Return what became of the labels; nothing where every image has one and all were used."""

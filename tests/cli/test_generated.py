@@ -128,7 +128,7 @@ def complete(request: pytest.FixtureRequest) -> Complete:
         (("elfs", "select", "--key", ""), list(SCORES)),
         (("elfs", "select", "--key", "e"), ["el2n", "entropy"]),
         (("elfs", "select", "--method", ""), list(SELECTORS)),
-        (("elfs", "run", "--select-method", "r"), ["random"]),
+        (("elfs", "run", "--method", "r"), ["random"]),
         (("elfs", "run", "--from", ""), list(STAGES)),
         (("elfs", "run", "--encoder", ""), ["auto", *sorted({*ENCODERS, *PUBLISHED})]),
         (("elfs", "dynamics", "--network", ""), ["auto", *NETWORKS]),

@@ -122,7 +122,8 @@ def test_shared_names_get_the_stage_before_them() -> None:
     assert written["dynamics"]["epochs"] == "--dynamics-epochs"
     assert written["embed"]["batch_size"] == "--embed-batch-size"
     assert written["cluster"]["clusters"] == "--clusters"
-    assert written["select"]["method"] == "--select-method"
+    assert written["select"]["method"] == "--method"
+    assert written["cluster"]["method"] == "--cluster-method"
     assert spellings(["cluster"])["cluster"]["epochs"] == "--epochs"
     every = [spelling for stage in written.values() for spelling in stage.values()]
     assert len(set(every)) == len(every)
@@ -162,7 +163,7 @@ def test_devices_are_refused_before_anything_is_loaded() -> None:
 def test_errors_name_the_option_as_it_is_written() -> None:
     with pytest.raises(UsageError, match=r"^--cluster-epochs is 0, expected at least 1"):
         invocation({"cluster": {"epochs": 0}}).config("cluster")
-    with pytest.raises(UsageError, match=r"^unknown value for --select-method: 'best'"):
+    with pytest.raises(UsageError, match=r"^unknown value for --method: 'best'"):
         invocation({"select": {"method": "best"}}).config("select")
     with pytest.raises(UsageError, match=r"^--warmup-epochs is -1"):
         invocation({"cluster": {"warmup_epochs": -1}}).config("cluster")

@@ -1,3 +1,4 @@
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 
 from elfs.catalog import STAGES
 from elfs.config import SMOKE, ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig
+from elfs.workspace.workspace import Workspace
 
 Elfs = Callable[..., Any]
 
@@ -58,7 +60,7 @@ def test_without_source_every_stage_keeps_what_it_was_told(elfs: Elfs, stages: l
 def test_with_source_nothing_recorded_counts(elfs: Elfs, stages: list[Any], builder: Any) -> None:
     builder.commit("embed", {"source": "mnist", "limit": 100})
     builder.commit("cluster", {"heads": 4})
-    elfs("run", "digits")
+    elfs("run", "digits", "--force")
     assert stages[0].config == EmbedConfig(source="digits")
     assert stages[1].config == ClusterConfig()
 
@@ -109,3 +111,66 @@ def test_dry_run_says_what_would_run_and_why(elfs: Elfs, stages: list[Any], buil
         "select/aum-0.1  run   score runs before it; another list is named aum-0.1-2",
     ]
     assert (ran.err, stages) == ("", [])
+
+
+def test_other_images_take_force_or_another_workspace(
+    elfs: Elfs, stages: list[Any], builder: Any, tmp_path: Path
+) -> None:
+    for name in ("photos", "flat"):
+        (tmp_path / name).mkdir()
+    builder.commit("embed", {"source": "folder"})
+    Workspace.open(builder.path).set_source_root(str(tmp_path / "photos"))
+    flat, held = str(tmp_path / "flat"), str(tmp_path / "photos")
+    for command in ("run", "embed"):
+        refused = elfs(command, flat)
+        assert refused.code == 2
+        assert f"holds {held}, and SOURCE is {flat}. Give another --workspace" in refused.err
+        assert elfs(command, "digits").code == 2
+        assert stages == []
+        said = elfs(command, flat, "-n").out
+        assert "takes --force, or another --workspace" in said
+        assert "skip" not in said
+        assert f"source {held} -> {flat}" in elfs(command, flat, "-n", "--force").out
+    assert elfs("embed", flat, "--force").code == 0
+    assert elfs("embed", "--root", flat).code == 0
+    assert elfs("embed", held).code == 0
+    assert elfs("embed", f"{tmp_path}/flat/../photos").code == 0
+    assert elfs("embed", flat, "-w", "other").code == 0
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 2), ("\n", 2)])
+def test_a_person_is_asked(
+    elfs: Elfs, stages: list[Any], builder: Any, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    builder.commit("embed", {"source": "mnist"})
+    monkeypatch.setattr("elfs.cli._output.Output.can_ask", True)
+    monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+    ran = elfs("embed", "digits")
+    assert (ran.code, len(stages)) == (code, 1 if code == 0 else 0)
+    assert "Embed it in their place?" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [
+        (("pool", "--budget", "7"), 6),
+        (("pool", "--budget", "5", "--limit", "4"), 4),
+        (("digits", "--budget", "1438"), 1437),
+        (("synthetic:balanced,images=50", "--budget", "100"), None),
+    ],
+)
+def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
+    elfs: Elfs, stages: list[Any], tmp_path: Path, arguments: tuple[str, ...], most: int | None
+) -> None:
+    for number in range(6):
+        (tmp_path / "pool/deep").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"pool/deep/{number}.png").write_bytes(b"x")
+    (tmp_path / "pool/deep/loop").symlink_to(tmp_path / "pool")
+    ran = elfs("run", *arguments)
+    assert (ran.code, stages) == (2, [])
+    count = arguments[arguments.index("--budget") + 1]
+    assert f"--budget is {int(count):,} images, and there are " in ran.err
+    if most is not None:
+        assert f"there are {most:,} at most in " in ran.err
+        fits = [str(most) if word == count else word for word in arguments]
+        assert elfs("run", *fits).code == 0

@@ -1,0 +1,65 @@
+"""How many images a source can have, as far as that is known before any of them is looked at."""
+
+import os
+from pathlib import Path
+
+from elfs.budget import Budget
+from elfs.config import EmbedConfig, SelectConfig
+from elfs.data.synthetic.spec import PREFIX
+from elfs.errors import UsageError
+
+__all__ = ["refuse_large_budget"]
+
+
+def refuse_large_budget(embed: EmbedConfig, root: Path | None, select: SelectConfig) -> None:
+    """Refuse a count that the source cannot have, before the first stage has run for nothing.
+
+    Parameters
+    ----------
+    embed : EmbedConfig
+        Which source, and how much of it.
+    root : Path or None
+        Folder of the images.
+    select : SelectConfig
+        The budget.
+
+    Raises
+    ------
+    UsageError
+        If it asks for more images than there are files; what select itself finds may still be less.
+    """
+    wanted = Budget.parse(select.budget).count
+    if wanted is None:
+        return
+    most = _most(embed, root, wanted)
+    if embed.limit is not None:
+        most = embed.limit if most is None else min(most, embed.limit)
+    if most is not None and most < wanted:
+        raise UsageError(
+            f"--budget is {wanted:,} images, and there are {most:,} at most in {_named(embed, root)}: give a smaller "
+            "count, or a share such as 10%."
+        )
+
+
+def _named(embed: EmbedConfig, root: Path | None) -> str:
+    return str(root) if root is not None else embed.source
+
+
+def _most(embed: EmbedConfig, root: Path | None, enough: int) -> int | None:
+    """Return how many images there are at most, counted no further than is enough; None where that is not known."""
+    if embed.source == "digits" or embed.source.startswith(PREFIX):
+        from elfs.data.sources import open_source
+
+        return int(open_source(embed.source, None).list().eligible().sum())
+    if embed.source == "folder" and root is not None:
+        count, seen = 0, set[str]()
+        for place, inner, files in os.walk(root, followlinks=True):
+            if (real := os.path.realpath(place)) in seen:
+                inner.clear()  # a link that leads back
+                continue
+            seen.add(real)
+            count += len(files)
+            if count >= enough:
+                return None
+        return count
+    return None
