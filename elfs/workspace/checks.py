@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from elfs import __version__
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace.files import atomic_write, json_bytes, parse_json, sha256_file, storage_errors
+from elfs.workspace.documents import parse_json
+from elfs.workspace.files import atomic_write, json_bytes, sha256_file, storage_errors
 from elfs.workspace.names import CHECKED_NAME
 from elfs.workspace.records import ArtifactFile
 

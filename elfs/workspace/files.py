@@ -1,10 +1,9 @@
-"""Files that are either whole or absent: atomic writes, digests, strict JSON, names that stay inside a directory."""
+"""Files that are either whole or absent: atomic writes, digests, JSON of one form."""
 
 import errno
 import hashlib
 import json
 import os
-import reprlib
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -12,16 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from elfs.errors import CorruptArtifactError, ElfsError, StorageError
+from elfs.errors import ElfsError, StorageError
 from elfs.workspace.temporary import host_mark, is_abandoned, temporary_name
 
 __all__ = [
-    "MAX_JSON_BYTES",
     "atomic_write",
     "digest_json",
     "json_bytes",
     "make_directory",
-    "parse_json",
     "remove_file",
     "remove_leftovers",
     "remove_tree",
@@ -30,9 +27,6 @@ __all__ = [
     "sync_directory",
     "write_once",
 ]
-
-MAX_JSON_BYTES = 256 * 1024 * 1024
-"""No JSON document of a workspace may be larger than this (bytes)."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP}
@@ -315,46 +309,3 @@ def digest_json(value: Any) -> str:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return "sha256:" + hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            raise ValueError(f"duplicate key {reprlib.repr(key)}")
-        result[key] = value
-    return result
-
-
-def _no_constant(text: str) -> None:
-    raise ValueError(f"{text} is not a JSON number")
-
-
-def parse_json(data: bytes, name: str) -> Any:
-    """Return the value of a JSON document that may come from a stranger.
-
-    Parameters
-    ----------
-    data : bytes
-        The document, UTF-8.
-    name : str
-        What the error message calls it.
-
-    Returns
-    -------
-    Any
-        Plain Python values.
-
-    Raises
-    ------
-    CorruptArtifactError
-        If it is too large, is no JSON in UTF-8, is nested too deeply, repeats a key, or holds NaN or infinity.
-    """
-    if len(data) > MAX_JSON_BYTES:
-        raise CorruptArtifactError(f"{name} is larger than {MAX_JSON_BYTES:,} bytes, the most that is read.")
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
-    except RecursionError:
-        raise CorruptArtifactError(f"{name} is nested too deeply.") from None
-    except ValueError as error:
-        raise CorruptArtifactError(f"{name} is not valid JSON: {error}.") from None

@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import (
-    atomic_write,
-    json_bytes,
-    make_directory,
-    parse_json,
-    remove_file,
-    remove_tree,
-    storage_errors,
-)
+from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
+from elfs.workspace.files import atomic_write, json_bytes, make_directory, remove_file, remove_tree, storage_errors
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.names import JOURNAL_NAME, PARTIAL_NAME
 from elfs.workspace.parsing import FileName, fail, parse_fields
@@ -68,8 +61,9 @@ class _Journal:
 
 def _read(path: Path) -> _Journal:
     try:
-        with storage_errors("read", path):
-            return _Journal(**parse_fields(_Journal, parse_json(path.read_bytes(), str(path)), str(path)))
+        with storage_errors("read", path), path.open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        return _Journal(**parse_fields(_Journal, parse_json(data, str(path)), str(path)))
     except CorruptArtifactError:
         raise CorruptArtifactError(
             f"{path} is no journal of this workspace.", hint=f"rm {shlex.quote(str(path))}"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import MAX_JSON_BYTES, atomic_write, json_bytes, parse_json, storage_errors
+from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
+from elfs.workspace.files import atomic_write, json_bytes, storage_errors
 from elfs.workspace.names import EXTERNAL, JOURNAL_NAME, MANIFEST_NAME, PARTIAL_NAME, RESERVED_NAMES
 from elfs.workspace.parsing import PlainPath, fail, parse, parse_fields
 from elfs.workspace.records import Artifact, ArtifactFile, Record, TensorInfo, artifact_digest

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import atomic_write, json_bytes, make_directory, parse_json, remove_file, sha256_file
+from elfs.workspace.documents import parse_json
+from elfs.workspace.files import atomic_write, json_bytes, make_directory, remove_file, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
 __all__ = ["Piece", "Pieces", "Run", "deal"]

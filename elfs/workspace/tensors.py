@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.files import atomic_write, parse_json, storage_errors
+from elfs.workspace.documents import parse_json
+from elfs.workspace.files import atomic_write, storage_errors
 
 __all__ = ["DTYPES", "MAX_HEADER_BYTES", "TENSOR_SUFFIX", "RowArray", "load_tensors", "save_tensors"]
 

@@ -12,7 +12,8 @@ from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.checks import Checks
 from elfs.workspace.commands import rebuilding
 from elfs.workspace.directory import prepare_directory, remove_empty_directory
-from elfs.workspace.files import parse_json, remove_leftovers, storage_errors
+from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
+from elfs.workspace.files import remove_leftovers, storage_errors
 from elfs.workspace.freshness import stale_reason
 from elfs.workspace.journal import settle_journal, write_journal
 from elfs.workspace.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
@@ -303,10 +304,11 @@ class Workspace:
         CorruptArtifactError
             If the file is no JSON, besides.
         """
-        data = self.contents(artifact)
         entry, file = self._plain_file(artifact)
         with self._hinted(entry):
-            return parse_json(data, str(self.path / file.name))
+            if file.num_bytes > MAX_JSON_BYTES:
+                raise CorruptArtifactError(f"{self.path / file.name} is larger than any JSON document that is read.")
+            return parse_json(self.contents(artifact), str(self.path / file.name))
 
     def stale_reason(self, record: str) -> str | None:
         """Return why a record no longer follows from its inputs.

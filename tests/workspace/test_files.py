@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace import files, paths, temporary
+from elfs.workspace import documents, files, paths, temporary
 from elfs.workspace.temporary import TEMPORARY_NAME
 
 
@@ -199,7 +199,7 @@ def test_json_bytes() -> None:
 def test_json_bytes_of_a_path_that_is_no_utf8() -> None:
     name = os.fsdecode(b"\xe9t\xe9/\\")
     assert json.loads(files.json_bytes(name)) == name
-    assert files.parse_json(files.json_bytes(name), "x") == name
+    assert documents.parse_json(files.json_bytes(name), "x") == name
 
 
 @pytest.mark.parametrize(
@@ -212,22 +212,22 @@ def test_json_bytes_of_a_path_that_is_no_utf8() -> None:
         (b'{"b": {"a": 1, "a": 2}}', "duplicate key 'a'"),
         (b"[NaN]", "NaN is not a JSON number"),
         (b"[-Infinity]", "-Infinity is not a JSON number"),
-        (b"1" * 5000, "not valid JSON: Exceeds the limit"),
+        (b"1" * 5000, "not valid JSON: 1+.* has too many digits"),
         (b"[" * 200_000, "x is nested too deeply"),
         (b'{"a":' * 200_000, "x is nested too deeply"),
     ],
 )
 def test_parse_json_refuses(data: bytes, message: str) -> None:
     with pytest.raises(CorruptArtifactError, match=message):
-        files.parse_json(data, "x")
+        documents.parse_json(data, "x")
 
 
 def test_parse_json_has_a_size_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert files.MAX_JSON_BYTES == 256 * 2**20
-    monkeypatch.setattr(files, "MAX_JSON_BYTES", 4)
-    assert files.parse_json(b"1234", "x") == 1234
+    assert documents.MAX_JSON_BYTES == 256 * 2**20
+    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 4)
+    assert documents.parse_json(b"1234", "x") == 1234
     with pytest.raises(CorruptArtifactError, match="x is larger than 4 bytes"):
-        files.parse_json(b"12345", "x")
+        documents.parse_json(b"12345", "x")
 
 
 @pytest.mark.parametrize("name", ["a", "a/b.c", "selections/\u00e9lan 0.1/x.csv", "a" * 255, "..a", "a..", "-x"])
@@ -275,3 +275,38 @@ def test_path_inside(tmp_path: Path) -> None:
     for name in ("out", "out/x"):
         with pytest.raises(CorruptArtifactError, match="a link that leads out of the workspace"):
             paths.path_inside(root, name)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"1e999", "'1e999' is larger than any number"),
+        (b"-1e999", "is larger than any number"),
+        (b"[" + b"9" * 21 + b"]", "has too many digits"),
+        (b"9" * 5_000, "has too many digits"),
+        (b"[" * 900 + b"]" * 900, "is nested too deeply"),
+        (b"[" * 64 + b"1" + b"]" * 64, "is nested too deeply"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, "is nested too deeply"),
+        (b"[" * 100_000, "is nested too deeply"),
+        (b"[" + b"[]," * 10_000_000 + b"[]]", "holds about 20,000,002 values, expected at most 2,000,000"),
+        (b"{" + b"," * 3_000_000, "values, expected at most 2,000,000"),
+    ],
+    ids=range(10),
+)
+def test_row_16_documents_that_cost_time_or_memory_are_refused_at_once(data: bytes, message: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(CorruptArtifactError, match=message):
+        documents.parse_json(data, "x.json")
+    assert time.perf_counter() - started < 5
+
+
+def test_what_is_just_small_enough_is_read() -> None:
+    assert documents.parse_json(b"[18446744073709551615, -9223372036854775808, 1e308]", "x") == [
+        2**64 - 1,
+        -(2**63),
+        1e308,
+    ]
+    value = documents.parse_json(b"[" * 63 + b"1" + b"]" * 63, "x")
+    for _ in range(63):
+        (value,) = value
+    assert value == 1

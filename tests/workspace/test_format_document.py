@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from elfs.workspace import files, manifest, records, tensors
+from elfs.workspace import documents, manifest, records, tensors
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "workspace-format.md").read_text()
 
@@ -22,6 +22,6 @@ def test_constants_agree() -> None:
     assert f'| `format` | `"{manifest.FORMAT}"` |' in DOCUMENT
     assert f"MUST be among {', '.join(tensors.DTYPES)};" in DOCUMENT
     assert f"a header above {tensors.MAX_HEADER_BYTES:,} bytes" in DOCUMENT
-    assert f"larger than {files.MAX_JSON_BYTES // 2**20} MiB" in DOCUMENT
+    assert f"larger than {documents.MAX_JSON_BYTES // 2**20} MiB" in DOCUMENT
     assert f"`{manifest.JOURNAL_NAME}`" in DOCUMENT
     assert [name for name in manifest.RESERVED_NAMES if f"`{name}`" not in DOCUMENT] == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from elfs.errors import CorruptArtifactError, StorageError
-from elfs.workspace import files
+from elfs.workspace import documents, files
 from elfs.workspace.manifest import (
     Artifact,
     ArtifactFile,
@@ -224,6 +224,6 @@ def test_reading_names_the_file_and_the_next_command(tmp_path: Path, monkeypatch
     with pytest.raises(CorruptArtifactError, match=rf"{tmp_path}/manifest\.json is not usable: field 'format'") as info:
         read_manifest(tmp_path)
     assert info.value.hint == "elfs embed SOURCE --workspace NEW_DIRECTORY"
-    monkeypatch.setattr(files, "MAX_JSON_BYTES", 1)
+    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 1)
     with pytest.raises(CorruptArtifactError, match="larger than 1 bytes"):
         read_manifest(tmp_path)
