@@ -155,7 +155,7 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
         inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
         stored = as_json(portable(config))
         known = None if step.force else _fresh(workspace, step, stored, inputs)
-        if known is not None:
+        if known is not None and code_of(step).is_current(prepared, workspace, runtime):
             runtime.ranks.share(None)
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
@@ -185,6 +185,7 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             run=_run_facts(started, seconds, runtime),
             source_root=None if source_root is None else str(source_root),
         )
+        code_of(step).note(prepared, workspace)
     return Outcome(step.stage.name, record, True, seconds, summary, smoke)
 
 

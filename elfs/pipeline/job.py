@@ -101,9 +101,18 @@ def _join_nothing(config: StageConfig, source_root: Path | None, directory: Path
     return Prepared()
 
 
+def _always_current(prepared: Prepared, workspace: Workspace, runtime: Runtime) -> bool:
+    """Look at nothing."""
+    return True
+
+
+def _note_nothing(prepared: Prepared, workspace: Workspace) -> None:
+    """Write nothing."""
+
+
 @dataclass(frozen=True)
 class StageCode(Generic[C]):
-    """What a stage's module offers, as its constant ``CODE``: the four moments in which the pipeline calls it.
+    """What a stage's module offers, as its constant ``CODE``: the moments in which the pipeline calls it.
 
     Attributes
     ----------
@@ -118,12 +127,19 @@ class StageCode(Generic[C]):
     join : Callable
         From config, folder of the images and the draft's directory to what `prepare` returned on the first rank, on
         another one.
+    is_current : Callable
+        From what `prepare` returned, workspace and runtime to whether what lies outside is still what a fresh record
+        was made from, as far as its inputs do not tell.
+    note : Callable
+        Takes what `prepare` returned and the workspace once the record is published: notes what `is_current` goes by.
     """
 
     run: Callable[[Job, C], Result]
     prepare: Callable[[C, Path | None], Prepared] = _prepare_nothing
     hand_over: Callable[[Any, Path], None] = _hand_nothing_over
     join: Callable[[C, Path | None, Path], Prepared] = _join_nothing
+    is_current: Callable[[Any, Workspace, Runtime], bool] = _always_current
+    note: Callable[[Any, Workspace], None] = _note_nothing
 
 
 @dataclass(frozen=True)

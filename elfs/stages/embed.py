@@ -13,6 +13,7 @@ from elfs.stages.embedding.given import copy_embeddings, inspected
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import Failures, check_broken, noted, publish_pieces, require_all
+from elfs.stages.embedding.touched import is_current, note_times
 from elfs.workspace.pieces import Run
 
 __all__ = ["CODE", "run"]
@@ -68,4 +69,4 @@ def _embed(job: Job, config: EmbedConfig, prepared: Listing) -> Embedded:
     return Embedded(pool.encoder.name, pool.image_side, pool.key, failures, remarks, tuple(part_widths(pool.encoder)))
 
 
-CODE = StageCode(run, prepare, write_listing, read_listing)
+CODE = StageCode(run, prepare, write_listing, read_listing, is_current, note_times)

@@ -8,7 +8,7 @@ from pathlib import Path
 from elfs.errors import UsageError
 from elfs.workspace.files import make_directory, remove_file, storage_errors
 from elfs.workspace.lock import HOLDER_NAME, LOCK_NAME
-from elfs.workspace.names import CHECKED_NAME, MANIFEST_NAME, PARTIAL_NAME
+from elfs.workspace.names import CHECKED_NAME, MANIFEST_NAME, PARTIAL_NAME, TIMES_NAME
 from elfs.workspace.temporary import TEMPORARY_NAME
 
 __all__ = ["prepare_directory", "remove_empty_directory"]
@@ -73,10 +73,11 @@ def remove_empty_directory(path: Path, *, keep: bool = False) -> None:
         If it cannot be read or changed.
     """
     with storage_errors("read", path):
-        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, CHECKED_NAME}
+        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, CHECKED_NAME, TIMES_NAME}
     if others:
         return
     remove_file(path / CHECKED_NAME)
+    remove_file(path / TIMES_NAME)
     remove_file(path / MANIFEST_NAME)
     remove_file(path / LOCK_NAME)
     if not keep:

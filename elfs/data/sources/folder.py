@@ -66,13 +66,17 @@ class FolderReader:
     max_pixels: int
     num_prefix_bytes: int = 0
 
+    def path(self, row: int) -> bytes:
+        """Return where one file is."""
+        return os.path.join(self.root, self.names.encoded(row)[self.num_prefix_bytes :])
+
     def read(self, row: int) -> Image.Image:
         """Read and decode one file.
 
         MISSING where it is gone, BROKEN where it cannot be read, TOO_LARGE where it is larger than any image of
         `max_pixels` could be. Errors that network file systems recover from are tried three times.
         """
-        return read_image(os.path.join(self.root, self.names.encoded(row)[self.num_prefix_bytes :]), self.max_pixels)
+        return read_image(self.path(row), self.max_pixels)
 
 
 def most_bytes(max_pixels: int) -> int:

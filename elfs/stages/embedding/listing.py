@@ -1,29 +1,36 @@
 """What is to be embedded: the source with all its samples, as every rank sees it."""
 
+import contextlib
 import json
+import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.decoding import BadImageError
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader, Source, open_source
+from elfs.data.sources.folder import FolderReader
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.job import Prepared
 from elfs.stages.embedding.given import own_embeddings
 from elfs.workspace.files import atomic_write, json_bytes, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["Listing", "prepare", "read_listing", "write_listing"]
+__all__ = ["UNKNOWN_TIME", "Listing", "file_times", "prepare", "read_listing", "write_listing"]
 
 _LISTING_NAME = "listing.safetensors"
 _INPUTS_NAME = "listing.json"
 _IMAGES_TRIED = 16
+
+UNKNOWN_TIME = -1
+"""Stands for the time of a file that cannot be examined."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +43,13 @@ class Listing(Prepared):
         Where the images come from.
     table : SampleTable
         Every sample, in its final order.
+    times : ndarray of shape (n,), int64, or None
+        As `file_times` gives them, before any file is read.
     """
 
     source: Source
     table: SampleTable
+    times: NDArray[np.int64] | None = None
 
     @cached_property
     def reader(self) -> ImageReader:
@@ -75,7 +85,32 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     if config.limit is not None and config.limit < len(table):
         table = table.take(np.linspace(0, len(table) - 1, config.limit).round().astype(np.int64))
     inputs["external:source"] = listing_digest(table)
-    return Listing(inputs, source=source, table=table)
+    listing = Listing(inputs, source=source, table=table)
+    return replace(listing, times=file_times(listing.reader, len(table))) if source.has_images else listing
+
+
+def file_times(reader: ImageReader, num_rows: int) -> NDArray[np.int64] | None:
+    """Return when the files of a source were last written.
+
+    Parameters
+    ----------
+    reader : ImageReader
+        Of the source.
+    num_rows : int
+        How many samples it has.
+
+    Returns
+    -------
+    ndarray of shape (num_rows,), int64, or None
+        In nanoseconds; -1 for what cannot be examined. None where the source is no folder of files.
+    """
+    if not isinstance(reader, FolderReader):
+        return None
+    times = np.full(num_rows, UNKNOWN_TIME, np.int64)
+    for row in range(num_rows):
+        with contextlib.suppress(OSError, ValueError):
+            times[row] = os.stat(reader.path(row)).st_mtime_ns
+    return times
 
 
 def write_listing(prepared: Listing, directory: Path) -> None:

@@ -1,5 +1,6 @@
 """What becomes of a pool: its encoder at the beginning, samples and neighbours at the end."""
 
+import functools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from elfs.stages.embedding.rows import (
     draft_rows,
     embedding_pieces,
 )
+from elfs.stages.embedding.touched import changed_rows
 
 __all__ = ["Embedded", "finish", "row_encoder"]
 
@@ -73,7 +75,8 @@ def row_encoder(job: Job, config: EmbedConfig) -> tuple[RowEncoder, PoolEncoder]
     assert isinstance(prepared, Listing)
     table, reader = prepared.table, prepared.reader
     pool = pool_encoder(job, config, prepared.source, table, reader)
-    known = find_known_rows(job, table, config.source, pool.key)
+    changed = functools.partial(changed_rows, prepared, job.workspace, job.runtime)
+    known = find_known_rows(job, table, config.source, pool.key, changed)
     pieces = embedding_pieces(job.draft.directory, pool.key)
     return RowEncoder(job.runtime, config, table, reader, pool.encoder, pieces, known), pool
 

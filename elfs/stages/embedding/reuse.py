@@ -1,6 +1,7 @@
 """What an earlier embed found out about images that have not changed since, so that only the others are embedded."""
 
 import importlib.metadata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,10 +108,13 @@ def embedding_key(job: Job, config: EmbedConfig, fingerprint: str) -> str:
     return digest_json(facts).removeprefix("sha256:")
 
 
-def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> KnownRows | None:
+def find_known_rows(
+    job: Job, table: SampleTable, source: str, key: str, changed: Callable[[], NDArray[np.int64]]
+) -> KnownRows | None:
     """Return what can be taken over from the artifacts that are there.
 
-    An image is the same if its id and size are; one whose size is not known, only in a named data set. Nothing can be
+    An image is the same if its id and size are, and its content where its file was written again; one whose size is not
+    known, only in a named data set. Nothing can be
     taken over in a run that was forced, from files that are damaged, or where the images lie elsewhere now. Of several
     ranks the first reads the files in full; of several commands that fill one draft, the one that comes first.
 
@@ -124,6 +128,8 @@ def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> Know
         Where the images come from.
     key : str
         As `embedding_key` gives it; the embeddings that are there must have been made with the same.
+    changed : Callable
+        Returns rows of the new listing that are other pictures than those that are there.
 
     Returns
     -------
@@ -140,6 +146,7 @@ def find_known_rows(job: Job, table: SampleTable, source: str, key: str) -> Know
             position = load_tensors(path)["position"]
         elif entries and _are_sound(job, entries):
             position = _positions(SampleTable.from_tensors(job.workspace.arrays("samples")), table, source)
+            position[changed()] = -1
             if job.draft.is_shared or ranks.size > 1:
                 save_tensors(path, {"position": position})
         name = None if position is None else path.name

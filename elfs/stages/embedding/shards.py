@@ -24,6 +24,7 @@ from elfs.stages.embedding.encoder import noted_encoder
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
 from elfs.stages.embedding.rows import check_broken, embedding_pieces, noted, publish_pieces
+from elfs.stages.embedding.touched import note_times
 from elfs.workspace.commands import command_line
 from elfs.workspace.draft import REQUEST_NAME, open_draft
 from elfs.workspace.files import atomic_write, json_bytes
@@ -251,7 +252,7 @@ def merge(
             f"the shards in {request.directory} were made by elfs {request.version}, this is {elfs.__version__}."
         )
     key = draft_key(request.config, request.inputs)
-    merging = StageCode(functools.partial(_merge, request), prepare, write_listing, read_listing)
+    merging = StageCode(functools.partial(_merge, request), prepare, write_listing, read_listing, note=note_times)
     step = Step(STAGES["embed"], _RECORD, (), force=True, smoke=request.smoke, code=merging, draft_key=key)
     return run_step(step, path, request.config, runtime, source_root or request.source_root)
 
