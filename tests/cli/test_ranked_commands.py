@@ -158,7 +158,7 @@ PARALLEL = ("embed", "cluster", "label", "dynamics", "train", "compare")
 
 
 @pytest.mark.parametrize("stage", PARALLEL)
-def test_killed_rank_ends_the_stage_and_the_next_run_goes_on(
+def test_row_55_a_killed_rank_ends_the_stage_and_the_next_run_goes_on(
     shell: Shell, before: dict[str, Path], stage: str, tmp_path: Path
 ) -> None:
     workspace = at(before, stage, tmp_path)

@@ -245,7 +245,7 @@ class TestRefusals:
         assert caught.value.hint == again
         assert bytes_of(workspace) == before
 
-    def test_full_disk_keeps_the_draft(
+    def test_row_8_a_full_disk_keeps_the_draft(
         self, digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         digits.copy(workspace)

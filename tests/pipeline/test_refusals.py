@@ -187,7 +187,7 @@ class TestLater:
     def test_budget(self, refused: Callable[..., str], budget: str, message: str) -> None:
         refused(2, message, "select", f"--budget={budget}")
 
-    def test_hard_rate_and_budget_above_the_pool(self, refused: Callable[..., str]) -> None:
+    def test_row_49_hard_rate_and_budget_above_the_pool(self, refused: Callable[..., str]) -> None:
         message = r"a hard rate of 0\.6 leaves 64 of 160 .* The largest hard rate that fits is 0\.5\.$"
         refused(2, message, "select", "--method", "elfs", "--budget", "0.5", "--hard-rate", "0.6")
 
@@ -198,7 +198,7 @@ class TestLater:
         assert run(arguments) == 0
         assert len((workspace / "selections" / "rest" / "selection.csv").read_text().splitlines()) == 1 + 80
 
-    def test_unknown_key(self, refused: Callable[..., str]) -> None:
+    def test_row_52_unknown_key(self, refused: Callable[..., str]) -> None:
         refused(2, r"unknown value for --key: 'amu'\. Did you mean 'aum'\? Available: aum", "select", "--key", "amu")
 
     def test_missing_upstream(self, refused: Callable[..., str], workspace: Path, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ class TestLater:
         said = refused(4, r"there is no workspace at ", "cluster", *CPU)
         assert f"run:   elfs embed SOURCE --workspace {workspace}" in said
 
-    def test_stale_upstream(self, refused: Callable[..., str], workspace: Path) -> None:
+    def test_row_21_stale_upstream(self, refused: Callable[..., str], workspace: Path) -> None:
         arguments = ["embed", "digits", "--limit", "200", "--neighbors", "4", *SMALL, "--workspace", str(workspace)]
         assert run(arguments) == 0
         said = refused(4, r"scores is stale", "select", *CPU)

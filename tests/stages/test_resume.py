@@ -39,7 +39,9 @@ class TestEmbed:
         ("after", "encoder"),
         [(1, "pixels"), (9, "pixels"), (20, "pixels"), (45, "pixels"), (60, "pixels"), (30, "patches")],
     )
-    def test_same_bytes(self, pictures: Path, tmp_path: Path, workspace: Path, after: int, encoder: str) -> None:
+    def test_row_1_an_interrupted_embed_ends_with_the_same_bytes(
+        self, pictures: Path, tmp_path: Path, workspace: Path, after: int, encoder: str
+    ) -> None:
         options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4, "encoder": encoder}
         run_stage("embed", tmp_path / "straight", **options)
         stopped("embed", workspace, "embed", after, **options)
@@ -106,7 +108,7 @@ class TestEmbed:
 
 
 @pytest.mark.parametrize("after", [1, 5, 6, 17, 30])
-def test_cluster(digits: Finished, workspace: Path, after: int) -> None:
+def test_row_2_an_interrupted_cluster_ends_with_the_same_bytes(digits: Finished, workspace: Path, after: int) -> None:
     digits.copy(workspace)
     stopped("cluster", workspace, "cluster", after, force=True)
     assert Workspace.open(workspace).manifest == Workspace.open(digits.path).manifest
@@ -116,7 +118,7 @@ def test_cluster(digits: Finished, workspace: Path, after: int) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 5, 6, 11, 15])
-def test_dynamics(digits: Finished, workspace: Path, after: int) -> None:
+def test_row_4_interrupted_dynamics_end_with_the_same_bytes(digits: Finished, workspace: Path, after: int) -> None:
     digits.copy(workspace)
     stopped("dynamics", workspace, "dynamics", after, force=True)
     assert sum(name.startswith("epoch-") for name in files_in_draft(workspace, "dynamics")) == (after - 1) // 5

@@ -125,7 +125,7 @@ def test_a_note_that_is_too_large_counts_as_none(
 
 
 @pytest.mark.usefixtures("large")
-def test_a_workspace_that_may_not_be_written_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_23_a_workspace_that_may_not_be_written_can_be_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(place: Path) -> None:
         raise StorageError(f"cannot write {place}: Permission denied.")
 

@@ -40,7 +40,9 @@ def check_sound(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("mode", "had_record"), [("fail", True), ("kill", True), ("kill", False)])
-def test_every_operation_may_fail(tmp_path: Path, mode: str, had_record: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_row_9_every_operation_of_a_commit_may_fail_or_be_the_last(
+    tmp_path: Path, mode: str, had_record: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
     stage: Any = runpy.run_path(str(SCRIPT))["stage"]
     for name in ("base", "golden"):

@@ -32,7 +32,7 @@ def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_row_10_another_process_is_refused_and_told_who_holds_it(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     message = rf"workspace {tmp_path} is being written by process {holder.pid} on {socket.gethostname()} since 20\d\d-"
     with pytest.raises(WorkspaceLockedError, match=message) as info, writer_lock(tmp_path):
         pass
@@ -40,7 +40,7 @@ def test_another_process_is_refused_and_told_who_holds_it(tmp_path: Path, holder
     assert info.value.hint == f"elfs status --workspace {tmp_path}"
 
 
-def test_the_lock_of_a_killed_process_is_simply_taken(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+def test_row_11_the_lock_of_a_killed_process_is_simply_taken(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     assert (tmp_path / HOLDER_NAME).exists()

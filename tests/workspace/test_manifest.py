@@ -205,7 +205,7 @@ def test_messages_stay_short() -> None:
     assert len(info.value.message) < 200
 
 
-def test_a_newer_format_says_what_to_do() -> None:
+def test_row_17_a_newer_format_says_what_to_do() -> None:
     with pytest.raises(CorruptArtifactError, match=r"newer .* upgrade elfs") as info:
         Manifest.parse(b'{"format": "elfs-workspace", "format_version": 7, "new_field": []}')
     assert info.value.hint == "pip install --upgrade elfs"

@@ -12,7 +12,7 @@ from elfs.workspace.steady import read_steadily
 from elfs.workspace.workspace import Workspace
 
 
-def test_what_is_rewritten_while_it_is_read_is_read_again(builder: Any) -> None:
+def test_row_12_what_is_rewritten_while_it_is_read_is_read_again(builder: Any) -> None:
     path: Path = builder.workspace.path
     builder.commit("select/x", "selections/x", {"indices": np.arange(3)})
     calls = []

@@ -84,7 +84,7 @@ def test_round_trip(builder: Any) -> None:
     np.testing.assert_array_equal(loaded, values)
 
 
-def test_a_workspace_can_be_moved(builder: Any, tmp_path: Path) -> None:
+def test_row_22_a_workspace_can_be_moved(builder: Any, tmp_path: Path) -> None:
     builder.commit("embed", "embeddings", {"x": np.zeros(1)})
     builder.workspace.path.rename(tmp_path / "moved")
     assert Workspace.open(tmp_path / "moved").verify() == []
@@ -258,7 +258,7 @@ def test_verify_finds_one_flipped_byte_anywhere(builder: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 7, 20, -1])
-def test_a_truncated_file(builder: Any, size: int) -> None:
+def test_row_13_a_truncated_file(builder: Any, size: int) -> None:
     builder.commit("embed", "embeddings", {"x": np.zeros(3)})
     workspace: Workspace = builder.workspace
     path = workspace.path / "embeddings.safetensors"

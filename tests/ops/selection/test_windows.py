@@ -66,7 +66,7 @@ def test_the_largest_hard_rate_that_fits_is_named_and_fits() -> None:
         select("elfs", pool, 1437, hard_rate=0.001)
 
 
-def test_ties_follow_the_tie_breaker_in_every_direction() -> None:
+def test_row_50_ties_follow_the_tie_breaker_in_every_direction() -> None:
     pool = Pool(tie_breaker=torch.tensor([5, 3, 9, 1]), hardness=torch.zeros(4))
     for name in ("elfs", "hardest", "easiest"):
         assert select(name, pool, 3) == [3, 1, 0]

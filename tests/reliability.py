@@ -1,0 +1,117 @@
+"""The matrix of faults with the tests of each row: ``python -m tests.reliability`` writes ``docs/reliability.md``."""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+DOCUMENT = TESTS.parent / "docs" / "reliability.md"
+
+ROWS = {
+    1: "embed is killed or interrupted at any moment",
+    2: "cluster is killed or interrupted",
+    3: "label is killed or interrupted",
+    4: "dynamics are killed or interrupted",
+    5: "score is killed or interrupted",
+    6: "select is killed or interrupted",
+    7: "SIGINT and SIGTERM, once and twice",
+    8: "the disk is full in the middle",
+    9: "a read, a write, a rename or a sync fails",
+    10: "two processes write to one workspace",
+    11: "the lock of a process that is dead",
+    12: "a reader while a writer publishes",
+    13: "an artifact that was cut short",
+    14: "one flipped bit in data, header or JSON",
+    15: "a valid file of another shape, dtype or length in an artifact's place",
+    16: "a manifest that is empty, no JSON, huge, nested, or repeats keys",
+    17: "a manifest of a newer format",
+    18: "paths that lead out of the workspace or an archive",
+    19: "pickles in checkpoints",
+    20: "hostile safetensors",
+    21: "upstream that changed after downstream was made",
+    22: "a workspace or a folder of images that was moved",
+    23: "a workspace that may not be written",
+    24: "a workspace path that is a file, too long or odd",
+    25: "an empty folder, or one without images, is refused with the extensions seen",
+    26: "damaged images are left out, the others are unaffected",
+    27: "empty files, text and web pages under an image's name",
+    28: "the content counts, not the extension",
+    29: "decompression bombs",
+    30: "tiny images and extreme shapes",
+    31: "CMYK and YCCK",
+    32: "16-bit and floating-point images",
+    33: "transparency",
+    34: "gray and 1-bit",
+    35: "several frames or pages",
+    36: "EXIF orientation",
+    37: "formats without a decoder",
+    38: "a decoder that crashes or hangs",
+    39: "all images broken, or too many",
+    40: "links, loops, pipes, sockets",
+    41: "names of all kinds",
+    42: "equal names in two folders, names equal but for the case",
+    43: "the same file listed twice",
+    44: "files deleted, changed or added",
+    45: "permission denied, stale handles of network file systems",
+    46: "fewer images than neighbours or clusters",
+    47: "one cluster, identical images, collapsed heads",
+    48: "budgets and settings that are none",
+    49: "hard rate and budget that do not fit together",
+    50: "equal scores, scores that are not finite",
+    51: "own embeddings that are not finite, or of another number, kind or order",
+    52: "unknown keys, options and models",
+    53: "devices that are not there",
+    54: "a device out of memory",
+    55: "a rank that dies or hangs",
+    56: "limits of memory, of shared memory and of open files",
+    57: "no network, damaged downloads",
+    58: "closed streams, no terminal, another locale or clock",
+}
+"""Number of each row to what happens."""
+
+OPEN = {
+    3: "the commit, which all stages share, is tested in row 9, and label's pieces in tests/workspace/test_pieces.py",
+    5: "one pass without a draft: only its commit can be interrupted, which is row 9",
+    6: "one pass without a draft: only its commit can be interrupted, which is row 9",
+    56: "needs a host or container whose limits can be set",
+}
+"""Rows without a test of their own, and why."""
+
+_TEST = re.compile(r"^ *def (test_row_(\d+)_\w+)\(", re.MULTILINE)
+
+
+def named_tests() -> dict[int, list[str]]:
+    """Return the names of the tests of each row, sorted, with the files in which they are."""
+    found: dict[int, list[str]] = defaultdict(list)
+    for path in sorted(TESTS.rglob("test_*.py")):
+        for name, row in _TEST.findall(path.read_text(encoding="utf-8")):
+            found[int(row)].append(f"`{path.relative_to(TESTS.parent).as_posix()}::{name}`")
+    return found
+
+
+def document() -> str:
+    """Return ``docs/reliability.md``."""
+    found = named_tests()
+    lines = [
+        "# What must not break elfs, and the test of each",
+        "",
+        "Written by `python -m tests.reliability`; a test holds it to the tests that there are. All of them run by",
+        "default; `python -m pytest -k test_row_14` runs those of a row.",
+        "",
+        "- Every tensor of every artifact, a flipped value each, times every command that reads it:",
+        "  `tests/pipeline/test_damage.py`.",
+        "- Parsers are fuzzed with 120 examples each in the default run; `FUZZ_EXAMPLES=20000 python -m pytest",
+        "  tests/test_fuzz.py` looks for longer.",
+        "- Every file operation of a commit fails, or is the last one before a kill: `tests/workspace/test_crash.py`.",
+        "",
+        "| row | what happens | tests |",
+        "|---|---|---|",
+    ]
+    for row, what in ROWS.items():
+        tests = "<br>".join(found.get(row, [])) or f"none of its own: {OPEN[row]}"
+        lines.append(f"| {row} | {what} | {tests} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")

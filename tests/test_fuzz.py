@@ -1,0 +1,225 @@
+"""Whatever bytes come in, a parser returns what it should or refuses it with an error that a user can mend.
+
+`FUZZ_EXAMPLES=20000 python -m pytest tests/test_fuzz.py -n 2` looks for longer.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from elfs.budget import Budget
+from elfs.cli._settings import load_settings, parse_count
+from elfs.data.embeddings_file import load_embeddings
+from elfs.data.id_lists import read_ids
+from elfs.data.samples import SampleTable
+from elfs.data.synthetic.spec import canonical_source
+from elfs.errors import ElfsError
+from elfs.parallel.devices import parse_devices
+from elfs.workspace.documents import parse_json
+from elfs.workspace.journal import settle_journal
+from elfs.workspace.manifest import Manifest
+from elfs.workspace.tensors import load_tensors, save_tensors
+from tests.chain import run_stage
+
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "120"))
+FUZZ = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES == 120,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@st.composite
+def mutated(draw: Any, data: bytes) -> bytes:
+    """Return bytes with some of them changed, cut out, repeated or put in."""
+    changed = bytearray(data)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(0, len(changed) - 1)))
+        kind = draw(st.sampled_from(["set", "cut", "insert", "repeat", "end"]))
+        if kind == "set" and changed:
+            changed[place] = draw(st.integers(0, 255))
+        elif kind == "cut":
+            del changed[place : place + draw(st.integers(1, 40))]
+        elif kind == "insert":
+            changed[place:place] = draw(st.binary(max_size=12))
+        elif kind == "repeat":
+            changed[place:place] = changed[place : place + draw(st.integers(1, 40))]
+        else:
+            del changed[place:]
+    return bytes(changed)
+
+
+@st.composite
+def replaced(draw: Any, document: Any) -> bytes:
+    """Return a JSON document in which one value is another one."""
+    root = json.loads(json.dumps(document))
+    parent: Any = None
+    key: Any = None
+    current = root
+    while isinstance(current, dict | list) and len(current) and (parent is None or draw(st.booleans())):
+        keys = list(current) if isinstance(current, dict) else range(len(current))
+        parent, key = current, draw(st.sampled_from(keys))
+        current = current[key]
+    if parent is not None:
+        parent[key] = draw(JSON)
+    return json.dumps(root).encode()
+
+
+def survives(parse: Callable[[], object]) -> None:
+    """Call a parser; anything but a refusal that elfs means fails the test."""
+    with contextlib.suppress(ElfsError):
+        parse()
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("fuzz") / "workspace"
+    run_stage("embed", path, source="digits", limit=20)
+    return (path / "manifest.json").read_bytes()
+
+
+def test_row_16_manifests(manifest: bytes) -> None:
+    @FUZZ
+    @given(mutated(manifest) | replaced(json.loads(manifest)) | st.binary())
+    def check(data: bytes) -> None:
+        survives(lambda: Manifest.parse(data))
+
+    check()
+
+
+@FUZZ
+@given(st.binary() | st.text(alphabet='[]{}",:0123456789eE+-.nulltrefas\\u ', max_size=200).map(str.encode))
+def test_row_16_json(data: bytes) -> None:
+    survives(lambda: parse_json(data, "x"))
+
+
+def test_row_18_journals(tmp_path: Path) -> None:
+    moved = {"a.safetensors": "partial/score/1/artifacts/a/a.safetensors"}
+    document = {"doomed": ["scores.safetensors"], "moved": moved}
+    (tmp_path / "outside").write_text("stays")
+    root = tmp_path / "workspace"
+
+    @FUZZ
+    @given(mutated(json.dumps(document).encode()) | replaced(document))
+    def check(data: bytes) -> None:
+        (root / "partial").mkdir(parents=True, exist_ok=True)
+        (root / "partial" / "journal.json").write_bytes(data)
+        survives(lambda: settle_journal(root, Manifest()))
+        assert (tmp_path / "outside").read_text() == "stays"
+
+    check()
+
+
+def test_row_20_tensor_files(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_tensors(path, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(3)})
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+
+    def with_header(text: bytes) -> bytes:
+        return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+    @FUZZ
+    @given(mutated(data) | replaced(header).map(with_header) | st.binary())
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        survives(lambda: [np.array(value) for value in load_tensors(path).values()])
+
+    check()
+
+
+@FUZZ
+@given(
+    st.dictionaries(
+        st.sampled_from([*SampleTable.from_ids(["a"], 0, 1).tensors()]),
+        st.tuples(st.sampled_from(["u1", "i8", "f4"]), st.lists(st.integers(-2, 5), max_size=5)),
+    )
+)
+def test_row_15_tables_of_samples(tensors: dict[str, tuple[str, list[int]]]) -> None:
+    arrays = {"id_blob": np.frombuffer(b"ab", np.uint8)} | {
+        name: np.array(values).astype(kind) for name, (kind, values) in tensors.items()
+    }
+    survives(lambda: SampleTable.from_tensors(arrays).reasons())
+
+
+def test_row_41_lists_and_tables_of_ids(tmp_path: Path) -> None:
+    path = tmp_path / "ids.csv"
+    table = b'rank,id,pseudo_label\n1,"a, ""b"".png",2\n2,\xff.png,3\n'
+
+    @FUZZ
+    @given(mutated(table) | mutated(table.decode("latin1").encode("utf-16")) | st.binary())
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        survives(lambda: read_ids(path))
+
+    check()
+
+
+def test_row_48_settings(tmp_path: Path) -> None:
+    text = b'seed = 3\nworkers = "2"\n[cluster]\nclusters = 10\nlearning_rate = 1e-3\n[select]\nbudget = "10%"\n'
+
+    @FUZZ
+    @given(mutated(text) | st.binary())
+    def check(data: bytes) -> None:
+        (tmp_path / "elfs.toml").write_bytes(data)
+        survives(lambda: load_settings(tmp_path / "workspace"))
+
+    check()
+
+
+def test_row_51_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.ones((3, 2), np.float32))
+    data = path.read_bytes()
+
+    @FUZZ
+    @given(mutated(data[:128]).map(lambda header: header + data[128:]) | mutated(data) | st.binary())
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        survives(lambda: np.array(load_embeddings(path, None)[1]))
+
+    check()
+
+
+WORDS = st.text(alphabet="0123456789.,:%-+eE cpualtoinfNaN\u0663\u00b2_", max_size=12) | st.text(max_size=12)
+
+
+@FUZZ
+@given(WORDS)
+def test_row_48_budgets(text: str) -> None:
+    survives(lambda: Budget.parse(text).resolve(1_000))
+
+
+@FUZZ
+@given(WORDS)
+def test_row_53_devices_and_counts(text: str) -> None:
+    survives(lambda: parse_devices(text))
+    survives(lambda: parse_count("--workers", text))
+
+
+@FUZZ
+@given(
+    st.lists(
+        st.sampled_from(["images=", "classes=", "size=", "9", "0", "-1", "1e9", ",", "nan", "shapes"]), max_size=6
+    ).map("".join)
+    | WORDS
+)
+def test_row_48_synthetic_specs(text: str) -> None:
+    survives(lambda: canonical_source(f"synthetic:{text}"))
