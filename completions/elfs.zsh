@@ -58,6 +58,7 @@ _elfs() {
                     _arguments \
                         '--root=[Where the images are now, if they have moved]:value:_files -/' \
                         '--from=[Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select]:value:(embed cluster label dynamics score select)' \
+                        '--help-all[Show every option of the six stages]' \
                         '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \

@@ -54,7 +54,8 @@ def _epilog(examples: Sequence[str]) -> str:
 
 for _name, _panel in COMMANDS.items():
     _module = importlib.import_module(f"elfs.cli.{_name}")
-    app.command(_name, epilog=_epilog(_module.EXAMPLES), rich_help_panel=_panel)(_module.body)
+    _class = getattr(_module, "CLASS", None)
+    app.command(_name, cls=_class, epilog=_epilog(_module.EXAMPLES), rich_help_panel=_panel)(_module.body)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elfs.catalog import STAGES
+from elfs.cli._help import HelpAllOption, ShortHelp
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
 from elfs.cli._plan import show_plan
@@ -20,9 +21,11 @@ from elfs.suggestions import choose
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
 
-__all__ = ["EXAMPLES", "body"]
+__all__ = ["CLASS", "EXAMPLES", "body"]
 
-EXAMPLES = ("elfs run digits --budget 0.1 --key aum", "elfs run --from cluster --clusters 20")
+CLASS = ShortHelp
+
+EXAMPLES = ("elfs run ./photos --budget 500", "elfs run --from cluster --clusters 20", "elfs run --help-all")
 
 FromOption = Annotated[
     str | None,
@@ -37,7 +40,11 @@ FromOption = Annotated[
 
 @command("select", *STAGES[:-1])
 def body(
-    invocation: Invocation, source: SourceArgument = None, root: RootOption = None, first: FromOption = None
+    invocation: Invocation,
+    source: SourceArgument = None,
+    root: RootOption = None,
+    first: FromOption = None,
+    help_all: HelpAllOption = False,
 ) -> None:
     """Run all six stages, those that are fresh already excepted."""
     stages = STAGES[STAGES.index(choose("stage", first, STAGES)) :] if first is not None else STAGES

@@ -174,3 +174,24 @@ def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
         assert f"there are {most:,} at most in " in ran.err
         fits = [str(most) if word == count else word for word in arguments]
         assert elfs("run", *fits).code == 0
+
+
+def test_help_is_short_and_help_all_is_not(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    short, full = elfs("run", "-h").out, elfs("run", "--help-all").out
+    assert elfs("run", "--help").out == short
+    for spelling in (
+        "--budget",
+        "--method",
+        "--key",
+        "--encoder",
+        "--clusters",
+        "--workspace",
+        "--dry-run",
+        "--help-all",
+    ):
+        assert spelling in short
+    assert "--warmup-epochs" in full
+    assert "--warmup-epochs" not in short
+    assert len(short.splitlines()) < 50 < 120 < len(full.splitlines())
+    assert elfs("run", "-h").out == short  # nothing stays as it was shown
