@@ -25,7 +25,7 @@ __all__ = ["CLASS", "EXAMPLES", "body"]
 
 CLASS = ShortHelp
 
-EXAMPLES = ("elfs run ./photos --budget 500", "elfs run --from cluster --clusters 20", "elfs run --help-all")
+EXAMPLES = ("elfs run digits --budget 0.1 --key aum", "elfs run --from cluster --clusters 20")
 
 FromOption = Annotated[
     str | None,
