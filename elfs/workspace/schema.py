@@ -16,7 +16,7 @@ from elfs.workspace.tensors import RowArray
 
 __all__ = ["SCHEMAS", "Values", "check_values"]
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 """Elements that are looked at together."""
 
 _SLACK = 1e-3
@@ -158,10 +158,14 @@ def _outside_floats(block: np.ndarray, allowed: Values, high: float) -> np.ndarr
     """Compare by bits: without its sign a float is ordered as an integer is, infinity and NaN above all others."""
     bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
     sign = bits.dtype.type(1 << (8 * block.dtype.itemsize - 1))
-    size = bits & ~sign
     infinity = _bits(np.inf, block.dtype)
     top = max(abs(allowed.low) if math.isfinite(allowed.low) else 0, high)
     most = infinity - 1 if math.isinf(top) else _bits(top * (1 + _SLACK), block.dtype)
+    if allowed.low == 0 and bits.max(initial=0) <= most:
+        return np.zeros(block.shape, np.bool_)
+    size = bits & ~sign
+    if allowed.low != 0 and size.max(initial=0) <= most:
+        return np.zeros(block.shape, np.bool_)
     outside: np.ndarray[Any, np.dtype[np.bool_]] = size > most
     if allowed.low == 0:
         outside |= (bits > sign) & (size > _bits(_SLACK, block.dtype))
