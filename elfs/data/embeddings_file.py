@@ -124,6 +124,8 @@ def _read_ids(path: Path | None, num_rows: int) -> TextColumn:
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             ids = TextColumn.from_strings(line.removesuffix("\n").removesuffix("\r") for line in file)
+        if any(b"\0" in ids.encoded(row) for row in range(min(len(ids), 2))):
+            raise InputDataError(f"{path} holds NULs, as UTF-16 does; expected ids in UTF-8, one a line.")
     except OSError as error:
         raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None
     if len(ids) != num_rows:

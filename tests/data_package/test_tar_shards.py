@@ -121,7 +121,9 @@ def test_splits_follow_the_shards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz"])
 def test_compressed_shards_are_refused(tmp_path: Path, name: str) -> None:
-    packed = gzip.compress(write(tmp_path / "plain.tar", [("a.png", picture(1))]).read_bytes())
+    plain = write(tmp_path / "plain.tar", [("a.png", picture(1))])
+    packed = gzip.compress(plain.read_bytes())
+    plain.unlink()
     (tmp_path / name).write_bytes(packed)
     for root in (tmp_path, tmp_path / name):
         with pytest.raises(InputDataError, match=r"a\.t.* is compressed: its images cannot be reached") as caught:
@@ -207,3 +209,94 @@ def test_row_18_names_that_lead_out_of_the_archive_stay_inside(tmp_path: Path) -
     source = TarSource(path, LIMIT)
     assert ids(source.list()) == ["etc/a", "abs/b", "x/c", "d", "e"]
     assert levels(source, source.list()) == [0, 1, 2, 3, 4]
+
+
+def eight(path: Path) -> tuple[bytes, list[int]]:
+    """Write a shard of eight images; return it and where its headers are."""
+    write(path, [(f"{level:03}.png", picture(level)) for level in range(8)], tarfile.USTAR_FORMAT)
+    with tarfile.open(path) as shard:
+        return path.read_bytes(), [member.offset for member in shard]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "zeroed", "random"])
+@pytest.mark.parametrize("which", [0, 3, 7])
+def test_a_damaged_header_costs_its_member_and_is_told(
+    tmp_path: Path, damage: str, which: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, starts = eight(tmp_path / "a.tar")
+    data, start = bytearray(whole), starts[which]
+    if damage == "flipped":
+        data[start + 5] ^= 0x20
+    else:
+        noise = np.random.default_rng(0).integers(0, 256, 512, np.uint8).tobytes()
+        data[start : start + 512] = bytes(512) if damage == "zeroed" else noise
+    (tmp_path / "a.tar").write_bytes(data)
+    source = TarSource(tmp_path / "a.tar", LIMIT)
+    assert ids(source.list()) == [f"{level:03}" for level in range(8) if level != which]
+    assert levels(source, source.list()) == [level for level in range(8) if level != which]
+    assert f"a.tar is damaged: no header of a member at byte {start:,}".replace(",", "") in caplog.text
+
+
+def test_a_shard_that_ends_in_a_header_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole, starts = eight(tmp_path / "a.tar")
+    (tmp_path / "a.tar").write_bytes(whole[: starts[5] + 300])
+    assert len(TarSource(tmp_path, LIMIT).list()) == 5
+    assert f"no header of a member at byte {starts[5]}; what follows is not listed" in caplog.text
+
+
+def test_joined_archives_are_listed_whole(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first, _ = eight(tmp_path / "first.tar")
+    second = write(
+        tmp_path / "second.tar", [(f"{level:03}.png", picture(level)) for level in range(8, 16)]
+    ).read_bytes()
+    joined = tmp_path / "all" / "joined.tar"
+    joined.parent.mkdir()
+    joined.write_bytes(first + second)
+    source = TarSource(joined, LIMIT)
+    assert levels(source, source.list()) == list(range(16))
+    assert not caplog.text
+
+
+def test_text_is_no_shard(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"no tar" * 1000)
+    with pytest.raises(InputDataError, match=r"a\.tar is no tar file that can be read to its end: it begins with no"):
+        TarSource(tmp_path, LIMIT).list()
+
+
+def test_links_inside_a_shard_are_read_and_others_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    links = [
+        ("b/2.png", tarfile.LNKTYPE, "a/0.png"),
+        ("b/3.png", tarfile.SYMTYPE, "../a/1.png"),
+        ("b/4.png", tarfile.SYMTYPE, "3.png"),
+        ("b/5.png", tarfile.SYMTYPE, "/etc/x.png"),
+        ("b/6.png", tarfile.SYMTYPE, "../../a/1.png"),
+        ("b/7.png", tarfile.LNKTYPE, "a/9.png"),
+    ]
+    with tarfile.open(tmp_path / "a.tar", "w") as shard:
+        for level in range(2):
+            member = tarfile.TarInfo(f"./a/{level}.png")
+            member.size = len(picture(level))
+            shard.addfile(member, io.BytesIO(picture(level)))
+        for name, kind, target in links:
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, target
+            shard.addfile(member)
+    source = TarSource(tmp_path, LIMIT)
+    assert ids(source.list()) == ["a/0", "a/1", "b/2", "b/3", "b/4"]
+    assert levels(source, source.list()) == [0, 1, 0, 1, 1]
+    assert "3 links lead to no member of it and are not listed" in caplog.text
+
+
+def test_masks_beside_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    members = [(name, picture(1)) for number in range(3) for name in (f"{number}.jpg", f"{number}.seg.png")]
+    assert len(TarSource(write(tmp_path / "a.tar", members), LIMIT).list()) == 6
+    assert "3 samples have several images each, such as 0.jpg and 0.seg.png" in caplog.text
+
+
+@pytest.mark.parametrize("place", [".cache/old.tar.gz", ".old.tgz", "annotations.tar.gz", "x/more.tar.xz"])
+def test_archives_beside_shards_do_not_stop_a_run(tmp_path: Path, place: str, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "000.tar", [("a.png", picture(1))])
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).write_bytes(gzip.compress(b"x"))
+    assert ids(TarSource(tmp_path, LIMIT).list()) == ["a"]
+    assert ("is compressed and no shard: it is left out" in caplog.text) == (not place.startswith("."))

@@ -89,7 +89,7 @@ def _read_paths(files: str, root: Path) -> list[bytes]:
     paths = []
     try:
         with nullcontext(sys.stdin.buffer) if files == STANDARD_INPUT else open(files, "rb") as file:
-            for entry in _entries(file):
+            for entry in _entries(file, files):
                 path = _below(entry, roots)
                 if path is None:
                     raise _outside(entry, files, root)
@@ -122,9 +122,12 @@ def _outside(entry: bytes, files: str, root: Path) -> InputDataError:
     )
 
 
-def _entries(file: BinaryIO) -> Iterator[bytes]:
+def _entries(file: BinaryIO, files: str) -> Iterator[bytes]:
     """Yield what a list names, without reading it whole."""
-    rest = file.read(_CHUNK_BYTES).removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as editors on Windows write it
+    rest = file.read(_CHUNK_BYTES)
+    if rest.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputDataError(f"--files {files} is UTF-16, expected UTF-8.")
+    rest = rest.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as editors on Windows write it
     separator = b"\0" if b"\0" in rest else b"\n"
     while True:
         chunk = file.read(_CHUNK_BYTES)

@@ -173,6 +173,7 @@ class FolderSource:
         listing.walk()
         if not len(listing.paths):
             raise InputDataError(f"no image in {self.root}: {listing.describe_seen()}.", hint=listing.hint())
+        listing.tell_others()
         return listing.paths.table()
 
     def reader(self, table: SampleTable) -> FolderReader:
@@ -255,6 +256,16 @@ class _Listing:
         common = self.others.most_common(_MAX_EXTENSIONS_NAMED)
         named = ", ".join(f"{_text(extension) or 'without extension'} ({count:,})" for extension, count in common)
         return f"seen {named}{', ...' if len(self.others) > len(common) else ''}"
+
+    def tell_others(self) -> None:
+        """Say which files are no images that elfs knows and no usual companions of images."""
+        others = Counter(
+            {name: count for name, count in self.others.items() if name and name not in SIDECAR_EXTENSIONS}
+        )
+        if others:
+            named = ", ".join(f"{_text(name)} ({count:,})" for name, count in others.most_common(_MAX_EXTENSIONS_NAMED))
+            more = ", ..." if len(others) > _MAX_EXTENSIONS_NAMED else ""
+            _log.warning("%d files are no images that elfs knows: %s%s", others.total(), named, more)
 
     def hint(self) -> str | None:
         """Return the command for files that hold many images each, if there are such."""

@@ -1,22 +1,26 @@
 """Uncompressed tar files of images, such as the shards of WebDataset.
 
-A sample is a regular member whose name has an image's extension. Its WebDataset key is its name up to the first dot of
-the last part. The id is the key if no key comes twice in all shards; else the shard's name and the key; else the
-shard's name and the member's whole name, where a member that a later one of the same name replaces is left out. A
-source that is one file lends no shard's name. Names are ids and nothing else: nothing is unpacked. Only headers are
-read to list a shard; an image is read where it lies. Splits follow the names of the shards
-(`elfs.data.sources.shards.shard_splits`).
+A sample is a regular member whose name has an image's extension, or a link to one of the same shard. Its WebDataset
+key is its name up to the first dot of the last part. The id is the key if no key comes twice in all shards; else the
+shard's name and the key; else the shard's name and the member's whole name, where a member that a later one of the same
+name replaces is left out. A source that is one file lends no shard's name. Names are ids and nothing else: nothing is
+unpacked. Only headers are read to list a shard; an image is read where it lies. Where a header is damaged the list goes
+on at the next one that is right, with a warning; so it does, without one, where archives were joined. Splits follow the
+names of the shards (`elfs.data.sources.shards.shard_splits`).
 """
 
 import contextlib
 import logging
 import os
+import posixpath
 import shlex
 import tarfile
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +46,8 @@ _COMPRESSED_EXTENSIONS = {
     ".tar.xz": "unxz",
     ".tar.zst": "unzstd",
 }
+_CHUNK_BYTES = 2**16
+_MAX_LINKS = 8
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
 
@@ -149,30 +155,110 @@ class _Members:
     starts: "array[int]" = field(default_factory=lambda: array("q"))
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
     counts: list[int] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
 
     def names(self, paths: tuple[Path, ...]) -> Iterator[str]:
         """Read the headers of the shards and yield the images' names, without ``.``, ``..`` and empty parts."""
         for path in paths:
             before = len(self.starts)
             try:
-                with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as shard:
-                    while (member := shard.next()) is not None:
-                        shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
-                        if _is_image(member):
-                            self.starts.append(member.offset_data)
-                            self.sizes.append(member.size)
-                            yield "/".join(part for part in member.name.split("/") if part not in ("", ".", ".."))
+                with _open(path) as shard, path.open("rb") as file:
+                    yield from self._images(path, shard, file)
+                if self.links:
+                    with _open(path) as shard:
+                        yield from self._linked(path, shard)
             except tarfile.TarError as error:
                 raise InputDataError(f"{path} is no tar file that can be read to its end: {error}.") from None
             except OSError as error:
                 raise InputDataError(f"{path} cannot be read: {describe_error(error)}.") from None
             self.counts.append(len(self.starts) - before)
 
+    def _images(self, path: Path, shard: tarfile.TarFile, file: BinaryIO) -> Iterator[str]:
+        """Yield what regular members there are, and say where headers are damaged; links are kept for later."""
+        end, num_sparse = 0, 0
+        self.links.clear()
+        while (member := shard.next()) is not None:
+            shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
+            _tell_damage(path, file, end, member.offset)
+            end = shard.offset
+            if _is_image(member):
+                if member.islnk() or member.issym():
+                    self.links[_clean(member.name)] = _target(member)
+                elif member.issparse():
+                    num_sparse += 1
+                elif member.isreg():
+                    self.starts.append(member.offset_data)
+                    self.sizes.append(member.size)
+                    yield _clean(member.name)
+        if not end and _first_byte(file, 0, None) is not None:
+            raise tarfile.ReadError("it begins with no header")
+        _tell_damage(path, file, end, None)
+        if num_sparse:
+            _log.warning("%s: %d sparse members are not listed, their bytes do not lie together", path, num_sparse)
+
+    def _linked(self, path: Path, shard: tarfile.TarFile) -> Iterator[str]:
+        """Yield the members that are links to images of the same shard, behind all others."""
+        wanted, found = set(self.links.values()) - self.links.keys(), dict[str, tuple[int, int]]()
+        while (member := shard.next()) is not None:
+            shard.members.clear()  # type: ignore[attr-defined]
+            if (name := _clean(member.name)) in wanted and member.isreg() and not member.issparse():
+                found[name] = (member.offset_data, member.size)
+        num_lost = 0
+        for name, target in self.links.items():
+            for _ in range(_MAX_LINKS):
+                target = self.links.get(target, target)
+            if target not in found:
+                num_lost += 1
+                continue
+            start, size = found[target]
+            self.starts.append(start)
+            self.sizes.append(size)
+            yield name
+        if num_lost:
+            _log.warning("%s: %d links lead to no member of it and are not listed", path, num_lost)
+
+
+def _open(path: Path) -> tarfile.TarFile:
+    return tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", ignore_zeros=True)
+
+
+def _clean(name: str) -> str:
+    return "/".join(part for part in name.split("/") if part not in ("", ".", ".."))
+
+
+def _target(member: tarfile.TarInfo) -> str:
+    """Return the name that a link leads to: a hard link's from the top, a symbolic link's from where it lies."""
+    if member.islnk():
+        return _clean(member.linkname)
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(_clean(member.name)), member.linkname))
+    return "" if target.startswith(("/", "..")) else target
+
+
+def _first_byte(file: BinaryIO, start: int, stop: int | None) -> int | None:
+    """Return where the first byte lies that is no NUL, from `start` on and before `stop`."""
+    file.seek(start)
+    while stop is None or start < stop:
+        chunk = file.read(_CHUNK_BYTES if stop is None else min(_CHUNK_BYTES, stop - start))
+        if not chunk:
+            return None
+        rest = chunk.lstrip(b"\0")
+        if rest:
+            return start + len(chunk) - len(rest)
+        start += len(chunk)
+    return None
+
+
+def _tell_damage(path: Path, file: BinaryIO, end: int, start: int | None) -> None:
+    """Say that between the end of a member and the start of the next there is something that is none."""
+    if end != start and (first := _first_byte(file, end, start)) is not None:
+        then = "what follows is not listed" if start is None else f"the list goes on at byte {start:,}"
+        _log.warning("%s is damaged: no header of a member at byte %d; %s", path, min(first, end), then)
+
 
 def _is_image(member: tarfile.TarInfo) -> bool:
     name = member.name.rpartition("/")[2]
     extension = os.path.splitext(name)[1].lower().encode("utf-8", "surrogateescape")
-    return member.isreg() and not member.issparse() and extension in IMAGE_EXTENSIONS and not name.startswith(".")
+    return extension in IMAGE_EXTENSIONS and not name.startswith(".")
 
 
 def _ids(names: TextColumn, shards: tuple[str, ...], shard: NDArray[np.int32]) -> tuple[TextColumn, NDArray[np.int64]]:
@@ -182,8 +268,10 @@ def _ids(names: TextColumn, shards: tuple[str, ...], shard: NDArray[np.int32]) -
         return keys, np.arange(len(keys))
     prefixes = [f"{name}/" if name else "" for name in shards]
     keys = TextColumn.from_strings(prefixes[number] + key for number, key in zip(shard.tolist(), keys, strict=True))
-    if keys.first_duplicate() is None:
+    first = keys.first_duplicate()
+    if first is None:
         return keys, np.arange(len(keys))
+    _tell_several(names, shard)
     whole = (prefixes[number] + name for number, name in zip(shard.tolist(), names, strict=True))
     last = {name: row for row, name in enumerate(whole)}
     if len(last) < len(keys):
@@ -192,17 +280,38 @@ def _ids(names: TextColumn, shards: tuple[str, ...], shard: NDArray[np.int32]) -
     return TextColumn.from_strings(sorted(last, key=last.__getitem__)), rows
 
 
+def _tell_several(names: TextColumn, shard: NDArray[np.int32]) -> None:
+    """Say that samples have several images, such as masks, which are all in the pool."""
+    counts = Counter((number, _key(name)) for number, name in dict.fromkeys(zip(shard.tolist(), names, strict=True)))
+    several = [place for place, count in counts.items() if count > 1]
+    if several:
+        example = [
+            name for number, name in zip(shard.tolist(), names, strict=True) if (number, _key(name)) == several[0]
+        ]
+        _log.warning(
+            "%d samples have several images each, such as %s: all of them are in the pool, masks too; "
+            "a shard of the wanted ones alone leaves the others out",
+            len(several),
+            " and ".join(dict.fromkeys(example)),
+        )
+
+
 def _key(name: str) -> str:
     directory, slash, base = name.rpartition("/")
     return directory + slash + base.partition(".")[0]
 
 
 def _refuse_compressed(root: Path) -> None:
-    """Refuse shards in which no image can be reached without unpacking all before it."""
+    """Refuse shards in which no image can be reached without unpacking all before it; other archives are told."""
     found = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
+    found = [path for path in found if not any(part.startswith(".") for part in path.relative_to(root).parts)]
+    has_plain = any(path.name.lower().endswith(".tar") for path in found)
     for path in found:
         name = path.name.lower()
         compressed = name.endswith(tuple(_COMPRESSED_EXTENSIONS))
+        if compressed and has_plain and path != root:
+            _log.warning("%s is compressed and no shard: it is left out", path)
+            continue
         if not compressed and (path == root or name.endswith(".tar")):
             with contextlib.suppress(OSError), path.open("rb") as file:  # who reads it next says what is wrong
                 compressed = file.read(6).startswith(_COMPRESSED_MAGIC)

@@ -77,6 +77,7 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     )
     if source.has_images:
         table = source.list()
+        _require_usable(table, config.files)
         if config.embeddings is not None:
             table.rows_of(own_embeddings(config)[0])  # all of them, before --limit leaves some out
     else:
@@ -111,6 +112,16 @@ def file_times(reader: ImageReader, num_rows: int) -> NDArray[np.int64] | None:
         with contextlib.suppress(OSError, ValueError):
             times[row] = os.stat(reader.path(row)).st_mtime_ns
     return times
+
+
+def _require_usable(table: SampleTable, files: str | None) -> None:
+    """Refuse a list of which nothing is there, as of quoted paths or a table with more columns."""
+    if files is not None and len(table) and not table.usable().any():
+        reason = table.reasons().get(0, "it cannot be read")
+        raise InputDataError(
+            f"none of the {len(table):,} files of --files {files} can be read. The first was looked for as "
+            f"{table.id(0)!r}: {reason}. Expected one path a line, without quotes, trailing spaces and more columns."
+        )
 
 
 def write_listing(prepared: Listing, directory: Path) -> None:

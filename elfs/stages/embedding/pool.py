@@ -22,6 +22,7 @@ from elfs.stages.embedding.rows import (
     check_broken,
     draft_rows,
     embedding_pieces,
+    top_reasons,
 )
 from elfs.stages.embedding.touched import changed_rows
 
@@ -112,6 +113,8 @@ def finish(job: Job, config: EmbedConfig, embedded: Embedded) -> Result:
         outcome[list(failures)] = [code for code, _ in failures.values()]
         table = table.with_outcomes(outcome, {row: reason for row, (_, reason) in failures.items()})
         job.draft.save("samples", table.tensors() | {"remarks": embedded.remarks})
+        if reasons := top_reasons(table.reasons()):
+            job.runtime.warn(f"{np.count_nonzero(~table.usable()):,} images are left out: {reasons}.")
     ranks.wait()
     if not ranks.is_first:
         table = SampleTable.from_tensors(job.draft.load("samples"))

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ __all__ = [
     "noted",
     "publish_pieces",
     "require_all",
+    "top_reasons",
 ]
 
 SHARD_ROWS = 16_384
@@ -335,9 +336,25 @@ def check_broken(table: SampleTable, failures: Failures, max_broken: float, run:
         return
     reasons = table.reasons() | {row: reason for row, (_, reason) in failures.items()}
     reasons = {row: reason for row, reason in reasons.items() if start <= row < stop}
-    top = Counter(reasons.values()).most_common(_REASONS_SHOWN)
     raise InputDataError(
         f"{num_left_out:,} of {num_rows:,} images cannot be used, --max-broken allows {max_broken:.0%}. "
-        f"Reasons: {'; '.join(f'{count:,} x {reason}' for reason, count in top)}. "
+        f"Reasons: {top_reasons(reasons)}. "
         f"The first is {table.id(min(reasons))!r}."
     )
+
+
+def top_reasons(reasons: Mapping[int, str]) -> str:
+    """Return the most frequent reasons with their numbers.
+
+    Parameters
+    ----------
+    reasons : Mapping of int to str
+        Why, by row.
+
+    Returns
+    -------
+    str
+        At most three, the most frequent first; empty if there is none.
+    """
+    top = Counter(reasons.values()).most_common(_REASONS_SHOWN)
+    return "; ".join(f"{count:,} x {reason}" for reason, count in top)
