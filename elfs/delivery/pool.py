@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from elfs.catalog import SCORES
 from elfs.delivery.chosen import Selection
+from elfs.workspace.tensors import RowArray
 
-__all__ = ["EASY", "HARD", "KEPT", "REST", "Band", "Pool", "evenly", "load_pool"]
+__all__ = ["EASY", "HARD", "KEPT", "REST", "Band", "Pool", "evenly", "load_pool", "read_column", "whole_tensor"]
 
 HARD, KEPT, EASY, REST = "hard", "kept", "easy", "rest"
 """Kinds of bands: left out as too hard, selected, left out as too easy, left out for other reasons."""
@@ -100,15 +101,54 @@ def load_pool(selection: Selection) -> Pool:
 
 def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[Any] | None:
     """Return the values of some rows; None where the selection was made without, or they are gone or of other rows."""
-    workspace = selection.workspace
-    if artifact not in selection.record.inputs or not workspace.has(artifact):
+    return read_column(selection, artifact, tensor, rows) if artifact in selection.record.inputs else None
+
+
+def read_column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[Any] | None:
+    """Return what the workspace holds now of a tensor.
+
+    Parameters
+    ----------
+    selection : Selection
+        Names the workspace.
+    artifact, tensor : str
+        What to read.
+    rows : ndarray of shape (n,), int64
+        Which entries along its first axis.
+
+    Returns
+    -------
+    ndarray or None
+        None where it is not there, or belongs to other samples than those of today.
+    """
+    values = whole_tensor(selection, artifact, tensor)
+    if values is None:
         return None
-    manifest = workspace.manifest
-    seen = manifest.records[manifest.artifacts[artifact].record].inputs.get("samples")
-    if seen != manifest.artifacts["samples"].digest:
+    return values.take(rows) if isinstance(values, RowArray) else np.asarray(values[rows])
+
+
+def whole_tensor(selection: Selection, artifact: str, tensor: str) -> NDArray[Any] | RowArray | None:
+    """Return what `read_column` reads from, mapped from its files.
+
+    Parameters
+    ----------
+    selection : Selection
+        Names the workspace.
+    artifact, tensor : str
+        What to read.
+
+    Returns
+    -------
+    ndarray, RowArray or None
+        None where it is not there, or belongs to other samples than those of today.
+    """
+    workspace, manifest = selection.workspace, selection.workspace.manifest
+    if not workspace.has(artifact):
         return None
-    values = workspace.arrays(artifact).get(tensor)
-    return None if values is None else values[rows]
+    record, samples = manifest.artifacts[artifact].record, manifest.artifacts["samples"]
+    if record != samples.record and manifest.records[record].inputs.get("samples") != samples.digest:
+        return None
+    return workspace.tensors(artifact).get(tensor)
 
 
 def _from_hard_to_easy(scores: NDArray[Any] | None, key: str, num_rows: int) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
-"""One static page about a selection: no scripts, nothing from elsewhere."""
+"""One page about a selection, with nothing from elsewhere: readable without its script, to look around in with it."""
 
+import base64
+import hashlib
 import importlib.resources
 import shlex
 from dataclasses import dataclass
@@ -14,17 +16,20 @@ from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import DEFAULT_WORKSPACE
 from elfs.data.samples import Outcome, Split
 from elfs.delivery.chosen import Selection, load_selection
+from elfs.delivery.explore import explorer, script_json
 from elfs.delivery.figures import cluster_bars, score_histogram
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly, load_pool
+from elfs.delivery.tables import page_tables
 from elfs.delivery.thumbnails import Thumbnails
 from elfs.pipeline.trust import doubt
+from elfs.pipeline.verdict import verdict
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Report", "render_report", "write_report"]
 
-_TEMPLATE = "report.html.j2"
+_TEMPLATE, _SCRIPT = "report.html.j2", "report.js"
 _NUM_KEPT, _NUM_LEFT = 36, 24
 """Thumbnails of the selection, and of each band that was left out."""
 
@@ -143,7 +148,9 @@ def render_report(path: Path, wanted: str | None) -> Report:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    template = importlib.resources.files("elfs.delivery").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    own = importlib.resources.files("elfs.delivery")
+    template, script = (own.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
+    judged = verdict(selection.record.summary) if "method" in selection.record.summary else None
     about = _ABOUT_SCORES.get(selection.config.method, _ABOUT_OTHERS)
     html = environment.from_string(template).render(
         selection=selection,
@@ -151,11 +158,17 @@ def render_report(path: Path, wanted: str | None) -> Report:
         pool=pool,
         share=f"{len(selection.rows) / len(pool):.1%}" if len(pool) else "0.0%",
         warnings=warnings,
+        verdict=judged,
+        findings=judged.findings if judged else (),
+        data=script_json(explorer(selection, pool, thumbnails)),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         stages=stages,
         facts=_facts(selection, pool),
         figures=_figures(selection, pool),
         about_scores=f"Every image of the pool by its score. {about}",
         sheets=sheets,
+        tables=page_tables(selection, pool),
         broken=_broken(selection),
         next_steps=_next_steps(selection),
     )

@@ -53,13 +53,15 @@ class Thumbnails:
         self.pictures = pictures
         self.problems: list[str] = []
 
-    def thumbnail(self, row: int) -> Thumbnail:
+    def thumbnail(self, row: int, side: int = _SIDE) -> Thumbnail:
         """Return a thumbnail; one that cannot be had stops nothing.
 
         Parameters
         ----------
         row : int
             Row of the workspace.
+        side : int, default 160
+            Larger pictures are made this large (pixels).
 
         Returns
         -------
@@ -78,7 +80,7 @@ class Thumbnails:
             return Thumbnail(problem="no image")
         if max(image.size) <= _TINY_SIDE:
             return Thumbnail(_address(image, "png"), tiny=True)
-        image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=2)
+        image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
         return Thumbnail(_address(image, "jpeg"))
 
 

@@ -1,0 +1,287 @@
+"use strict";
+// Looks around in the images of a selection. All data stands in the element "data"; nothing is fetched.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const KINDS = ["kept", "hard", "easy", "rest"];
+  const WORDS = ["selected", "left out: too hard", "left out: too easy", "not selected"];
+  const PAGE = 60;
+  const el = (id) => document.getElementById(id);
+  const items = data.items.map((item, number) => ({ ...item, number, score: item.scores[0] ?? null }));
+  const cloud = (data.points.at || []).map((at, i) => ({
+    at, kind: data.points.kind[i], cluster: data.points.cluster?.[i], score: data.points.score?.[i] ?? null,
+  }));
+  const hasMap = items.some((item) => item.at);
+  const state = { kind: "0", cluster: "", text: "", sort: "rank", colour: "kind", shown: PAGE, lasso: null, bar: null };
+  let found = [];
+  let open = -1;
+
+  const make = (tag, properties = {}, ...children) => {
+    const node = Object.assign(document.createElement(tag), properties);
+    node.append(...children);
+    return node;
+  };
+  const number = (value) => (value === null || value === undefined ? "-" : value.toLocaleString("en", { maximumSignificantDigits: 4 }));
+  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // --- which images are meant -------------------------------------------------------------------------------------
+  const scores = [...items, ...cloud].map((item) => item.score).filter((score) => score !== null);
+  const [low, high] = scores.length ? bounds(scores) : [0, 1];
+  function bounds(values) { return values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [Infinity, -Infinity]); }
+  const BARS = 40;
+  const barOf = (score) => (score === null ? -1 : Math.min(BARS - 1, Math.floor(((score - low) / (high - low || 1)) * BARS)));
+
+  function inside(point, polygon) {
+    let odd = false;
+    for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
+      const [[xi, yi], [xj, yj]] = [polygon[i], polygon[j]];
+      if (yi > point[1] !== yj > point[1] && point[0] < ((xj - xi) * (point[1] - yi)) / (yj - yi) + xi) odd = !odd;
+    }
+    return odd;
+  }
+  const meant = (item) =>
+    (state.cluster === "" || String(item.cluster) === state.cluster) &&
+    (state.lasso === null || (item.at && inside(item.at, state.lasso))) &&
+    (state.bar === null || barOf(item.score) === state.bar);
+  const wanted = (item) =>
+    meant(item) &&
+    (state.kind === "" || (state.kind === "copy" ? item.copy : String(item.kind) === state.kind)) &&
+    (state.text === "" || item.id.toLowerCase().includes(state.text));
+
+  function sorted(list) {
+    if (state.sort === "rank") return list.sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.number - b.number);
+    if (state.sort === "id") return list.sort((a, b) => (a.id < b.id ? -1 : 1));
+    const [key, direction] = state.sort.split("/");
+    const sign = direction === "easy" ? -1 : 1;
+    return list.sort((a, b) => sign * (a.ranks[key] - b.ranks[key]));
+  }
+
+  // --- the sheet --------------------------------------------------------------------------------------------------
+  function picture(item) {
+    const frame = make("div", { className: "frame" });
+    if (item.picture) frame.append(make("img", { src: item.picture, alt: item.id, className: item.tiny ? "tiny" : "" }));
+    else frame.append(item.problem || "no image");
+    return frame;
+  }
+  function tile(item) {
+    const caption = make("div", { className: "caption" });
+    if (item.cluster !== undefined) caption.append(make("span", { textContent: `cluster ${item.cluster}` }));
+    if (item.score !== null) caption.append(make("span", { textContent: number(item.score) }));
+    const name = make("div", { className: "id" }, make("bdi", { textContent: item.id }));
+    const button = make("button", { type: "button", className: `tile ${KINDS[item.kind]}` }, picture(item), caption, name);
+    button.dataset.item = item.number;
+    button.setAttribute("aria-label", `${item.id}, ${WORDS[item.kind]}`);
+    button.addEventListener("click", () => show(item.number));
+    return button;
+  }
+  function update() {
+    found = sorted(items.filter(wanted));
+    el("grid").replaceChildren(...found.slice(0, state.shown).map(tile));
+    el("more").hidden = found.length <= state.shown;
+    const shown = Math.min(state.shown, found.length);
+    const sampled = items.length < data.total ? `, of ${items.length.toLocaleString("en")} sampled out of ${data.total.toLocaleString("en")}` : "";
+    el("count").textContent = `${shown.toLocaleString("en")} of ${found.length.toLocaleString("en")} images${sampled}`;
+    el("clear").hidden = state.lasso === null && state.bar === null;
+    draw();
+  }
+
+  // --- one image, large -------------------------------------------------------------------------------------------
+  const SVG = "http://www.w3.org/2000/svg";
+  function curve(values) {
+    const real = values.filter((value) => value !== null);
+    if (real.length < 2) return "";
+    const [least, most] = [Math.min(0, ...real), Math.max(0, ...real)];
+    const x = (i) => 4 + (i * 292) / (values.length - 1);
+    const y = (value) => 84 - ((value - least) * 76) / (most - least || 1);
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", "0 0 300 92");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", `Margin by epoch, from ${number(real[0])} to ${number(real.at(-1))}`);
+    for (const [tag, facts] of [
+      ["line", { x1: 4, x2: 296, y1: y(0), y2: y(0), class: "zero" }],
+      ["polyline", { points: values.map((v, i) => (v === null ? "" : `${x(i)},${y(v)}`)).join(" "), class: "curve" }],
+    ]) {
+      const node = document.createElementNS(SVG, tag);
+      for (const [name, value] of Object.entries(facts)) node.setAttribute(name, value);
+      svg.append(node);
+    }
+    return svg;
+  }
+  function show(which) {
+    open = which;
+    const item = items[which];
+    const facts = [["status", WORDS[item.kind]]];
+    if (item.rank !== undefined) facts.push(["picked as", `number ${item.rank.toLocaleString("en")}: ${item.why}`]);
+    if (item.cluster !== undefined) {
+      const sure = item.confidence === undefined || item.confidence === null ? "" : `, confidence ${number(item.confidence)}`;
+      facts.push(["pseudo-label", `cluster ${item.cluster}${sure}`]);
+    }
+    if (item.copy) facts.push(["copies", "another image has the same pixels"]);
+    const list = make("dl");
+    for (const [name, value] of facts) list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
+    const body = [make("h3", { id: "view-title", textContent: item.id }), make("div", { className: "large" }, picture(item)), list];
+    if (item.curve?.length > 1) {
+      body.push(make("h4", { textContent: "Margin while the proxy learned" }), make("div", { className: "margin" }, curve(item.curve)));
+      body.push(make("p", { className: "about", textContent: "Above the line the network agrees with the pseudo-label." }));
+    }
+    if (data.keys.length) {
+      const rows = data.keys.map((key, i) =>
+        make("tr", {}, make("th", { scope: "row", textContent: key }), make("td", { textContent: number(item.scores[i]) }),
+          make("td", { textContent: item.ranks[i].toLocaleString("en") })));
+      const head = make("tr", {}, ...["score", "value", `rank of ${data.total.toLocaleString("en")}, 1 hardest`].map((text) => make("th", { scope: "col", textContent: text })));
+      body.push(make("h4", { textContent: "Scores" }), make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
+    }
+    if (item.near?.length) {
+      const near = item.near.map((other) => (typeof other === "number" ? tile(items[other]) : make("div", { className: "elsewhere", textContent: other })));
+      body.push(make("h4", { textContent: "Nearest neighbours" }), make("div", { className: "sheet" }, ...near));
+    }
+    el("view-body").replaceChildren(...body);
+    if (!el("view").open) el("view").showModal();
+    el("view").scrollTop = 0;
+    draw();
+  }
+  function step(by) {
+    const place = found.findIndex((item) => item.number === open);
+    const next = found[place < 0 ? 0 : place + by];
+    if (next) show(next.number);
+  }
+
+  // --- the map and the bars ---------------------------------------------------------------------------------------
+  const map = el("map");
+  const bars = el("bars");
+  function fit(canvas) {
+    const ratio = window.devicePixelRatio || 1;
+    const { width, height } = canvas.getBoundingClientRect();
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+    const context = canvas.getContext("2d");
+    context.scale(ratio, ratio);
+    return [context, width, height];
+  }
+  const EDGE = 12;
+  function colourOf(item) {
+    if (state.colour === "cluster") return item.cluster === undefined ? css("--easy") : `hsl(${(item.cluster * 137.5) % 360} 60% 52%)`;
+    if (state.colour === "score") return item.score === null ? css("--easy") : `hsl(${20 + 190 * ((item.score - low) / (high - low || 1))} 70% 50%)`;
+    return css(["--kept", "--hard", "--easy", "--easy"][item.kind]);
+  }
+  function draw() {
+    if (hasMap) {
+      const [context, width, height] = fit(map);
+      const place = ([x, y]) => [EDGE + x * (width - 2 * EDGE), EDGE + y * (height - 2 * EDGE)];
+      const narrowed = state.lasso !== null || state.bar !== null || state.cluster !== "";
+      const dot = (item, size) => {
+        const [x, y] = place(item.at);
+        context.globalAlpha = narrowed && !meant(item) ? 0.12 : size > 2 ? 0.95 : 0.5;
+        context.fillStyle = colourOf(item);
+        context.beginPath();
+        context.arc(x, y, size, 0, 7);
+        context.fill();
+      };
+      cloud.forEach((item) => dot(item, 1.6));
+      items.filter((item) => item.at && item.kind !== 0).forEach((item) => dot(item, 2));
+      items.filter((item) => item.at && item.kind === 0).forEach((item) => dot(item, 3.2));
+      context.globalAlpha = 1;
+      const current = open >= 0 && el("view").open ? items[open] : null;
+      if (current?.at) {
+        context.strokeStyle = css("--ink");
+        context.lineWidth = 2;
+        context.beginPath();
+        context.arc(...place(current.at), 8, 0, 7);
+        context.stroke();
+      }
+      if (state.lasso) {
+        context.strokeStyle = css("--ink");
+        context.setLineDash([5, 4]);
+        context.beginPath();
+        state.lasso.forEach((point, i) => context[i ? "lineTo" : "moveTo"](...place(point)));
+        context.closePath();
+        context.stroke();
+      }
+    }
+    if (scores.length) {
+      const [context, width, height] = fit(bars);
+      const counts = Array.from({ length: BARS }, () => [0, 0]);
+      for (const item of [...items, ...cloud]) if (item.score !== null) counts[barOf(item.score)][item.kind === 0 ? 0 : 1] += 1;
+      const most = Math.max(...counts.map(([a, b]) => a + b));
+      counts.forEach(([kept, left], i) => {
+        const [x, w] = [(i * width) / BARS, width / BARS - 1];
+        context.globalAlpha = state.bar === null || state.bar === i ? 1 : 0.25;
+        context.fillStyle = css("--easy");
+        context.fillRect(x, height - ((kept + left) * height) / most, w, (left * height) / most);
+        context.fillStyle = css("--kept");
+        context.fillRect(x, height - (kept * height) / most, w, (kept * height) / most);
+      });
+    }
+  }
+  function pointOf(event) {
+    const box = map.getBoundingClientRect();
+    return [(event.clientX - box.left - EDGE) / (box.width - 2 * EDGE), (event.clientY - box.top - EDGE) / (box.height - 2 * EDGE)];
+  }
+  let drawn = null;
+  map.addEventListener("pointerdown", (event) => { map.setPointerCapture(event.pointerId); drawn = [pointOf(event)]; });
+  map.addEventListener("pointermove", (event) => {
+    if (!drawn) return;
+    drawn.push(pointOf(event));
+    state.lasso = drawn;
+    draw();
+  });
+  map.addEventListener("pointerup", (event) => {
+    const [first, last] = [drawn?.[0], pointOf(event)];
+    const path = drawn;
+    drawn = null;
+    const isTap = !path || path.length < 4 || Math.max(...path.map(([x, y]) => Math.hypot(x - first[0], y - first[1]))) < 0.015;
+    if (!isTap) { state.lasso = path; state.shown = PAGE; update(); return; }
+    state.lasso = null;
+    const near = items.filter((item) => item.at).map((item) => [Math.hypot(item.at[0] - last[0], item.at[1] - last[1]), item.number]);
+    const [distance, which] = near.reduce((a, b) => (b[0] < a[0] ? b : a), [Infinity, -1]);
+    update();
+    if (distance < 0.03) show(which);
+  });
+  bars.addEventListener("click", (event) => {
+    const box = bars.getBoundingClientRect();
+    const bar = Math.max(0, Math.min(BARS - 1, Math.floor(((event.clientX - box.left) / box.width) * BARS)));
+    state.bar = state.bar === bar ? null : bar;
+    state.shown = PAGE;
+    update();
+  });
+
+  // --- controls ---------------------------------------------------------------------------------------------------
+  const option = (value, text) => make("option", { value, textContent: text });
+  const kinds = [...new Set(items.map((item) => item.kind))].sort();
+  el("kind").append(...kinds.map((kind) => option(String(kind), WORDS[kind])));
+  if (items.some((item) => item.copy)) el("kind").append(option("copy", "copies of others"));
+  el("kind").append(option("", "all"));
+  const clusters = [...new Set(items.map((item) => item.cluster).filter((cluster) => cluster !== undefined))].sort((a, b) => a - b);
+  el("cluster").append(option("", "all"), ...clusters.map((cluster) => option(String(cluster), String(cluster))));
+  el("cluster").parentElement.hidden = clusters.length === 0;
+  el("sort").append(option("rank", "rank"), option("id", "name"),
+    ...data.keys.flatMap((key, i) => [option(`${i}/hard`, `${key}, hardest first`), option(`${i}/easy`, `${key}, easiest first`)]));
+  if (clusters.length) el("colour").append(option("cluster", "cluster"));
+  if (scores.length) el("colour").append(option("score", data.keys[0]));
+  el("bars-range").textContent = `from ${number(low)} to ${number(high)}`;
+  el("map-part").hidden = !hasMap;
+  el("bars-part").hidden = scores.length === 0;
+  for (const name of ["kind", "cluster", "sort"]) {
+    el(name).addEventListener("change", () => { state[name] = el(name).value; state.shown = PAGE; update(); });
+  }
+  el("colour").addEventListener("change", () => { state.colour = el("colour").value; draw(); });
+  el("text").addEventListener("input", () => { state.text = el("text").value.toLowerCase(); state.shown = PAGE; update(); });
+  el("more").addEventListener("click", () => { state.shown += PAGE; update(); });
+  el("clear").addEventListener("click", () => { state.lasso = state.bar = null; update(); });
+  el("previous").addEventListener("click", () => step(-1));
+  el("next").addEventListener("click", () => step(1));
+  el("close").addEventListener("click", () => el("view").close());
+  el("view").addEventListener("close", () => {
+    draw();
+    document.querySelector(`#grid [data-item="${open}"]`)?.focus();
+  });
+  el("view").addEventListener("click", (event) => { if (event.target === el("view")) el("view").close(); });
+  document.addEventListener("keydown", (event) => {
+    if (!el("view").open) return;
+    if (event.key === "ArrowLeft") { event.preventDefault(); step(-1); }
+    if (event.key === "ArrowRight") { event.preventDefault(); step(1); }
+  });
+  window.addEventListener("resize", draw);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  el("explore").hidden = false;
+  update();
+})();

@@ -1,0 +1,51 @@
+"""Tables of the page."""
+
+from pathlib import Path
+
+import pytest
+
+from elfs.config import CompareConfig, PlanConfig
+from elfs.delivery.chosen import load_selection
+from elfs.delivery.pool import load_pool
+from elfs.delivery.tables import PageTable, page_tables
+from elfs.evaluation.compare import compare
+from elfs.parallel.runtime import Runtime
+from elfs.stages.selection.plan import plan_budgets
+from tests.chain import Finished, run_stage
+
+
+def tables(path: Path) -> dict[str, PageTable]:
+    selection = load_selection(path, "x")
+    found = page_tables(selection, load_pool(selection))
+    for table in found:
+        assert all(len(row) == len(table.head) for row in table.rows)
+    return {table.title: table for table in found}
+
+
+@pytest.fixture
+def path(digits: Finished, workspace: Path) -> Path:
+    digits.copy(workspace)
+    run_stage("select", workspace, budget="30", name="x")
+    return workspace
+
+
+def test_clusters_add_up(path: Path) -> None:
+    (table,) = tables(path).values()
+    selection = load_selection(path, "x")
+    assert sum(int(row[1].replace(",", "")) for row in table.rows) == len(load_pool(selection))
+    assert sum(int(row[2]) for row in table.rows) == 30
+    assert [int(row[1]) for row in table.rows] == sorted((int(row[1]) for row in table.rows), reverse=True)
+
+
+def test_plan_and_comparison_are_shown_once_they_are_there(path: Path) -> None:
+    runtime = Runtime(devices="cpu")
+    plan_budgets(path, PlanConfig(budgets="10,20,40"), runtime)
+    config = CompareConfig(
+        methods="auto,random", budgets="20", seeds=2, network="linear", iterations=5, reference=False
+    )
+    report = compare(path, config, runtime)
+    found = tables(path)
+    assert [row[0] for row in found["What other budgets would buy"].rows] == ["10", "20", "40"]
+    comparison = found["How methods compare"]
+    assert comparison.head == ("method", "20")
+    assert [row[1] for row in comparison.rows] == [cell.text for cell in report.comparison.cells]
