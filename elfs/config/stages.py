@@ -126,7 +126,7 @@ class DynamicsConfig(StageConfig):
 
     recipe: str | None = option(
         None,
-        "Hyper-parameters. [auto: ensemble without images, for mlp, and on a CPU above 1,000 images of 32x32; else "
+        "Hyper-parameters. [auto: ensemble without images, for mlp, and on a CPU above 290 images of 32x32; else "
         "small on a CPU and below 20,000 images, cifar up to 64 pixels, else imagenet]",
         choices=RECIPES,
     )

@@ -348,8 +348,8 @@ def _next_steps(selection: Selection) -> list[tuple[str, list[str]]]:
             ],
         ),
         (
-            "Train on them, when the column label is filled in.",
-            [f"elfs train --selection {name} --labels {folder}/labels.csv{place}"],
+            "Train on them, when the column label is filled in; --network linear takes the embeddings, and seconds.",
+            [f"elfs train --selection {name} --labels {folder}/labels.csv --network linear{place}"],
         ),
     ]
     if selection.config.method != "random":

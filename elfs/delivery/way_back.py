@@ -28,6 +28,8 @@ def way_back(selection: Selection, file: str) -> str:
     name = shlex.quote(selection.name)
     return (
         "Back again, with all labels or a part of them:\n\n"
-        f"    elfs train --selection {name} --labels {file}{place}\n"
-        f"    elfs evaluate --labels {file}{place}\n"
+        f"    elfs train --selection {name} --labels {file} --network linear{place}\n"
+        f"    elfs evaluate --labels {file}{place}\n\n"
+        "`--network linear` learns from the embeddings, which takes seconds and the fewest labels; without it a\n"
+        "network is trained on the images from scratch.\n"
     )

@@ -12,9 +12,9 @@ __all__ = ["RECIPES", "SMALL_POOL", "Recipe", "proxy_recipe", "recipe_for"]
 SMALL_POOL = 20_000
 """Below this many images a pool is small: the paper's settings are made for larger ones, and for a GPU."""
 
-_PROXY_PIXELS = 1_000_000
-"""On a CPU, pools with more pixels than this, as the proxy sees them, get proxies on the embeddings: 1,000 images of
-32x32 take the network on the images about a minute of two cores."""
+_PROXY_PIXELS = 300_000
+"""On a CPU, pools with more pixels than this, as the proxy sees them, get proxies on the embeddings: 300 images of
+32x32 take the network on the images about 100 CPU seconds."""
 
 _SMALLEST_BATCH, _STEPS_PER_EPOCH = 16, 5
 """Smaller pools get smaller batches in ``ensemble``, so that an epoch has about five steps; but none below 16."""

@@ -23,7 +23,7 @@ def test_the_folder_holds_all_that_a_task_is_made_of(shop: Any, tmp_path: Path) 
     assert labels == [{"name": name, "type": "tag", "attributes": []} for name in ("cat", "dog")]
     text = (out / "README.md").read_text()
     assert "**Predefined**" in text
-    assert f"elfs train --selection quarter --labels annotations.xml --workspace {shop.path}" in text
+    assert f"elfs train --selection quarter --labels annotations.xml --network linear --workspace {shop.path}" in text
 
 
 def test_pre_annotations_come_back_as_they_went(shop: Any, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_folder_holds_all_that_a_person_imports(shop: Any, tmp_path: Path) -
     assert text.startswith("# 5 images to annotate in Label Studio\n")
     assert f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={shop.root.parent}\n" in text
     assert f"`{shop.root}`" in text
-    assert f"elfs train --selection quarter --labels the-export.json --workspace {shop.path}" in text
+    assert f"elfs train --selection quarter --labels the-export.json --network linear --workspace {shop.path}" in text
 
 
 def test_addresses_lead_to_the_images_below_the_document_root(shop: Any, tmp_path: Path) -> None:

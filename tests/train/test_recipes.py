@@ -42,13 +42,13 @@ def test_a_cpu_trains_the_small_network_whatever_the_pool(config: Any, num_rows:
 @pytest.mark.parametrize(
     ("settings", "num_rows", "side", "name"),
     [
-        ({}, 976, 32, "small"),  # 976 x 32 x 32 = 999,424 pixels
-        ({}, 977, 32, "ensemble"),
-        ({}, 976, 500, "small"),  # as the proxy sees them: 32 x 32
-        ({}, 977, 500, "ensemble"),
-        ({}, 15_625, 8, "small"),
-        ({}, 15_626, 8, "ensemble"),
-        ({"image_size": 16}, 977, 32, "small"),
+        ({}, 292, 32, "small"),  # 292 x 32 x 32 = 299,008 pixels
+        ({}, 293, 32, "ensemble"),
+        ({}, 292, 500, "small"),  # as the proxy sees them: 32 x 32
+        ({}, 293, 500, "ensemble"),
+        ({}, 4_687, 8, "small"),
+        ({}, 4_688, 8, "ensemble"),
+        ({"image_size": 16}, 293, 32, "small"),
         ({"network": "resnet8"}, 50_000, 32, "small"),
         ({"recipe": "cifar"}, 50_000, 32, "cifar"),
     ],
