@@ -22,7 +22,7 @@ def test_lists_agree_with_the_code() -> None:
     assert catalog.SELECTORS.keys() == SELECTORS.keys()
     assert catalog.RECIPES.keys() == RECIPES.keys()
     assert tuple(STAGES) == catalog.STAGES
-    assert {*catalog.STAGES, "train", "compare"} == CONFIGS.keys()
+    assert {*catalog.STAGES, "plan", "train", "compare"} == CONFIGS.keys()
 
 
 @pytest.mark.parametrize("name", catalog.DATASETS)

@@ -110,21 +110,18 @@ def _samples(selection: Selection, pool: Pool) -> tuple[NDArray[np.int64], NDArr
 
 def _map_places(selection: Selection, rows: NDArray[np.int64]) -> list[list[float]] | None:
     """Return the first two principal coordinates of some rows, each in [0, 1]; None without embeddings."""
-    import torch
-
-    from elfs.ops.axes import principal_axes
-    from elfs.ops.distances import unit_rows
-
     values = read_column(selection, "embeddings", "embeddings", rows)
-    if values is None or len(rows) < 3 or not np.isfinite(values).all():
+    if values is None or len(rows) < 3 or values.shape[1] < 2 or not np.isfinite(values).all():
         return None
-    unit_ND = unit_rows(torch.from_numpy(values))
-    mean_D, axes_DK = principal_axes([unit_ND], 2, 0.0, torch.Generator().manual_seed(0))
-    if axes_DK.shape[1] < 2:
-        return None
-    flat_N2 = (unit_ND - mean_D) @ axes_DK
-    low, high = flat_N2.amin(dim=0), flat_N2.amax(dim=0)
-    return [[round(x, 3) for x in pair] for pair in ((flat_N2 - low) / (high - low).clamp_min(1e-9)).tolist()]
+    rows_ND = values.astype(np.float32)
+    rows_ND /= np.maximum(np.linalg.norm(rows_ND, axis=1, keepdims=True), 1e-12)
+    rows_ND -= rows_ND.mean(axis=0)
+    _, axes_DD = np.linalg.eigh(rows_ND.T @ rows_ND)
+    axes_D2 = axes_DD[:, :-3:-1]
+    axes_D2 = axes_D2 * np.sign(axes_D2[np.abs(axes_D2).argmax(axis=0), np.arange(axes_D2.shape[1])])
+    flat_N2 = rows_ND @ axes_D2
+    low, high = flat_N2.min(axis=0), flat_N2.max(axis=0)
+    return [[round(x, 3) for x in pair] for pair in ((flat_N2 - low) / np.maximum(high - low, 1e-9)).tolist()]
 
 
 class _Facts:

@@ -114,7 +114,9 @@ def finish(job: Job, config: EmbedConfig, embedded: Embedded) -> Result:
         table = table.with_outcomes(outcome, {row: reason for row, (_, reason) in failures.items()})
         job.draft.save("samples", table.tensors() | {"remarks": embedded.remarks})
         if reasons := top_reasons(table.reasons()):
-            job.runtime.warn(f"{np.count_nonzero(~table.usable()):,} images are left out: {reasons}.")
+            num_broken = int(np.count_nonzero(~table.usable()))
+            said = "image is" if num_broken == 1 else "images are"
+            job.runtime.warn(f"{num_broken:,} {said} left out: {reasons}.")
     ranks.wait()
     if not ranks.is_first:
         table = SampleTable.from_tensors(job.draft.load("samples"))

@@ -125,7 +125,8 @@ def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[ND
 
 def _held_out(job: Job, table: SampleTable, config: SelectConfig) -> NDArray[np.int64]:
     """Return rows that other selections keep from this one: test sets; a test set itself takes no selected image."""
-    own = record_name("select", config).partition("/")[2]
+    has_no_name = config.name is None and (config.include or config.exclude)  # of a plan: nothing will be selected
+    own = "" if has_no_name else record_name("select", config).partition("/")[2]
     if config.holdout is None:
         return rows_of_selections(job.workspace, table, holdouts(job.workspace, but=own))
     taken = rows_of_selections(job.workspace, table, selections_but(job.workspace, own))

@@ -173,7 +173,9 @@ def test_a_rank_that_has_seen_too_many_broken_images_stops_at_once(pictures: Pat
         (pictures / "c" / f"{number:02d}.png").write_bytes(b"")
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 4}
     said = in_ranks(2, refused, workspace, options | {"max_broken": 0.1})
-    assert [text.partition(" images")[0] for text in said] == ["9 of 60", "15 of 60"]
+    first, second = (text.partition(" images")[0] for text in said)
+    assert first == "9 of 60"
+    assert second in ("15 of 60", "rank 0 has given up, and so has this one.")  # whichever it sees first
 
 
 class TestJoin:

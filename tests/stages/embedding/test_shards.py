@@ -216,7 +216,8 @@ class TestRefusals:
         runtime = Runtime(devices="cpu", warn=said.append)
         run_stage("embed", workspace, root=pictures, runtime=runtime, **OPTIONS)
         assert set(range(9)) <= set(looked_at)
-        assert [text.startswith("what --shard has made does not count") for text in said] == [True]
+        assert [text.startswith("what --shard has made does not count") for text in said] == [True, False]
+        assert said[1].startswith("1 image is left out: ")
 
     def test_other_weights(self, pictures: Path, workspace: Path) -> None:
         shard(workspace, pictures, 1)
@@ -283,7 +284,8 @@ class TestMerge:
         said: list[str] = []
         runtime = Runtime(devices="cpu", warn=said.append)
         run_stage("embed", workspace, root=pictures, runtime=runtime, **OPTIONS)
-        assert said == [f"{piece.name} is damaged: its images are embedded again."]
+        assert said[0] == f"{piece.name} is damaged: its images are embedded again."
+        assert [text.partition(": ")[0] for text in said[1:]] == ["1 image is left out"]
         assert_same(workspace, straight(tmp_path / "straight", pictures))
 
     def test_several_pools(self, pictures: Path, tmp_path: Path, workspace: Path) -> None:
