@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib.resources
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ _NUM_KEPT, _NUM_LEFT = 36, 24
 """Thumbnails of the selection, and of each band that was left out."""
 
 _MAX_BROKEN = 200
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SHOWN_SECONDS, _CLOCK_SECONDS = 0.1, 100
 
 _SETTINGS = {
@@ -176,8 +178,9 @@ def render_report(path: Path, wanted: str | None) -> Report:
 
 
 def _shown(text: str) -> str:
-    """Return the text with bytes that are not UTF-8 written out."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """Return the text with control characters, and bytes that are not UTF-8, written out."""
+    text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return _CONTROLS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def _sheet_order(band: Band) -> int:

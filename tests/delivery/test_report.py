@@ -117,7 +117,17 @@ def test_key_that_the_scores_lack_leaves_the_histogram_out(shop: Any) -> None:
 
 
 def test_ids_are_text_and_not_markup(odd: Callable[..., Any]) -> None:
-    page = page_of(odd(b"<script>alert(1)<", b'"><img src=x onerror=y>.png', b"\xff.png", b"{{ 7 * 7 }}.png"))
+    names = (
+        b"<script>alert(1)<",
+        b'"><img src=x onerror=y>.png',
+        b"\xff.png",
+        b"{{ 7 * 7 }}.png",
+        b"a\x1b[31m\r\x07.png",
+    )
+    shop = odd(*names)
+    page = page_of(shop)
+    assert not set(map(chr, [*range(9), *range(11, 32), 127])) & set(render_report(shop.path, None).html)
+    assert "a\\x1b[31m\\x0d\\x07.png" in page.words()
     assert page.tags.count("script") == 2
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     words = page.words()
