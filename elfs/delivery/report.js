@@ -236,12 +236,28 @@
     update();
     if (distance < 0.03) show(which);
   });
-  bars.addEventListener("click", (event) => {
-    const box = bars.getBoundingClientRect();
-    const bar = Math.max(0, Math.min(BARS - 1, Math.floor(((event.clientX - box.left) / box.width) * BARS)));
-    state.bar = state.bar === bar ? null : bar;
+  function light(bar) {
+    state.bar = bar === null ? null : Math.max(0, Math.min(BARS - 1, bar));
     state.shown = PAGE;
     update();
+    describe();
+  }
+  function describe() {
+    const [from, to] = [state.bar, (state.bar ?? 0) + 1].map((edge) => number(low + ((edge ?? 0) * (high - low)) / BARS));
+    const said = { valuemin: 0, valuemax: BARS - 1, valuenow: state.bar ?? 0, valuetext: state.bar === null ? "no bar" : `${from} to ${to}` };
+    for (const [name, value] of Object.entries(said)) bars.setAttribute(`aria-${name}`, value);
+  }
+  bars.addEventListener("click", (event) => {
+    const box = bars.getBoundingClientRect();
+    const bar = Math.min(BARS - 1, Math.floor(((event.clientX - box.left) / box.width) * BARS));
+    light(state.bar === bar ? null : bar);
+  });
+  bars.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowRight") light(state.bar === null ? 0 : state.bar + 1);
+    else if (event.key === "ArrowLeft") light(state.bar === null ? BARS - 1 : state.bar - 1);
+    else if (event.key === "Escape") light(null);
+    else return;
+    event.preventDefault();
   });
 
   // --- controls ---------------------------------------------------------------------------------------------------
@@ -266,7 +282,7 @@
   el("colour").addEventListener("change", () => { state.colour = el("colour").value; draw(); });
   el("text").addEventListener("input", () => { state.text = el("text").value.toLowerCase(); state.shown = PAGE; update(); });
   el("more").addEventListener("click", () => { state.shown += PAGE; update(); });
-  el("clear").addEventListener("click", () => { state.lasso = state.bar = null; update(); });
+  el("clear").addEventListener("click", () => { state.lasso = null; light(null); });
   el("previous").addEventListener("click", () => step(-1));
   el("next").addEventListener("click", () => step(1));
   el("close").addEventListener("click", () => el("view").close());
@@ -283,5 +299,5 @@
   window.addEventListener("resize", draw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   el("explore").hidden = false;
-  update();
+  light(null);
 })();

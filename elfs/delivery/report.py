@@ -300,6 +300,8 @@ def _facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
         (f"{len(selection.images):,}", "selected"),
         (f"{len(pool):,}", "in the pool"),
     ]
+    if summary.get("copies_left_out"):
+        found.append((f"{summary['copies_left_out']:,}", "left out as copies"))
     if "clusters" in summary:
         found.append((f"{summary['clusters_covered']:,} of {summary['clusters']:,}", "clusters covered"))
     if "hard_rate" in summary:

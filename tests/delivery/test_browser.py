@@ -102,3 +102,27 @@ def test_a_lasso_and_a_bar_narrow_the_sheet(page: Any) -> None:
     box = page.locator("#bars").bounding_box()
     page.locator("#bars").click(position={"x": box["width"] - 4, "y": box["height"] - 20})
     assert 0 < number_shown(page) < everything
+
+
+def test_the_bars_have_keys(page: Any) -> None:
+    page.select_option("#kind", "")
+    everything = number_shown(page)
+    page.focus("#bars")
+    page.keyboard.press("ArrowLeft")
+    assert 0 < number_shown(page) < everything
+    last = page.get_attribute("#bars", "aria-valuetext")
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute("#bars", "aria-valuetext") == last != "no bar"
+    page.keyboard.press("ArrowLeft")
+    assert page.get_attribute("#bars", "aria-valuetext") != last
+    page.keyboard.press("Escape")
+    assert (number_shown(page), page.get_attribute("#bars", "aria-valuetext")) == (everything, "no bar")
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_axe_finds_nothing(page: Any, view: bool) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    if view:
+        page.click("#grid .tile >> nth=0")
+    found = axe.Axe().run(page).response["violations"]
+    assert [(each["impact"], each["id"], each["nodes"][0]["html"]) for each in found] == []

@@ -224,3 +224,11 @@ def test_times_read_well(shop: Any, monkeypatch: pytest.MonkeyPatch, seconds: fl
     manifest = (shop.path / "manifest.json").read_text()
     (shop.path / "manifest.json").write_text(manifest.replace('"seconds": 1.25', f'"seconds": {seconds}'))
     assert f">{text}</td>" in render_report(shop.path, None).html
+
+
+@pytest.mark.parametrize("num", [0, 3])
+def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, num: int) -> None:
+    manifest = (shop.path / "manifest.json").read_text()
+    (shop.path / "manifest.json").write_text(manifest.replace('"copies_left_out": 0', f'"copies_left_out": {num}'))
+    words = page_of(shop).words()
+    assert ("3left out as copies" in words.replace(" left", "left")) is (num == 3)
