@@ -101,8 +101,7 @@ def _samples(selection: Selection, pool: Pool) -> tuple[NDArray[np.int64], NDArr
     """Return the positions of images with a picture, the selected ones first, and of those that are points alone."""
     place = {row: position for position, row in enumerate(pool.rows.tolist())}
     ranked = np.array([place[row] for row in selection.rows.tolist() if row in place], dtype=np.int64)
-    left = np.setdiff1d(np.concatenate([band.positions for band in pool.bands] or [ranked]), ranked)
-    hardest_first = np.concatenate([band.positions for band in pool.bands if band.kind != KEPT] or [left])
+    hardest_first = np.concatenate([band.positions for band in pool.bands if band.kind != KEPT] or [ranked[:0]])
     shown = np.concatenate([evenly(ranked, _MOST_SELECTED), evenly(hardest_first, _MOST_OTHERS)])
     rest = np.setdiff1d(np.arange(len(pool), dtype=np.int64), shown)
     return shown, evenly(rest, _MOST_POINTS)
