@@ -16,10 +16,11 @@ from torch import Tensor
 
 from elfs.data.crops import CenterCrop
 from elfs.data.decoding import BadImageError, remarks
+from elfs.data.decoding_tasks import Decoded, DecodedTask, Failure, decode_here
 from elfs.data.hashing import NO_CONTENT, content_of_pixels
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
-from elfs.data.workers import Decoded, Failure, Piece, decode_here, decode_in_workers
+from elfs.data.workers import decode_in_workers
 from elfs.errors import InputDataError
 
 __all__ = ["DecodedBatch", "decode_batches", "load_images", "nearly_equal", "require_all"]
@@ -138,7 +139,7 @@ def decode_batches(
     if isinstance(batch_size, int):
         batch_size = [len(piece) for piece in nearly_equal(rows, batch_size)]
     tasks = list(pairwise(accumulate(batch_size, initial=0)))
-    pieces: Iterator[Piece]
+    pieces: Iterator[DecodedTask]
     if num_workers:
         pieces = decode_in_workers(decoder, tasks, num_workers=num_workers, pin=pin)
     else:

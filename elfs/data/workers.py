@@ -1,37 +1,34 @@
 """Worker processes that decode images, and that are replaced when they die or hang.
 
 A worker has two tasks at most, each a run of positions, and shares with its parent the position that it is at. Where it
-dies, or is at one position for longer than `IMAGE_SECONDS`, another takes its tasks over. The position that it was at
-is tried twice; then it is a failure like that of a damaged image, and everything else goes on. Workers come from a
-process that was started afresh for this (forkserver; spawn on Windows), so they hold nothing of the parent's GPU,
-threads and locks. Arrays of what they need to decode are in memory that all share, once.
+dies, or is at one position for longer than `IMAGE_SECONDS`, another takes its tasks over; so where it has tasks, is at
+none of their positions and sends nothing for ten times as long. Only the time in which the parent waits counts. The
+position that it was at is tried twice; then it is a failure like that of a damaged image, and everything else goes on.
+Workers come from a process that was started afresh for this (forkserver; spawn on Windows), so they hold nothing of the
+parent's GPU, threads and locks. Arrays of what they need to decode are in memory that all share, once.
 """
 
 import ctypes
 import logging
 import multiprocessing
-import pickle
 import signal
 import socket
 import sys
 import time
-import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor
 
-from elfs.data.hashing import NO_CONTENT
+from elfs.data.decoding_tasks import NOWHERE, Decode, DecodedTask, Failure, as_bytes, serve
 from elfs.data.messages import SharedPickle, fill, in_shared_memory, receive, send
 from elfs.data.samples import Outcome
 from elfs.errors import DeviceError
 
-__all__ = ["IMAGE_SECONDS", "Decode", "Decoded", "Failure", "Piece", "decode_here", "decode_in_workers"]
+__all__ = ["IMAGE_SECONDS", "decode_in_workers"]
 
 IMAGE_SECONDS = 60.0
 """How long one image may take to be read, decoded and transformed."""
@@ -40,94 +37,15 @@ _NUM_TRIES = 2
 _MAX_REPLACED = 50
 _TASKS_AHEAD = 2
 _POLL_SECONDS = 1.0
-_NOWHERE = -1
+_PATIENCE_AT_NONE = 10
 _PRELOADED = ("elfs", "timm")
 
 _log = logging.getLogger(__name__)
 
 
-class Decoded(NamedTuple):
-    """One image.
-
-    Attributes
-    ----------
-    image : Tensor
-        Of the same shape and dtype for all.
-    remarks : list of str
-        What is to be said about it.
-    content : int
-        Number that equal pictures share (`elfs.data.hashing`); `NO_CONTENT` where nobody asked.
-    """
-
-    image: Tensor
-    remarks: list[str]
-    content: int = NO_CONTENT
-
-
-class Failure(NamedTuple):
-    """Why there is no image.
-
-    Attributes
-    ----------
-    outcome : Outcome
-        Anything but OK.
-    reason : str
-        In one line, for people.
-    """
-
-    outcome: Outcome
-    reason: str
-
-
-class Piece(NamedTuple):
-    """What became of one task.
-
-    Attributes
-    ----------
-    positions : list of int
-        Where there is an image, ascending.
-    images : Tensor of shape (len(positions), ...)
-        Stacked; of shape (0,) if there is none.
-    failures : list of tuple of int and Failure
-        The other positions, ascending.
-    remarks : dict of int to list of str
-        What is to be said about images, by position; those of which there is nothing to say are absent.
-    contents : list of int
-        Of each image, the number that equal pictures share.
-    """
-
-    positions: list[int]
-    images: Tensor
-    failures: list[tuple[int, Failure]]
-    remarks: dict[int, list[str]]
-    contents: list[int]
-
-
-Decode = Callable[[int], Decoded | Failure]
-"""From a position to an image. For workers it can be pickled."""
-
-
-def decode_here(decode: Decode, start: int, stop: int) -> Piece:
-    """Do one task in this process, where an image that hangs or kills cannot be helped.
-
-    Parameters
-    ----------
-    decode : Decode
-        What to do at each position.
-    start, stop : int
-        First position, and one past the last.
-
-    Returns
-    -------
-    Piece
-        Of these positions.
-    """
-    return _decode(decode, start, stop, frozenset(), lambda _: None)
-
-
 def decode_in_workers(
     decode: Decode, tasks: Sequence[tuple[int, int]], *, num_workers: int, pin: bool = False
-) -> Iterator[Piece]:
+) -> Iterator[DecodedTask]:
     """Do tasks in worker processes, and yield their results in the order of the tasks.
 
     Parameters
@@ -143,7 +61,7 @@ def decode_in_workers(
 
     Yields
     ------
-    Piece
+    DecodedTask
         For every task. A position that twice ended its worker or took longer than `IMAGE_SECONDS` is a BROKEN one.
 
     Raises
@@ -161,101 +79,38 @@ def decode_in_workers(
         crew.dismiss()
 
 
-def _decode(decode: Decode, start: int, stop: int, lost: frozenset[int], begin: Callable[[int], None]) -> Piece:
-    found, images, failures, remarks, contents = [], [], [], {}, []
-    for position in range(start, stop):
-        if position in lost:
-            continue
-        begin(position)
-        result = decode(position)
-        if isinstance(result, Failure):
-            failures.append((position, result))
-        else:
-            found.append(position)
-            images.append(result.image)
-            contents.append(result.content)
-            if result.remarks:
-                remarks[position] = result.remarks
-    begin(_NOWHERE)
-    return Piece(found, torch.stack(images) if images else torch.empty(0), failures, remarks, contents)
-
-
-def _as_bytes(images: Tensor) -> Any:
-    return images.view(-1).view(torch.uint8).numpy()
-
-
-def _serve(connection: socket.socket, place: Any, shared: SharedPickle) -> None:
-    """Do tasks until the connection is closed; a thread sends one result while the next is made."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; it ends its workers
-    torch.set_num_threads(1)
-    decode: Decode | None = None
-
-    def begin(position: int) -> None:
-        place[1] = position
-
-    with connection, suppress(ConnectionError), ThreadPoolExecutor(max_workers=1) as sender:
-        sent: Future[None] | None = None
-        while True:
-            place[0], start, stop, lost = receive(connection)
-            result: Piece | Exception
-            try:
-                if decode is None:
-                    decode = shared.load()
-                result = _decode(decode, start, stop, lost, begin)
-            except Exception as error:
-                result = _portable(error)
-            if sent is not None:
-                sent.result()
-            sent = sender.submit(_send_result, connection, result)
-
-
-def _send_result(connection: socket.socket, result: Piece | Exception) -> None:
-    """Send an error, or a header and the bytes of the images after it."""
-    if isinstance(result, Exception):
-        send(connection, result)
-        return
-    found, images, failures, remarks, contents = result
-    send(connection, (found, failures, remarks, contents, tuple(images.shape), images.dtype))
-    if images.numel():
-        connection.sendall(_as_bytes(images))
-
-
-def _portable(error: Exception) -> Exception:
-    """Return the error with its traceback as a note, or another that says the same if it cannot be pickled."""
-    text = "".join(traceback.format_exception(error))
-    error.add_note(f"\nin a worker process:\n{text}")
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(f"in a worker process:\n{text}")
-    return error
-
-
 class _Worker:
     """One process, as its parent sees it."""
 
     def __init__(self, context: Any, shared: SharedPickle) -> None:
         self.connection, theirs = socket.socketpair()
-        self.place = context.RawArray(ctypes.c_int64, [_NOWHERE, _NOWHERE])
-        self.process = context.Process(target=_serve, args=(theirs, self.place, shared), daemon=True)
+        self.place = context.RawArray(ctypes.c_int64, [NOWHERE, NOWHERE])
+        self.process = context.Process(target=serve, args=(theirs, self.place, shared), daemon=True)
         with theirs:
             self.process.start()
         self.connection.settimeout(IMAGE_SECONDS)
         self.tasks: deque[int] = deque()
-        self._since = (_NOWHERE, _NOWHERE, time.monotonic())
+        self._state: tuple[int, ...] = ()
+        self._silent = 0.0
 
     @property
     def position(self) -> int:
         """Where it is; -1 between tasks."""
         number, position = self.place
-        return int(position) if number in self.tasks else _NOWHERE
+        return int(position) if number in self.tasks else NOWHERE
 
-    def hangs(self) -> bool:
-        """Return whether it has been at one position for too long."""
-        now, at = time.monotonic(), (self.place[0], self.position)
-        if at[1] == _NOWHERE or at != self._since[:2]:
-            self._since = (*at, now)
-        return now - self._since[2] > IMAGE_SECONDS
+    def hang(self, waited: float) -> str | None:
+        """Return what is wrong where it has been at one position, or silent at none, for too long.
+
+        `waited` are the seconds of waiting for it since the last call.
+        """
+        state = (self.place[0], self.place[1], *self.tasks)
+        self._silent = self._silent + waited if state == self._state and self.tasks else 0.0
+        self._state = state
+        if self.position != NOWHERE:
+            return f"took longer than {IMAGE_SECONDS:g} s" if self._silent > IMAGE_SECONDS else None
+        patience = _PATIENCE_AT_NONE * IMAGE_SECONDS
+        return f"did nothing for {patience:g} s" if self._silent > patience else None
 
     def end(self) -> str:
         """End the process and say how it ended."""
@@ -278,7 +133,7 @@ class _Crew:
         self._num_sent = self._num_replaced = 0
         self._tries: Counter[int] = Counter()
         self._lost: dict[int, Failure] = {}
-        self._done: dict[int, Piece] = {}
+        self._done: dict[int, DecodedTask] = {}
         self._workers: list[_Worker] = []
         try:
             for _ in range(min(num_workers, len(tasks))):
@@ -287,7 +142,7 @@ class _Crew:
             self.dismiss()
             raise
 
-    def result(self, number: int) -> Piece:
+    def result(self, number: int) -> DecodedTask:
         """Return the result of a task; the tasks are asked for one after the other."""
         ahead = number + _TASKS_AHEAD * len(self._workers)
         for following in range(self._num_sent, min(ahead, len(self._tasks))):
@@ -316,7 +171,9 @@ class _Crew:
 
     def _wait(self) -> None:
         """Take in what has arrived, and replace workers that died or hang."""
-        ready = wait([worker.connection for worker in self._workers], min(_POLL_SECONDS, IMAGE_SECONDS / 4))
+        poll, begin = min(_POLL_SECONDS, IMAGE_SECONDS / 4), time.monotonic()
+        ready = wait([worker.connection for worker in self._workers], poll)
+        waited = min(time.monotonic() - begin, 2 * poll)  # less than has passed, where all of us were stopped
         for worker in list(self._workers):
             if worker.connection in ready:
                 try:
@@ -325,8 +182,8 @@ class _Crew:
                     self._replace(worker, None)
                 except TimeoutError:
                     self._replace(worker, "stopped while it sent a result")
-            elif worker.hangs():
-                self._replace(worker, f"took longer than {IMAGE_SECONDS:g} s")
+            elif (reason := worker.hang(waited)) is not None:
+                self._replace(worker, reason)
 
     def _take(self, worker: _Worker) -> None:
         received = receive(worker.connection)
@@ -335,10 +192,10 @@ class _Crew:
         found, failures, remarks, contents, shape, dtype = received
         images = torch.empty(shape, dtype=dtype, pin_memory=self._pin)
         if images.numel():
-            fill(worker.connection, _as_bytes(images))
+            fill(worker.connection, as_bytes(images))
         number = worker.tasks.popleft()
         failures += self._lost_between(*self._tasks[number]).items()
-        self._done[number] = Piece(found, images, sorted(failures), remarks, contents)
+        self._done[number] = DecodedTask(found, images, sorted(failures), remarks, contents)
         self._num_replaced = 0
 
     def _replace(self, worker: _Worker, reason: str | None) -> None:
@@ -347,7 +204,7 @@ class _Crew:
         end = worker.end()
         reason = reason or f"killed the process that decoded it ({end})"
         _log.warning("replaced a worker process at position %d: %s", position, reason)
-        if position != _NOWHERE:
+        if position != NOWHERE:
             self._tries[position] += 1
             if self._tries[position] == _NUM_TRIES:
                 self._lost[position] = Failure(Outcome.BROKEN, reason)

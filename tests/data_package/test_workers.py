@@ -18,10 +18,11 @@ from PIL import Image
 from torch import Tensor
 
 from elfs.data import workers
+from elfs.data.decoding_tasks import Decoded, Failure
 from elfs.data.loaders import DecodedBatch, decode_batches
 from elfs.data.messages import in_shared_memory, receive, send
 from elfs.data.samples import Outcome
-from elfs.data.workers import Decoded, Failure, decode_in_workers
+from elfs.data.workers import decode_in_workers
 from elfs.errors import DeviceError, InputDataError
 from tests.data_package.pictures import FaultyReader, to_tensor
 
@@ -69,7 +70,25 @@ class Once:
         return Image.new("RGB", (4, 4), (row, row, row))
 
 
-def decoded(reader: Hostile | Once | FaultyReader, num_rows: int = 40, num_workers: int = 2) -> list[DecodedBatch]:
+@dataclass(frozen=True)
+class SlowToLoad:
+    """Holds up the first process that loads it, before it is at any image."""
+
+    mark: Path
+
+    def __setstate__(self, state: dict[str, Path]) -> None:
+        self.__dict__.update(state)
+        if not self.mark.exists():
+            self.mark.touch()
+            hang(0)
+
+    def read(self, row: int) -> Image.Image:
+        return Image.new("RGB", (4, 4), (row, row, row))
+
+
+def decoded(
+    reader: Hostile | Once | SlowToLoad | FaultyReader, num_rows: int = 40, num_workers: int = 2
+) -> list[DecodedBatch]:
     rows = torch.arange(num_rows)
     return list(decode_batches(reader, rows, to_tensor, batch_size=4, num_workers=num_workers))
 
@@ -148,6 +167,31 @@ def test_a_worker_that_stops_while_it_sends_is_replaced(monkeypatch: pytest.Monk
 
 def enlarged(image: Image.Image) -> Tensor:
     return to_tensor(image)[0, 0, 0].expand(2**22)
+
+
+@posix
+def test_a_worker_that_hangs_between_images_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No position is to blame, so the worker is waited for longer, but not for ever."""
+    monkeypatch.setattr(workers, "IMAGE_SECONDS", 0.5)
+    batches = decoded(SlowToLoad(tmp_path / "mark"), num_workers=1)
+    assert torch.cat([batch.rows for batch in batches]).tolist() == list(range(40))
+    assert failures(batches) == []
+    assert "replaced a worker process at position -1: did nothing for 5 s" in caplog.text
+
+
+@posix
+def test_only_the_time_in_which_the_parent_waits_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "IMAGE_SECONDS", 0.5)
+    batches = []
+    for batch in decode_batches(Hostile((), kill), torch.arange(16), to_tensor, batch_size=2, num_workers=1):
+        time.sleep(0.6)
+        batches.append(batch)
+    assert torch.cat([batch.rows for batch in batches]).tolist() == list(range(16))
+    assert caplog.text == ""
 
 
 @posix
