@@ -81,7 +81,7 @@ def ivf(database: "Database", ranks: "Ranks", out: tuple[Any, Any], k: int, fold
         del index
         index = faiss.read_index(str(folder / "index"), faiss.IO_FLAG_MMAP)
         found["probes"], found["recall"] = choose_probes(index, database, k, torch.Generator().manual_seed(1))
-    found = ranks.share(found)
+    found = ranks.broadcast(found)
     index = faiss.read_index(str(folder / "index"), faiss.IO_FLAG_MMAP)
     first, last = ranks.part(len(database))
     for start in range(first, last, CHUNK_ROWS):

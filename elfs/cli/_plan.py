@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from elfs.pipeline.status import StageState
     from elfs.workspace.records import Record
 
-__all__ = ["Step", "changes", "plan", "show_plan"]
+__all__ = ["PlannedStage", "changes", "plan", "show_plan"]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedStage:
     """What would become of one stage.
 
     Attributes
@@ -69,7 +69,7 @@ def plan(
     *,
     force: bool,
     sources: tuple[str, str] | None = None,
-) -> list[Step]:
+) -> list[PlannedStage]:
     """Return what would become of every stage.
 
     Parameters
@@ -85,7 +85,7 @@ def plan(
 
     Returns
     -------
-    list of Step
+    list of PlannedStage
         One for each of `calls`.
     """
     from elfs.pipeline.graph import ancestors, record_name, series
@@ -97,7 +97,7 @@ def plan(
     with contextlib.suppress(MissingUpstreamError):
         found = {state.record: state for state in states(workspace)}
         records = Workspace.open(workspace).manifest.records
-    planned: dict[str, Step] = {}
+    planned: dict[str, PlannedStage] = {}
     for stage, config in calls:
         *taken, free = series(record_name(stage, config), records)
         record = (taken or [free])[0]
@@ -111,7 +111,7 @@ def plan(
             reason += "" if force else " takes --force, or another --workspace"
         if action == "run" and taken and isinstance(config, SelectConfig):
             reason += _about_name(config, free.partition("/")[2], force=force)
-        planned[stage] = Step(stage, record, action, reason)
+        planned[stage] = PlannedStage(stage, record, action, reason)
     return list(planned.values())
 
 
@@ -124,7 +124,9 @@ def _about_name(config: SelectConfig, free: str, *, force: bool) -> str:
     return "" if force else "; another list is refused"
 
 
-def _upstream(names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, Step]) -> tuple[str, str]:
+def _upstream(
+    names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, PlannedStage]
+) -> tuple[str, str]:
     """Return what the stages before this one decide about it; no action where they leave the decision to it."""
     for name in names:
         if name in planned and planned[name].action == "refuse":
@@ -162,6 +164,6 @@ def show_plan(
         As `plan` takes it.
     """
     steps = plan(invocation.workspace, calls, force=invocation.force, sources=sources)
-    invocation.output.table([(step.record, step.action, step.reason) for step in steps])
-    document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(step) for step in steps]}
+    invocation.output.table([(stage.record, stage.action, stage.reason) for stage in steps])
+    document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(stage) for stage in steps]}
     invocation.output.document(document)

@@ -19,7 +19,7 @@ from elfs.suggestions import suggestion
 
 __all__ = [
     "RootOption",
-    "Source",
+    "SourceChoice",
     "SourceArgument",
     "choose_source",
     "embed_config",
@@ -50,7 +50,7 @@ _SAVED_BY_DATASETS = ("dataset_dict.json", "dataset_info.json")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceChoice:
     """Where the images come from.
 
     Attributes
@@ -67,7 +67,7 @@ class Source:
 
 def choose_source(
     source: str | None, *, embeddings: bool, recorded: str | None, root: Path | None, files: bool = False
-) -> Source:
+) -> SourceChoice:
     """Work out what SOURCE and ``--root`` mean.
 
     Parameters
@@ -85,7 +85,7 @@ def choose_source(
 
     Returns
     -------
-    Source
+    SourceChoice
         Its name, and its folder or file where there is one.
 
     Raises
@@ -105,25 +105,25 @@ def choose_source(
                 f"no SOURCE: expected a folder of images, a data set ({', '.join(DATASETS)}) or --embeddings FILE.",
                 hint="elfs embed digits",
             )
-        return Source(name, remapped)
+        return SourceChoice(name, remapped)
     if source.startswith(PREFIX):
-        return Source(canonical_source(source), remapped)
+        return SourceChoice(canonical_source(source), remapped)
     if source in DATASETS:
-        return Source(source, remapped)
+        return SourceChoice(source, remapped)
     kind, colon, place = source.partition(":")
     if kind == "hf" and colon:
         return _hugging_face(place, remapped)
     if kind in _SHARDS and colon:
         if remapped is None and not Path(place).exists():
             raise UsageError(f"{source}: there is no such file or folder. Expected {SOURCES[kind]}.")
-        return Source(kind, remapped or Path(place).absolute())
+        return SourceChoice(kind, remapped or Path(place).absolute())
     path = Path(source)
     if path.is_dir():
-        return Source(FOLDER, remapped or path.absolute())
+        return SourceChoice(FOLDER, remapped or path.absolute())
     if path.exists():
         for kind, pattern in _SHARDS.items():
             if pattern.search(path.name):
-                return Source(kind, remapped or path.absolute())
+                return SourceChoice(kind, remapped or path.absolute())
         raise UsageError(
             f"SOURCE is the file {source!r}, expected a folder of images, a .tar or a .parquet; for a list of images "
             "use --files, for embeddings --embeddings."
@@ -198,22 +198,22 @@ def require_same_source(invocation: Invocation, sources: tuple[str, str] | None)
     )
 
 
-def _listed(source: str | None, remapped: Path | None) -> Source:
+def _listed(source: str | None, remapped: Path | None) -> SourceChoice:
     """Return the source of ``--files``: SOURCE is the folder that its paths are relative to."""
     if source is not None and (source in DATASETS or not Path(source).is_dir()):
         raise UsageError(f"--files lists images below a folder, and SOURCE is {source!r}, which is none.")
-    return Source(FILES, remapped or Path(source or ".").absolute())
+    return SourceChoice(FILES, remapped or Path(source or ".").absolute())
 
 
-def _hugging_face(place: str, remapped: Path | None) -> Source:
+def _hugging_face(place: str, remapped: Path | None) -> SourceChoice:
     """Return the source of ``hf:``: a folder with what ``save_to_disk`` writes, or a name on the hub."""
     folder, _, split = place.rpartition(":")
     for path, suffix in ((place, ""), (folder, f":{split}")):
         if path and any(Path(path, name).is_file() for name in _SAVED_BY_DATASETS):
-            return Source(f"hf:.{suffix}", remapped or Path(path).absolute())
+            return SourceChoice(f"hf:.{suffix}", remapped or Path(path).absolute())
     if not place or place.startswith((".", "/", "~")):
         raise UsageError(f"hf:{place}: there is no such folder with a saved data set in it. Expected {SOURCES['hf']}.")
-    return Source(f"hf:{place}", remapped)
+    return SourceChoice(f"hf:{place}", remapped)
 
 
 def embed_config(

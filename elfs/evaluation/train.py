@@ -18,10 +18,10 @@ from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Accuracy, Trainer, labelled_rows, training_recipe
 from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, run_step
+from elfs.pipeline.execution import Outcome, run_call
 from elfs.pipeline.graph import Stage
 from elfs.pipeline.holdouts import holdouts, rows_of_selections
-from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
+from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.pipeline.selections import selected_rows, selection_name, some
 from elfs.train.inputs import InputBuilder
 from elfs.train.seeding import generator
@@ -69,7 +69,7 @@ def train(
     tests = (f"selections/{test}" for test in holdouts(workspace, but=name))
     needs = ("samples", "embeddings", f"selections/{name}", *tests)
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
-    outcome: Outcome = run_step(Step(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
+    outcome: Outcome = run_call(StageCall(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran, path)
 
 
@@ -157,7 +157,7 @@ def _result(
     rows = trainer.rows if held_out is None else np.setdiff1d(trainer.rows, held_out)
     digest = trainer.digest(rows, seed, held_out)
     known = journal.get(digest) if ranks.is_first else None
-    if ranks.share(known is not None):
+    if ranks.broadcast(known is not None):
         return known or Accuracy(0, 0)
     network, result = trainer.train_on_rows(rows, seed=seed)
     if held_out is not None:

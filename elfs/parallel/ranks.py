@@ -118,7 +118,7 @@ class Ranks:
         self._say(f"{key}/{self.rank}", value)
         return [self._hear(f"{key}/{rank}") for rank in range(self.size)]
 
-    def share(self, value: Any = None) -> Any:
+    def broadcast(self, value: Any = None) -> Any:
         """Return what the first rank says; the others wait for it, however long, while it lives.
 
         Parameters

@@ -1,5 +1,6 @@
 """Where and how a stage runs: devices, worker processes, progress. Nothing here changes what a stage computes."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -124,6 +125,10 @@ class Runtime:
     def choice(self) -> DeviceChoice:
         """The parsed ``devices``."""
         return parse_devices(self.devices)
+
+    def by_itself(self) -> "Runtime":
+        """Return the runtime of this rank working alone, on its own device and its own part of the host's CPUs."""
+        return dataclasses.replace(self, ranks=self.ranks.by_itself())
 
     def device(self) -> "torch.device":
         """Return the device that this process computes on.

@@ -17,7 +17,7 @@ from elfs.errors import CorruptArtifactError, DeviceError, ElfsError, MissingUps
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
 from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
-from elfs.pipeline.job import Job, Prepared, Result, Step, code_of
+from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
 from elfs.pipeline.status import require
 from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.files import digest_json
@@ -25,7 +25,7 @@ from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_step", "writing"]
+__all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_call", "writing"]
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,18 @@ def execute(
     ElfsError
         Whatever the stage refuses; the workspace is then as it was.
     """
-    step = Step(STAGES[stage], record_name(stage, config), needed_artifacts(stage, config), force, smoke)
-    return run_step(step, path, config, runtime, source_root)
+    call = StageCall(STAGES[stage], record_name(stage, config), needed_artifacts(stage, config), force, smoke)
+    return run_call(call, path, config, runtime, source_root)
 
 
-def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None = None) -> Outcome:
+def run_call(
+    call: StageCall, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None = None
+) -> Outcome:
     """Run a stage of the table, or one that is not in it, such as the training on a coreset.
 
     Parameters
     ----------
-    step : Step
+    call : StageCall
         What to run.
     path : Path
         The workspace.
@@ -131,51 +133,51 @@ def run_step(step: Step, path: Path, config: StageConfig, runtime: Runtime, sour
     runtime.device()  # one that is not here is refused before anything is read or made
     ranks = runtime.ranks
     if ranks.size > 1:
-        require_same_call(ranks, [step.record, as_json(portable(config)), step.force, step.smoke])
+        require_same_call(ranks, [call.record, as_json(portable(config)), call.force, call.smoke])
     if ranks.is_first:
-        outcome = _lead(step, path, config, runtime, source_root)
-        ranks.share(dataclasses.asdict(outcome))
+        outcome = _lead(call, path, config, runtime, source_root)
+        ranks.broadcast(dataclasses.asdict(outcome))
         return outcome
-    if step.stage.parallel:
-        follow(step, path, config, runtime)
-    return Outcome(**ranks.share())
+    if call.stage.parallel:
+        follow(call, path, config, runtime)
+    return Outcome(**ranks.broadcast())
 
 
-def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None) -> Outcome:
+def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, source_root: Path | None) -> Outcome:
     """Run a stage as the rank that writes the workspace; tell the others, if there are any, what there is to do."""
-    if not step.stage.parallel:
-        runtime = dataclasses.replace(runtime, ranks=runtime.ranks.by_itself())
+    if not call.stage.parallel:
+        runtime = runtime.by_itself()
     source_root = source_root or recorded_root(path, config)
-    prepared: Prepared = code_of(step).prepare(config, source_root)
-    with writing(path, create=step.stage.name == "embed") as workspace:
-        require(workspace, step.stage.name, step.needs)
+    prepared: Prepared = code_of(call).prepare(config, source_root)
+    with writing(path, create=call.stage.name == "embed") as workspace:
+        require(workspace, call.stage.name, call.needs)
         manifest = workspace.manifest
-        uses = [name for name in step.stage.needs if name not in step.needs and _usable(workspace, name)]
-        reads = [*step.needs, *uses]
+        uses = [name for name in call.stage.needs if name not in call.needs and _usable(workspace, name)]
+        reads = [*call.needs, *uses]
         inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
         stored = as_json(portable(config))
-        known = None if step.force else _fresh(workspace, step, stored, inputs)
-        if known is not None and code_of(step).is_current(prepared, workspace, runtime):
-            runtime.ranks.share(None)
+        known = None if call.force else _fresh(workspace, call, stored, inputs)
+        if known is not None and code_of(call).is_current(prepared, workspace, runtime):
+            runtime.ranks.broadcast(None)
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
-            return Outcome(step.stage.name, known, False, 0.0, *_facts(workspace, known))
+            return Outcome(call.stage.name, known, False, 0.0, *_facts(workspace, known))
         workspace.check(reads)
-        smoke = step.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
-        draft = open_draft(workspace, step.record, step.draft_key or draft_key(config, inputs))
-        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), step.force)
+        smoke = call.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
+        draft = open_draft(workspace, call.record, call.draft_key or draft_key(config, inputs))
+        job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), call.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        result = _run(step, job, config)
+        result = _run(call, job, config)
         seconds = time.perf_counter() - clock
-        record = result.record or step.record
+        record = result.record or call.record
         if result.is_there:
             draft.discard()
-            return Outcome(step.stage.name, record, False, 0.0, *_facts(workspace, record))
+            return Outcome(call.stage.name, record, False, 0.0, *_facts(workspace, record))
         _check_again(workspace, reads, draft, runtime)
         summary = result.summary | {"headline": result.headline}
         Draft(workspace, record, draft.directory).commit(
             record,
-            stage=step.stage.name,
+            stage=call.stage.name,
             config=stored,
             inputs=inputs,
             seed=stored.get("seed"),
@@ -185,8 +187,8 @@ def _lead(step: Step, path: Path, config: StageConfig, runtime: Runtime, source_
             run=_run_facts(started, seconds, runtime),
             source_root=None if source_root is None else str(source_root),
         )
-        code_of(step).note(prepared, workspace)
-    return Outcome(step.stage.name, record, True, seconds, summary, smoke)
+        code_of(call).note(prepared, workspace)
+    return Outcome(call.stage.name, record, True, seconds, summary, smoke)
 
 
 def _check_again(workspace: Workspace, reads: list[str], draft: Draft, runtime: Runtime) -> None:
@@ -262,18 +264,18 @@ def _usable(workspace: Workspace, artifact: str) -> bool:
     return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
 
 
-def _fresh(workspace: Workspace, step: Step, config: dict[str, Any], inputs: dict[str, str]) -> str | None:
+def _fresh(workspace: Workspace, call: StageCall, config: dict[str, Any], inputs: dict[str, str]) -> str | None:
     """Return the record that was made with this config from these inputs, and is neither incomplete nor stale.
 
     It is incomplete where an older elfs made it, which did not know one of the stage's artifacts. What a stage only
     uses where it is there does not count.
     """
-    used = set(step.stage.needs) - set(step.needs)
+    used = set(call.stage.needs) - set(call.needs)
     needed = {name: digest for name, digest in inputs.items() if name not in used}
-    for name in reversed(series(step.record, workspace.manifest.records)[:-1]):
+    for name in reversed(series(call.record, workspace.manifest.records)[:-1]):
         known = workspace.manifest.records[name]
         made = {artifact.partition("/")[0] for artifact in known.outputs}
-        is_complete = made >= {artifact.partition("/")[0] for artifact in step.stage.makes}
+        is_complete = made >= {artifact.partition("/")[0] for artifact in call.stage.makes}
         seen = {artifact: digest for artifact, digest in known.inputs.items() if artifact not in used}
         if known.config == config and seen == needed and is_complete and workspace.stale_reason(name) is None:
             return name
@@ -320,9 +322,9 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
     return facts | ({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {})
 
 
-def _run(step: Step, job: Job, config: StageConfig) -> Result:
+def _run(call: StageCall, job: Job, config: StageConfig) -> Result:
     """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
-    code, ranks = code_of(step), job.runtime.ranks
+    code, ranks = code_of(call), job.runtime.ranks
     has_begun = any(job.draft.directory.iterdir())
     try:
         if ranks.size > 1:
@@ -337,7 +339,7 @@ def _run(step: Step, job: Job, config: StageConfig) -> Result:
         if isinstance(error, StorageError | DeviceError):
             useless = not has_begun or (is_empty and ranks.size > 1)
         else:
-            useless = is_empty or (step.draft_key is None and not job.draft.is_shared)
+            useless = is_empty or (call.draft_key is None and not job.draft.is_shared)
         if useless:
             _discard(job.draft, job.runtime)
         raise

@@ -10,7 +10,7 @@ from elfs.config import StageConfig
 from elfs.errors import CorruptArtifactError, DeviceError, RankLostError
 from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.job import Job, Prepared, Step, code_of
+from elfs.pipeline.job import Job, Prepared, StageCall, code_of
 from elfs.workspace.draft import Draft
 from elfs.workspace.files import atomic_write
 from elfs.workspace.workspace import Workspace
@@ -69,7 +69,7 @@ def invite(job: Job) -> None:
     token = uuid.uuid4().hex
     with atomic_write(job.draft.directory / _TOKEN_NAME) as file:
         file.write(token.encode())
-    job.runtime.ranks.share(
+    job.runtime.ranks.broadcast(
         {
             "token": token,
             "draft": job.draft.directory.relative_to(job.workspace.path).as_posix(),
@@ -91,12 +91,12 @@ def withdraw(job: Job) -> None:
     (job.draft.directory / _TOKEN_NAME).unlink(missing_ok=True)
 
 
-def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> None:
+def follow(call: StageCall, path: Path, config: StageConfig, runtime: Runtime) -> None:
     """Run a stage as one of the ranks that do not write the workspace.
 
     Parameters
     ----------
-    step : Step
+    call : StageCall
         What to run.
     path : Path
         The workspace.
@@ -112,13 +112,13 @@ def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> Non
     RankLostError
         If the first rank has given up.
     """
-    order = runtime.ranks.share()
+    order = runtime.ranks.broadcast()
     if order is None:  # everything is fresh
         return
     directory = path / order["draft"]
     _require_sight(runtime.ranks, path, seen=_sees(directory / _TOKEN_NAME, order["token"]))
     try:
-        _run(step, path, config, runtime, order)
+        _run(call, path, config, runtime, order)
     except (CorruptArtifactError, OSError) as error:  # of what this rank reads the first one may have withdrawn
         if _reads(directory / _TOKEN_NAME, order["token"]):
             raise
@@ -126,13 +126,13 @@ def follow(step: Step, path: Path, config: StageConfig, runtime: Runtime) -> Non
     runtime.ranks.wait()
 
 
-def _run(step: Step, path: Path, config: StageConfig, runtime: Runtime, order: dict[str, Any]) -> None:
-    code, directory = code_of(step), path / order["draft"]
+def _run(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, order: dict[str, Any]) -> None:
+    code, directory = code_of(call), path / order["draft"]
     workspace = Workspace.open(path)
     root = None if order["source_root"] is None else Path(order["source_root"])
     prepared: Prepared = code.join(config, root, directory)
-    draft = Draft(workspace, step.record, directory)
-    job = Job(workspace, draft, runtime, root, prepared, frozenset(order["inputs"]), step.force)
+    draft = Draft(workspace, call.record, directory)
+    job = Job(workspace, draft, runtime, root, prepared, frozenset(order["inputs"]), call.force)
     code.run(job, config)
 
 

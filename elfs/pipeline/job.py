@@ -12,7 +12,7 @@ from elfs.pipeline.graph import Stage
 from elfs.workspace.draft import Draft
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Job", "Prepared", "Result", "StageCode", "Step", "code_of"]
+__all__ = ["Job", "Prepared", "Result", "StageCode", "StageCall", "code_of"]
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -75,7 +75,7 @@ class Result:
     metadata : dict
         Artifact name to plain JSON facts that its reader needs (a score's direction).
     record : str or None
-        Record that it belongs to; None for that of the step.
+        Record that it belongs to; None for that of the call.
     is_there : bool
         Whether that record holds the same already, so that there is nothing to publish.
     """
@@ -143,7 +143,7 @@ class StageCode(Generic[C]):
 
 
 @dataclass(frozen=True)
-class Step:
+class StageCall:
     """One call of a stage.
 
     Attributes
@@ -160,7 +160,7 @@ class Step:
         What runs; None for that of the stage's module.
     draft_key : str or None
         Digest under which the draft is kept. None: that of config, inputs and version, and a refusal throws the draft
-        away. A step whose drafts hold parts that other configs and inputs can use gives one of its own.
+        away. A call whose drafts hold parts that other configs and inputs can use gives one of its own.
     """
 
     stage: Stage
@@ -172,18 +172,18 @@ class Step:
     draft_key: str | None = None
 
 
-def code_of(step: Step) -> StageCode[Any]:
-    """Return what a step runs; the stage's module is imported only now.
+def code_of(call: StageCall) -> StageCode[Any]:
+    """Return what a call runs; the stage's module is imported only now.
 
     Parameters
     ----------
-    step : Step
+    call : StageCall
         What is to run.
 
     Returns
     -------
     StageCode
-        The step's own, or the ``CODE`` of the stage's module.
+        The call's own, or the ``CODE`` of the stage's module.
     """
-    code: StageCode[Any] = step.code or importlib.import_module(step.stage.module).CODE
+    code: StageCode[Any] = call.code or importlib.import_module(call.stage.module).CODE
     return code

@@ -79,7 +79,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     ranks = job.runtime.ranks
     rows = np.flatnonzero(SampleTable.from_tensors(job.workspace.arrays("samples")).eligible())
     require_rows(len(rows), ranks)
-    clusters, estimate = ranks.share(_num_clusters(job, config, rows) if ranks.is_first else None)
+    clusters, estimate = ranks.broadcast(_num_clusters(job, config, rows) if ranks.is_first else None)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
     method = method_for(config, len(rows), clusters)
@@ -125,7 +125,7 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64], method: str)
         ranks = job.runtime.ranks  # the first reads all rows once; as JSON the numbers stay what they are
         alone = method == "graph"
         found = [values.tolist() for values in standardization(embeddings, rows)] if ranks.is_first else None
-        mean, inverse = (torch.tensor(values) for values in (found if alone and found else ranks.share(found)))
+        mean, inverse = (torch.tensor(values) for values in (found if alone and found else ranks.broadcast(found)))
         if alone:  # one scale for all features: their proportions are the encoder's
             inverse = torch.full_like(inverse, float(inverse.double().pow(-2).mean().rsqrt()))
     features = Features(embeddings, rows, job.runtime.device(), mean=mean, inverse_deviation=inverse)

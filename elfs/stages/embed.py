@@ -57,7 +57,7 @@ def _embed(job: Job, config: EmbedConfig, prepared: Listing) -> Embedded:
         for path in pieces.drop_damaged():
             runtime.warn(f"{path.name} is damaged: its images are embedded again.")
         plan = rows.plan((0, len(table)), ranks.size)
-    runs: list[Run] = [(start, stop) for start, stop in ranks.share(plan)[ranks.rank]]
+    runs: list[Run] = [(start, stop) for start, stop in ranks.broadcast(plan)[ranks.rank]]
     rows.encode(runs, lambda failures: check_broken(table, failures, config.max_broken))
     ranks.wait()
     failures, remarks = Failures(), np.zeros(len(table), np.uint8)

@@ -54,7 +54,7 @@ def run(job: Job, config: LabelConfig) -> Result:
     require_rows(len(rows), ranks)
     pieces = Pieces(job.draft.directory / "pieces", f"labels-{_BLOCK_ROWS}")
     found = _missing(job, pieces, len(rows)) if ranks.is_first else None
-    missing = [(start, stop) for start, stop in ranks.share(found)]
+    missing = [(start, stop) for start, stop in ranks.broadcast(found)]
     mine = _dealt(missing, len(rows), ranks.size)[ranks.rank]
     with job.runtime.progress.task("label", len(rows), "images") as task:
         task.advance(len(rows) - sum(stop - start for start, stop in missing))

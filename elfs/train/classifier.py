@@ -125,7 +125,7 @@ def record_dynamics(
                 extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
                 save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
         training.finish()
-    return float(fit.ranks.share(agreement))
+    return float(fit.ranks.broadcast(agreement))
 
 
 def _recorded_epoch(training: _FitState, number: int, num_epochs: int, task: Task) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """What ``auto`` stands for in the options of cluster, by the size of the pool."""
 
+import dataclasses
+
 from elfs.config import ClusterConfig
 from elfs.train.clustering import HeadSettings
 from elfs.train.recipes import SMALL_POOL
@@ -103,21 +105,15 @@ def settings_for(config: ClusterConfig, num_images: int, clusters: int, *, on_cp
     momentum = config.teacher_momentum
     if momentum is None:
         momentum = min(_PAPER_MOMENTUM, max(0.0, 1 - _TEACHER_WINDOWS / (epochs * steps_per_epoch)))
-    return HeadSettings(
-        clusters=clusters,
-        heads=config.heads or (8 if small else 50),
-        hidden=config.hidden or (256 if small else 512),
-        bottleneck=config.bottleneck or (128 if small else 256),
-        loss=config.loss,
-        epochs=epochs,
-        warmup_epochs=config.warmup_epochs,
-        batch_size=batch_size,
-        learning_rate=rate,
-        min_learning_rate=config.min_learning_rate,
-        weight_decay=config.weight_decay,
-        beta=config.beta,
-        temperature=config.temperature,
-        teacher_momentum=momentum,
-        prior_momentum=config.prior_momentum,
-        seed=config.seed,
-    )
+    resolved = {
+        "clusters": clusters,
+        "heads": config.heads or (8 if small else 50),
+        "hidden": config.hidden or (256 if small else 512),
+        "bottleneck": config.bottleneck or (128 if small else 256),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": rate,
+        "teacher_momentum": momentum,
+    }
+    given = {field.name: getattr(config, field.name) for field in dataclasses.fields(HeadSettings)}
+    return HeadSettings(**given | resolved)

@@ -1,7 +1,7 @@
 from pathlib import Path
 from typing import Any
 
-from elfs.cli._plan import Step, changes, plan
+from elfs.cli._plan import PlannedStage, changes, plan
 from elfs.config import (
     ClusterConfig,
     DynamicsConfig,
@@ -53,7 +53,7 @@ def test_a_fresh_chain_has_nothing_to_do(builder: Any) -> None:
         ("cluster", "skip", "fresh"),
     ]
     assert plan(builder.path, [("cluster", ClusterConfig())], force=True) == [
-        Step("cluster", "cluster", "run", "--force")
+        PlannedStage("cluster", "cluster", "run", "--force")
     ]
 
 

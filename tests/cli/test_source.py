@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from elfs.cli._source import Source, choose_source
+from elfs.cli._source import SourceChoice, choose_source
 from elfs.errors import UsageError
 
 
@@ -13,31 +13,31 @@ def choose(
     recorded: str | None = None,
     root: Path | None = None,
     files: bool = False,
-) -> Source:
+) -> SourceChoice:
     return choose_source(source, embeddings=embeddings, recorded=recorded, root=root, files=files)
 
 
 def test_a_data_set_by_name_wins_over_a_folder() -> None:
     Path("digits").mkdir()
-    assert choose("digits") == Source("digits")
-    assert choose("./digits") == Source("folder", Path.cwd() / "digits")
+    assert choose("digits") == SourceChoice("digits")
+    assert choose("./digits") == SourceChoice("folder", Path.cwd() / "digits")
 
 
 def test_nothing_means_what_was_recorded() -> None:
-    assert choose(None, recorded="folder") == Source("folder")
+    assert choose(None, recorded="folder") == SourceChoice("folder")
 
 
 def test_embeddings_alone_need_no_images() -> None:
-    assert choose(None, embeddings=True, recorded="digits") == Source("embeddings")
+    assert choose(None, embeddings=True, recorded="digits") == SourceChoice("embeddings")
 
 
 def test_embeddings_may_belong_to_images() -> None:
-    assert choose("digits", embeddings=True) == Source("digits")
+    assert choose("digits", embeddings=True) == SourceChoice("digits")
 
 
 def test_root_says_where_the_folder_is_now() -> None:
     Path("moved").mkdir()
-    assert choose(None, recorded="folder", root=Path("moved")) == Source("folder", Path.cwd() / "moved")
+    assert choose(None, recorded="folder", root=Path("moved")) == SourceChoice("folder", Path.cwd() / "moved")
     Path("old").mkdir()
     assert choose("old", root=Path("moved")).root == Path.cwd() / "moved"
 
@@ -68,11 +68,11 @@ def test_a_root_that_is_not_there() -> None:
 
 def test_a_list_lies_below_a_folder_or_here() -> None:
     Path("photos").mkdir()
-    assert choose("photos", files=True) == Source("files", Path.cwd() / "photos")
-    assert choose(None, files=True, recorded="digits") == Source("files", Path.cwd())
-    assert choose(None, files=True, embeddings=True) == Source("files", Path.cwd())
-    assert choose(None, files=True, root=Path("photos")) == Source("files", Path.cwd() / "photos")
-    assert choose(None, recorded="files", root=Path("photos")) == Source("files", Path.cwd() / "photos")
+    assert choose("photos", files=True) == SourceChoice("files", Path.cwd() / "photos")
+    assert choose(None, files=True, recorded="digits") == SourceChoice("files", Path.cwd())
+    assert choose(None, files=True, embeddings=True) == SourceChoice("files", Path.cwd())
+    assert choose(None, files=True, root=Path("photos")) == SourceChoice("files", Path.cwd() / "photos")
+    assert choose(None, recorded="files", root=Path("photos")) == SourceChoice("files", Path.cwd() / "photos")
 
 
 @pytest.mark.parametrize("source", ["digits", "x.tar", "tar:shards", "gone"])
@@ -89,10 +89,10 @@ def test_shards_by_prefix_or_by_extension(kind: str) -> None:
     Path("shards").mkdir()
     file = Path(f"shards/a.{kind.upper()}")
     file.touch()
-    assert choose(f"{kind}:shards") == Source(kind, Path.cwd() / "shards")
-    assert choose(f"{kind}:{file}") == choose(str(file)) == Source(kind, Path.cwd() / file)
-    assert choose("shards") == Source("folder", Path.cwd() / "shards")
-    assert choose(None, recorded=kind, root=file) == Source(kind, Path.cwd() / file)
+    assert choose(f"{kind}:shards") == SourceChoice(kind, Path.cwd() / "shards")
+    assert choose(f"{kind}:{file}") == choose(str(file)) == SourceChoice(kind, Path.cwd() / file)
+    assert choose("shards") == SourceChoice("folder", Path.cwd() / "shards")
+    assert choose(None, recorded=kind, root=file) == SourceChoice(kind, Path.cwd() / file)
     with pytest.raises(UsageError, match=f"{kind}:gone: there is no such file or folder. Expected {kind}:PATH, "):
         choose(f"{kind}:gone")
 
@@ -100,7 +100,7 @@ def test_shards_by_prefix_or_by_extension(kind: str) -> None:
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])
 def test_compressed_shards_are_left_to_the_source_to_refuse(name: str) -> None:
     Path(name).touch()
-    assert choose(name) == Source("tar", Path.cwd() / name)
+    assert choose(name) == SourceChoice("tar", Path.cwd() / name)
 
 
 def test_hugging_face_by_folder_or_name() -> None:
@@ -108,12 +108,12 @@ def test_hugging_face_by_folder_or_name() -> None:
         Path(name).mkdir()
     Path("one", "dataset_info.json").touch()
     Path("many", "dataset_dict.json").touch()
-    assert choose("hf:one") == Source("hf:.", Path.cwd() / "one")
-    assert choose("hf:./many:test") == Source("hf:.:test", Path.cwd() / "many")
-    assert choose("hf:user/many") == Source("hf:user/many")
-    assert choose("hf:many2:train[:10%]") == Source("hf:many2:train[:10%]")
+    assert choose("hf:one") == SourceChoice("hf:.", Path.cwd() / "one")
+    assert choose("hf:./many:test") == SourceChoice("hf:.:test", Path.cwd() / "many")
+    assert choose("hf:user/many") == SourceChoice("hf:user/many")
+    assert choose("hf:many2:train[:10%]") == SourceChoice("hf:many2:train[:10%]")
     Path("many2").mkdir()
-    assert choose("hf:many2") == Source("hf:many2")
+    assert choose("hf:many2") == SourceChoice("hf:many2")
     for place in ("./many2", "/nowhere:train", ""):
         with pytest.raises(UsageError, match=f"hf:{place}: there is no such folder with a saved data set in it"):
             choose(f"hf:{place}")

@@ -15,12 +15,10 @@ from elfs.catalog import SELECTORS
 from elfs.config import CompareConfig, TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.evaluation.compare import CompareReport, _by_itself, _estimate, compare, planned_cells
+from elfs.evaluation.compare import CompareReport, compare, planned_cells
 from elfs.evaluation.labels import true_labels
 from elfs.evaluation.train import train
 from elfs.evaluation.training import Trainer
-from elfs.parallel.place import Place
-from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.workspace import Workspace
@@ -459,30 +457,3 @@ def test_smoke_is_recorded(used: Path) -> None:
     assert report.smoke
     assert report.as_json()["smoke"] is True
     assert Workspace.open(used).manifest.records["compare"].smoke
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rounds", "left", "expected"),
-    [
-        (2.0, 3, 3, "the first took 2 s, so about 6 s for the other 3"),
-        (30.0, 17, 17, "the first took 30 s, so about 8 min for the other 17"),
-        (600.0, 26, 52, "the first took 600 s, so about 4.3 h for the other 52"),
-    ],
-)
-def test_estimate(seconds: float, rounds: int, left: int, expected: str) -> None:
-    assert _estimate(seconds, rounds, left) == expected
-
-
-@pytest.mark.parametrize(
-    ("devices", "local_rank", "expected"), [("0,1", 1, "cuda:1"), ("all", 0, "cuda:0"), ("cpu:2", 1, "cpu")]
-)
-def test_rank_that_trains_alone_keeps_its_device_and_its_part_of_the_cpus(
-    devices: str, local_rank: int, expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("elfs.parallel.devices._num_gpus", lambda: 2)
-    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 8)
-    ranks = Ranks(Place(2 + local_rank, 4, local_rank, 2, "", 0))
-    runtime = _by_itself(Runtime(devices=devices, ranks=ranks))
-    assert str(runtime.device()) == expected
-    assert (runtime.ranks.rank, runtime.ranks.size, runtime.workers_for(5_000)) == (0, 1, 4)
-    assert runtime.ranks.collect("alone") == ["alone"]

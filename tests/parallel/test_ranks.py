@@ -28,7 +28,7 @@ def _talk(ranks: Ranks, factor: int) -> dict[str, Any]:
     return {
         "part": ranks.part(7),
         "collect": ranks.collect({"rank": ranks.rank * factor}),
-        "share": ranks.share(["first"] if ranks.is_first else "not heard"),
+        "broadcast": ranks.broadcast(["first"] if ranks.is_first else "not heard"),
         "long": [len(text) for text in ranks.collect("x" * (9_000_000 + ranks.rank))],
         "sum": ranks.sum_(torch.tensor([1.0, ranks.rank])).tolist(),
         "rotate": int(ranks.rotate(torch.tensor([ranks.rank]))),
@@ -45,7 +45,7 @@ def test_talk(size: int) -> None:
     mean = sum(everybody) / size
     for rank, said in enumerate(found):
         assert said["collect"] == [{"rank": 10 * other} for other in everybody]
-        assert said["share"] == ["first"]
+        assert said["broadcast"] == ["first"]
         assert said["long"] == [9_000_000 + other for other in everybody]  # the store takes 8 MiB at once
         assert said["sum"] == [size, sum(everybody)]
         assert said["rotate"] == (rank - 1) % size
@@ -60,7 +60,7 @@ def test_talk(size: int) -> None:
 def test_alone() -> None:
     tensor, module = torch.ones(2), nn.Linear(1, 1)
     assert (ALONE.rank, ALONE.size, ALONE.is_first, ALONE.part(5)) == (0, 1, True, (0, 5))
-    assert (ALONE.collect(3), ALONE.share("x")) == ([3], "x")
+    assert (ALONE.collect(3), ALONE.broadcast("x")) == ([3], "x")
     assert ALONE.sum_(tensor) is tensor
     assert ALONE.rotate(tensor) is tensor
     assert ALONE.gather(tensor)[0] is tensor

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from elfs.parallel.devices import DeviceChoice
+from elfs.parallel.place import Place
+from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime, Silence, available_cpus
 
 
@@ -76,3 +78,18 @@ class TestLongTasks:
                 now[0] += 12.0
                 task.advance()
         assert told == []
+
+
+@pytest.mark.parametrize(
+    ("devices", "local_rank", "expected"), [("0,1", 1, "cuda:1"), ("all", 0, "cuda:0"), ("cpu:2", 1, "cpu")]
+)
+def test_rank_that_trains_alone_keeps_its_device_and_its_part_of_the_cpus(
+    devices: str, local_rank: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elfs.parallel.devices._num_gpus", lambda: 2)
+    monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 8)
+    ranks = Ranks(Place(2 + local_rank, 4, local_rank, 2, "", 0))
+    runtime = Runtime(devices=devices, ranks=ranks).by_itself()
+    assert str(runtime.device()) == expected
+    assert (runtime.ranks.rank, runtime.ranks.size, runtime.workers_for(5_000)) == (0, 1, 4)
+    assert runtime.ranks.collect("alone") == ["alone"]

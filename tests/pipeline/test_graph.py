@@ -8,13 +8,13 @@ from elfs.catalog import SCORES, SELECTORS
 from elfs.config import ClusterConfig, SelectConfig, from_json
 from elfs.errors import UsageError
 from elfs.pipeline.graph import STAGES, ancestors, default_selection_name, makers, needed_artifacts, record_name
-from elfs.pipeline.job import StageCode, Step, code_of
+from elfs.pipeline.job import StageCall, StageCode, code_of
 
 
 def test_every_stage_has_code_and_its_needs_are_made_before_it() -> None:
     made: set[str] = set()
     for stage in STAGES.values():
-        code = code_of(Step(stage, stage.name, ()))  # found by name: no type checker sees it
+        code = code_of(StageCall(stage, stage.name, ()))  # found by name: no type checker sees it
         assert isinstance(code, StageCode)
         assert code.run.__module__ == stage.module
         assert set(stage.needs) <= made

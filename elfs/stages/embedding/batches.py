@@ -103,22 +103,22 @@ class BatchEncoder:
         parts: list[Tensor] = []
         done = 0
         while done < len(images):
-            piece = images[done : done + self.num_images]
-            embeddings = self._encoded(piece)
+            chunk = images[done : done + self.num_images]
+            embeddings = self._encoded(chunk)
             if embeddings is None:
                 self._halve()
                 continue
             parts.append(embeddings)
-            done += len(piece)
+            done += len(chunk)
         return torch.cat(parts)
 
-    def _encoded(self, piece: Tensor) -> Tensor | None:
+    def _encoded(self, chunk: Tensor) -> Tensor | None:
         """Return the embeddings of at most `num_images` images; None if memory does not suffice."""
-        missing = self.num_images - len(piece)
+        missing = self.num_images - len(chunk)
         try:
-            full = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
+            full = torch.cat([chunk, chunk[-1:].expand(missing, *chunk.shape[1:])]) if missing else chunk
             with torch.inference_mode():
-                return self.encoder.encode(full)[: len(piece)]
+                return self.encoder.encode(full)[: len(chunk)]
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -104,7 +104,7 @@ def pool_encoder(job: Job, config: EmbedConfig, source: Source, table: SampleTab
     ranks, encoder, note = job.runtime.ranks, None, None
     if ranks.is_first:
         encoder, note = _settled(job, config, source, table, reader)
-    note = ranks.share(note)
+    note = ranks.broadcast(note)
     if encoder is None:
         encoder = _as_noted(job, config, source, note)
     key, mine = embedding_key(job, config, note["fingerprint"]), made_with(job)

@@ -119,7 +119,7 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
     find: _Find = partial(exact_neighbors, database, k=k, ring=ranks)
     if facts["neighbor_search"] == "ivf":
         index = pieces.directory / f"{mark}.index"
-        facts |= ranks.share(_index(job, database, k, config.seed, index) if ranks.is_first else None)
+        facts |= ranks.broadcast(_index(job, database, k, config.seed, index) if ranks.is_first else None)
         find = partial(probed_neighbors, _opened(index), database, k=k, num_probes=facts["neighbor_probes"])
     _fill(job, pieces, table.eligible(), _Search(rows, find, queries_at_once(database.num_dims, k)))
     if ranks.is_first:
@@ -194,7 +194,7 @@ def _fill(job: Job, pieces: Pieces, eligible_N: NDArray[np.bool_], search: _Sear
         for path in pieces.drop_damaged():
             job.runtime.warn(f"{path.name} is damaged: its neighbours are looked for again.")
         told = pieces.missing(len(eligible_N))
-    missing: list[Run] = [(start, stop) for start, stop in ranks.share(told)]
+    missing: list[Run] = [(start, stop) for start, stop in ranks.broadcast(told)]
     num_missing = sum(int(np.count_nonzero(eligible_N[start:stop])) for start, stop in missing)
     num_rounds = -(-num_missing // (ranks.size * search.most)) or min(1, len(missing))
     plan = deal(missing, ranks.size * num_rounds, most=len(eligible_N), weighs=eligible_N) if missing else []

@@ -150,7 +150,7 @@ def find_known_rows(
             if job.draft.is_shared or ranks.size > 1:
                 save_tensors(path, {"position": position})
         name = None if position is None else path.name
-    name = ranks.share(name)
+    name = ranks.broadcast(name)
     if name is None:
         return None
     if position is None:

@@ -17,9 +17,9 @@ import elfs
 from elfs.config import EmbedConfig, as_json, from_json
 from elfs.errors import CorruptArtifactError, InputDataError, MissingUpstreamError, UsageError
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, draft_key, portable, recorded_root, run_step
+from elfs.pipeline.execution import Outcome, draft_key, portable, recorded_root, run_call
 from elfs.pipeline.graph import STAGES
-from elfs.pipeline.job import Job, Result, StageCode, Step
+from elfs.pipeline.job import Job, Result, StageCall, StageCode
 from elfs.stages.embedding.encoder import noted_encoder
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing
 from elfs.stages.embedding.pool import Embedded, finish, row_encoder
@@ -253,8 +253,8 @@ def merge(
         )
     key = draft_key(request.config, request.inputs)
     merging = StageCode(functools.partial(_merge, request), prepare, write_listing, read_listing, note=note_times)
-    step = Step(STAGES["embed"], _RECORD, (), force=True, smoke=request.smoke, code=merging, draft_key=key)
-    return run_step(step, path, request.config, runtime, source_root or request.source_root)
+    call = StageCall(STAGES["embed"], _RECORD, (), force=True, smoke=request.smoke, code=merging, draft_key=key)
+    return run_call(call, path, request.config, runtime, source_root or request.source_root)
 
 
 def _merge(request: _Request, job: Job, config: EmbedConfig) -> Result:

@@ -16,9 +16,9 @@ from elfs.errors import UsageError
 from elfs.ops.selection.budget_curve import bend, equal_budget
 from elfs.ops.selection.chance import coverage_and_chance
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, run_step
+from elfs.pipeline.execution import Outcome, run_call
 from elfs.pipeline.graph import STAGES, Stage, needed_artifacts
-from elfs.pipeline.job import Job, Prepared, Result, StageCode, Step
+from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
 from elfs.stages.selection.rounds import list_digests
@@ -76,7 +76,7 @@ def plan_budgets(
     selections = config.selections()
     needs = tuple(dict.fromkeys([*needed_artifacts("select", selections[0]), "embeddings"]))
     stage = Stage(_RECORD, tuple(dict.fromkeys([*needs, *STAGES["select"].needs])), (_RECORD,), __name__)
-    return run_step(Step(stage, _RECORD, needs, force, smoke), path, config, runtime)
+    return run_call(StageCall(stage, _RECORD, needs, force, smoke), path, config, runtime)
 
 
 def prepare(config: PlanConfig, source_root: Path | None) -> Prepared:
