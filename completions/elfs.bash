@@ -41,7 +41,7 @@ _elfs() {
     case $command in
         "")
             options="-h --help --version"
-            values="run embed cluster label dynamics score select report plan export train predict compare evaluate status verify doctor completion"
+            values="run embed cluster label dynamics score select report plan export annotate train predict compare evaluate status verify doctor completion"
             ;;
         run)
             options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
@@ -253,6 +253,14 @@ _elfs() {
                 --output | -o) takes_value=1 values="" paths=FILE ;;
                 --prefix) takes_value=1 values="" paths= ;;
                 --classes) takes_value=1 values="" paths= ;;
+                --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
+            esac
+            ;;
+        annotate)
+            options="--remove --workspace -w --dry-run -n --json --quiet -q --verbose -v --help -h"
+            values="" paths=
+            case $previous in
+                --remove) takes_value=1 values="" paths=FILE ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;

@@ -34,6 +34,7 @@ complete -c elfs -n __fish_use_subcommand -a select -d 'Pick the images to annot
 complete -c elfs -n __fish_use_subcommand -a report -d 'Show a selection on one page: what was kept, what was left out, and why.'
 complete -c elfs -n __fish_use_subcommand -a plan -d 'Say what budgets would buy, before anything is annotated.'
 complete -c elfs -n __fish_use_subcommand -a export -d 'Hand a selection to annotators and other programs.'
+complete -c elfs -n __fish_use_subcommand -a annotate -d 'Take labels from people into the workspace; without FILE, say what it holds.'
 complete -c elfs -n __fish_use_subcommand -a train -d 'Train a network on a selection that has been annotated, and test it.'
 complete -c elfs -n __fish_use_subcommand -a predict -d 'Name the class of every image of the pool that the trained network has not learned from.'
 complete -c elfs -n __fish_use_subcommand -a compare -d 'Train on what several methods select, and say which ones beat random.'
@@ -299,6 +300,15 @@ complete -c elfs -n '__fish_seen_subcommand_from export' -l json -d 'Print one J
 complete -c elfs -n '__fish_seen_subcommand_from export' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from export' -l verbose -s v -d 'Print the log too'
 complete -c elfs -n '__fish_seen_subcommand_from export' -l help -s h -d 'Show this message and exit'
+
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -a '' -d 'What an annotation tool exported, a table, JSON, or a folder with a folder for each class'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l remove -r -F -d 'Take these annotations out again: a list, or ids with commas'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l dry-run -s n -d 'Say what would run and why, and do nothing'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l json -d 'Print one JSON document'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l quiet -s q -d 'Print errors and results only'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from train' -l selection -x -a '(__elfs_selections)' -d 'Selection to train on'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l seeds -x -a '' -d 'Repeat with this many seeds and report the spread'

@@ -36,6 +36,7 @@ _elfs() {
         'report:Show a selection on one page: what was kept, what was left out, and why.'
         'plan:Say what budgets would buy, before anything is annotated.'
         'export:Hand a selection to annotators and other programs.'
+        'annotate:Take labels from people into the workspace; without FILE, say what it holds.'
         'train:Train a network on a selection that has been annotated, and test it.'
         'predict:Name the class of every image of the pool that the trained network has not learned from.'
         'compare:Train on what several methods select, and say which ones beat random.'
@@ -381,6 +382,22 @@ _elfs() {
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
+                    ;;
+                annotate)
+                    _arguments \
+                        '--remove=[Take these annotations out again: a list, or ids with commas]:value:_files' \
+                        '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
+                        '--json[Print one JSON document]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
+                        '(--verbose -v)--verbose[Print the log too]' \
+                        '(--verbose -v)-v[Print the log too]' \
+                        '(--help -h)--help[Show this message and exit]' \
+                        '(--help -h)-h[Show this message and exit]' \
+                        '1:argument:()'
                     ;;
                 train)
                     _arguments \

@@ -1,14 +1,14 @@
 """Answers to labels of a workspace's images, and what is to be said about those that did not fit."""
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elfs.annotations.answers import Answer
+from elfs.annotations.spellings import alike_remarks
 from elfs.annotations.voting import vote
 from elfs.data.addresses import find_images
 from elfs.data.samples import SampleTable
@@ -45,7 +45,6 @@ class Labels:
     ambiguous: tuple[str, ...] = ()
     ties: tuple[tuple[str, tuple[str, ...]], ...] = ()
     skipped: int = 0
-    _spellings: tuple[tuple[str, ...], ...] = field(default=())
 
     def remarks(self) -> list[str]:
         """Return what a person should know.
@@ -71,9 +70,7 @@ class Labels:
         if self.skipped:
             verb = "image is" if self.skipped == 1 else "images are"
             found.append(f"{self.skipped:,} {verb} named without a label: skipped, or not annotated")
-        for spellings in self._spellings:
-            found.append(f"classes differ by upper and lower case alone: {', '.join(map(repr, spellings))}")
-        return found
+        return found + alike_remarks(self.names)
 
     def facts(self) -> dict[str, Any]:
         """Return plain JSON values: how many answers came to nothing, and why."""
@@ -130,15 +127,6 @@ def match_answers(answers: Sequence[Answer], table: SampleTable, *, root: str | 
         tuple(ambiguous),
         tuple((table.id(row), labels) for row, labels in votes.items() if len(labels) > 1),
         sum(not labels for labels in votes.values()),
-        _alike(names),
-    )
-
-
-def _alike(names: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Return classes that are the same but for their case."""
-    counts = Counter(name.casefold() for name in names)
-    return tuple(
-        tuple(name for name in names if name.casefold() == plain) for plain, count in counts.items() if count > 1
     )
 
 

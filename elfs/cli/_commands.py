@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "report": _HAND,
     "plan": _HAND,
     "export": _HAND,
+    "annotate": _LABELS,
     "train": _LABELS,
     "predict": _LABELS,
     "compare": _LABELS,

@@ -8,9 +8,12 @@ from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import COMMON, command
 from elfs.cli._stage import selection_file
-from elfs.errors import MissingUpstreamError
+from elfs.cli.annotate import progress_line
+from elfs.errors import CorruptArtifactError, MissingUpstreamError
 
 if TYPE_CHECKING:
+    from elfs.annotations.asking import Progress
+    from elfs.annotations.kept import Annotations
     from elfs.pipeline.status import StageState
 
 __all__ = ["EXAMPLES", "body"]
@@ -42,6 +45,13 @@ def body(invocation: Invocation) -> None:
     output.table([_row(state) for state in found], [_STYLES[state.state] for state in found])
     if images:
         output.data(_images_line(images))
+    try:
+        annotations, progress = _annotations(workspace)
+    except CorruptArtifactError as error:
+        output.warn(error.message)
+        annotations, progress = None, []
+    if annotations:
+        output.data(progress_line(annotations, progress))
     selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
     for path in selections:
         output.data(f"selection  {path}")
@@ -55,6 +65,7 @@ def body(invocation: Invocation) -> None:
             "stages": [dataclasses.asdict(state) for state in found],
             "images": images,
             "selections": selections,
+            "annotations": annotations.facts() if annotations else {},
             "next": mending,
         }
     )
@@ -87,6 +98,17 @@ def _images(workspace: Path) -> dict[str, Any]:
     if record is None:
         return {}
     return {name: record.summary[name] for name in _COUNTS if name in record.summary}
+
+
+def _annotations(workspace: Path) -> "tuple[Annotations, list[Progress]]":
+    """Return what people said, and how far they are with what they were asked for."""
+    from elfs.annotations.asking import progress_of
+    from elfs.annotations.kept import kept_annotations
+    from elfs.workspace.workspace import Workspace
+
+    opened = Workspace.open(workspace)
+    annotations = kept_annotations(opened)
+    return annotations, progress_of(opened, annotations)
 
 
 def _images_line(images: dict[str, Any]) -> str:

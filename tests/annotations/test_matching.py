@@ -36,7 +36,7 @@ def test_what_came_to_nothing_is_said() -> None:
         "5 labels of images ignored (not in the workspace): 'c/0.jpg', 'c/1.jpg', 'c/2.jpg' and 2 more",
         "1 label of an image ignored (the name of several images): '2.png'",
         "1 image is named without a label: skipped, or not annotated",
-        "classes differ by upper and lower case alone: 'Cat', 'cat'",
+        "classes differ by case or blanks alone, and count as different: 'Cat', 'cat'",
     ]
     assert found.facts() | {"remarks": 0} == {"unknown": 5, "ambiguous": 1, "ties": 1, "skipped": 1, "remarks": 0}
 
