@@ -1,0 +1,180 @@
+"""A linear classifier on features, for a few annotated rows: regularised, and sure of itself as far as it is right.
+
+Shape suffixes: N rows, D features, C classes.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["CrossValidation", "LinearClassifier", "cross_validated", "fit_linear_classifier"]
+
+_PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
+"""Weights of the squared length that are tried, for features of standard deviation 1; the largest first."""
+
+_TEMPERATURES = tuple(2.0 ** (step / 8) for step in range(-24, 25))
+"""From an eighth to eight times."""
+
+_MOST_STEPS = 200
+_BLOCK_ROWS = 65_536
+
+
+class LinearClassifier(NamedTuple):
+    """Class probabilities as a softmax of linear functions of the features.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (n_classes, n_features), float64
+        Of each class.
+    bias : Tensor of shape (n_classes,), float64
+        Of each class.
+    temperature : float
+        Above 0; logits are divided by it, so that a probability is how often the classifier is right.
+    """
+
+    weights: Tensor
+    bias: Tensor
+    temperature: float
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """Return how likely each row belongs to each class.
+
+        Parameters
+        ----------
+        features : Tensor of shape (n_rows, n_features), floating
+            On the CPU; looked at in blocks of rows.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_classes), float32
+            In [0, 1], each row summing to 1.
+        """
+        weights_CD, bias_C = self.weights.float(), self.bias.float()
+        parts = [
+            ((block.float() @ weights_CD.T + bias_C) / self.temperature).softmax(dim=1)
+            for block in features.split(_BLOCK_ROWS)
+        ]
+        return torch.cat(parts)
+
+
+class CrossValidation(NamedTuple):
+    """What classifiers say of rows that they were not trained on.
+
+    Attributes
+    ----------
+    penalty : float
+        Weight of the squared length with the lowest cross-entropy on held-out rows.
+    temperature : float
+        That with the lowest cross-entropy on held-out rows.
+    probabilities : Tensor of shape (n_rows, n_classes), float32
+        Of each row, by the classifier that was trained on the other folds; in [0, 1].
+    """
+
+    penalty: float
+    temperature: float
+    probabilities: Tensor
+
+
+def cross_validated(features: Tensor, labels: Tensor, num_classes: int, folds: Tensor) -> CrossValidation:
+    """Choose how strongly to regularise, and say of each row what a classifier makes of it that has not seen it.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_rows, n_features), floating
+        Of standard deviation 1 or so.
+    labels : Tensor of shape (n_rows,), int64
+        In ``[0, num_classes)``; not every class needs a row.
+    num_classes : int
+        Number of classes, at least 1.
+    folds : Tensor of shape (n_rows,), int64
+        Fold of each row, such as `elfs.ops.folds.deal_folds` deals; at least two different ones.
+
+    Returns
+    -------
+    CrossValidation
+        The same for equal arguments.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds.
+    """
+    numbers = folds.unique().tolist()
+    if len(numbers) < 2:
+        raise ValueError(f"there is {len(numbers)} fold, expected at least 2.")
+    inputs_ND = _with_ones(features)
+    logits_PNC = torch.empty(len(_PENALTIES), len(labels), num_classes, dtype=torch.float64)
+    for fold in numbers:
+        held_N = folds == fold
+        found = _path(inputs_ND[~held_N], labels[~held_N], num_classes, _PENALTIES)
+        for logits_NC, parameters_CD in zip(logits_PNC, found, strict=True):
+            logits_NC[held_N] = inputs_ND[held_N] @ parameters_CD.T
+    best: tuple[float, int, float] | None = None
+    for place, logits_NC in enumerate(logits_PNC):
+        losses = [float(F.cross_entropy(logits_NC / t, labels)) for t in _TEMPERATURES]
+        least = min(losses)
+        if best is None or least < best[0]:
+            best = (least, place, _TEMPERATURES[losses.index(least)])
+    assert best is not None
+    _, place, temperature = best
+    probabilities_NC = (logits_PNC[place] / temperature).softmax(dim=1).float()
+    return CrossValidation(_PENALTIES[place], temperature, probabilities_NC)
+
+
+def fit_linear_classifier(
+    features: Tensor, labels: Tensor, num_classes: int, *, penalty: float, temperature: float = 1.0
+) -> LinearClassifier:
+    """Return the classifier that minimises mean cross-entropy plus half the penalty times the weights' squared length.
+
+    Parameters
+    ----------
+    features : Tensor of shape (n_rows, n_features), floating
+        At least one row, of standard deviation 1 or so.
+    labels : Tensor of shape (n_rows,), int64
+        In ``[0, num_classes)``.
+    num_classes : int
+        Number of classes, at least 1.
+    penalty : float
+        Above 0, so that there is one minimum; the biases count among the weights. `cross_validated` chooses it.
+    temperature : float, default 1.0
+        Of the result; `cross_validated` chooses it.
+
+    Returns
+    -------
+    LinearClassifier
+        The same for equal arguments: L-BFGS in float64, from zero.
+    """
+    parameters_CD = _path(_with_ones(features), labels, num_classes, [penalty])[0]
+    return LinearClassifier(parameters_CD[:, :-1], parameters_CD[:, -1], temperature)
+
+
+def _with_ones(features: Tensor) -> Tensor:
+    return F.pad(features.double(), (0, 1), value=1.0)
+
+
+def _path(inputs_ND: Tensor, labels_N: Tensor, num_classes: int, penalties: Sequence[float]) -> list[Tensor]:
+    """Return the parameters for each penalty, each search starting where the one before it ended."""
+    parameters_CD = torch.zeros(num_classes, inputs_ND.shape[1], dtype=torch.float64, requires_grad=True)
+    found = []
+    for penalty in penalties:
+        search = torch.optim.LBFGS(
+            [parameters_CD],
+            max_iter=_MOST_STEPS,
+            tolerance_grad=1e-6,
+            tolerance_change=1e-10,
+            line_search_fn="strong_wolfe",
+        )
+
+        def loss(search: torch.optim.LBFGS = search, penalty: float = penalty) -> Tensor:
+            search.zero_grad()
+            value = F.cross_entropy(inputs_ND @ parameters_CD.T, labels_N)
+            value = value + penalty / 2 * parameters_CD.square().sum()
+            value.backward()
+            return value
+
+        search.step(loss)
+        found.append(parameters_CD.detach().clone())
+    return found
