@@ -62,8 +62,8 @@ class TrainingImages(Protocol):
         positions : Tensor of shape (b,), int64
             Of the part of one batch, on the CPU.
         images : Tensor of shape (max(b, 1), 3, S, S), float32
-            On `device`, less the mean, over the standard deviation. Where the part is empty, one image that does not
-            count, so that there is something to compute on.
+            On `device`, less the mean, over the standard deviation; channels last in memory. Where the part is empty,
+            one image that does not count, so that there is something to compute on.
         """
         ...
 
@@ -71,7 +71,7 @@ class TrainingImages(Protocol):
 def _normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     # By tensors in units of gray levels: CUDA multiplies by the reciprocal of a scalar divisor, which rounds otherwise.
     mean, std = ((255 * values.float()).view(1, 3, 1, 1).to(images.device) for values in (mean, std))
-    return images.float().sub_(mean).div_(std)
+    return images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True, eq=False)

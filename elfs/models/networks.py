@@ -246,7 +246,8 @@ def build_network(
     Returns
     -------
     Network
-        Calling it gives logits, its `features` what lies below the last layer.
+        Calling it gives logits, its `features` what lies below the last layer. Weights of convolutions are channels
+        last in memory, as the images are that it is trained on.
 
     Raises
     ------
@@ -255,15 +256,17 @@ def build_network(
         `image_size`.
     """
     with _seeded(seed):
-        if name == "resnet8":
-            return _small_resnet((16, 32, 64), 1, num_classes)
-        if name == "resnet18":
-            return _small_resnet((64, 128, 256, 512), 2, num_classes)
         if name in EMBEDDING_NETWORKS:
             if dim is None:
                 raise UsageError(f"network '{name}' works on embeddings, and there are none here.")
             return _mlp(dim, num_classes, hidden) if name == "mlp" else _linear(dim, num_classes)
-        return _timm_network(name, num_classes, image_size)
+        if name == "resnet8":
+            network = _small_resnet((16, 32, 64), 1, num_classes)
+        elif name == "resnet18":
+            network = _small_resnet((64, 128, 256, 512), 2, num_classes)
+        else:
+            network = _timm_network(name, num_classes, image_size)
+        return network.to(memory_format=torch.channels_last)
 
 
 def has_batch_norm(network: nn.Module) -> bool:
