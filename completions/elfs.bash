@@ -51,7 +51,7 @@ _elfs() {
                 --from) takes_value=1 values="embed cluster label dynamics score select" paths= ;;
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
-                --method) takes_value=1 values="auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --balance) takes_value=1 values="none cluster" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
@@ -204,7 +204,7 @@ _elfs() {
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
-                --method) takes_value=1 values="auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --balance) takes_value=1 values="none cluster" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
@@ -233,7 +233,7 @@ _elfs() {
             case $previous in
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
-                --method) takes_value=1 values="auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --balance) takes_value=1 values="none cluster" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
@@ -299,7 +299,7 @@ _elfs() {
         compare)
             options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
-                --methods) takes_value=1 values="all auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust" paths= ;;
+                --methods) takes_value=1 values="all auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;

@@ -62,7 +62,7 @@ _elfs() {
                         '--help-all[Show every option of the six stages]' \
                         '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
-                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
@@ -292,7 +292,7 @@ _elfs() {
                         '--list[Print every method]' \
                         '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
-                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
@@ -338,7 +338,7 @@ _elfs() {
                     _arguments \
                         '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
-                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dual-beta, easiest, facility-location, hardest, herding, k-center, moderate, prototypicality, random, typiclust]:value:(auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
@@ -452,7 +452,7 @@ _elfs() {
                     ;;
                 compare)
                     _arguments \
-                        '--methods=[Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all]:value:(all auto elfs badge ccs d2 dual-beta easiest facility-location hardest herding k-center moderate prototypicality random typiclust)' \
+                        '--methods=[Methods, comma-separated: names, with @KEY or :HARD_RATE for one alone (elfs@el2n:0.3), or all]:value:(all auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
                         '--key=[Score to rank by, for methods that name none: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--hard-rate=[Share to prune, for methods that name none, or '\''search'\'']:value: ' \

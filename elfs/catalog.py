@@ -118,6 +118,8 @@ class Method:
         Scores that it needs whatever the key.
     pairwise : bool
         Whether it compares every image of the pool with every one that it picks, so that ``--blocks`` helps.
+    instead : str or None
+        Of a method that needs annotations: the one that comes nearest without.
     """
 
     summary: str
@@ -126,6 +128,7 @@ class Method:
     prunes: bool = False
     scores: tuple[str, ...] = ()
     pairwise: bool = False
+    instead: str | None = None
 
 
 SELECTORS: dict[str, Method] = {
@@ -141,7 +144,9 @@ SELECTORS: dict[str, Method] = {
         prunes=True,
     ),
     "badge": Method(
-        "k-means++ on the gradients of the proxy's last layer (BADGE, ICLR 2020)", ("proxy",), pairwise=True
+        "k-means++ on gradients of a last layer: the proxy's, or that of what was annotated (BADGE, ICLR 2020)",
+        ("proxy",),
+        pairwise=True,
     ),
     "ccs": Method(
         "drop the hardest share, then fill equal-width strata of --key evenly (CCS, ICLR 2023)",
@@ -155,16 +160,27 @@ SELECTORS: dict[str, Method] = {
         ("scores", "neighbors"),
         keyed=True,
     ),
+    "dropquery": Method(
+        "rows whose class changes under dropout, spread out (DropQuery, TMLR 2024)",
+        ("annotations", "embeddings"),
+        instead="typiclust",
+    ),
     "dual-beta": Method(
         "by DUAL score, drawn around a confidence that grows easier as the budget shrinks (DUAL, 2025)",
         ("scores",),
         scores=("confidence", "dual"),
     ),
     "easiest": Method("the easiest samples by --key", ("scores",), keyed=True),
+    "entropy": Method("the highest entropy of a classifier of the annotations", ("annotations",), instead="hardest"),
     "facility-location": Method("greedy coverage: each image has a selected one that is similar", ("embeddings",)),
     "hardest": Method("the hardest samples by --key", ("scores",), keyed=True),
     "herding": Method("keep the mean of the selection at the mean of the pool", ("embeddings",), pairwise=True),
     "k-center": Method("always the image farthest from all selected ones", ("embeddings",), pairwise=True),
+    "margin": Method(
+        "the two likeliest classes of a classifier of the annotations are closest",
+        ("annotations",),
+        instead="hardest",
+    ),
     "moderate": Method(
         "median distance to the centre of the own cluster (Moderate coreset, ICLR 2023)",
         ("embeddings", "pseudo_labels"),
@@ -172,6 +188,11 @@ SELECTORS: dict[str, Method] = {
     "prototypicality": Method("the farthest from their k-means centre (Sorscher et al., 2022)", ("embeddings",)),
     "random": Method("a uniform random sample"),
     "typiclust": Method("the most typical image of each k-means cluster (TypiClust, ICML 2022)", ("embeddings",)),
+    "uherding": Method(
+        "greedy coverage of what a classifier of the annotations is unsure of (UHerding, ICLR 2025)",
+        ("annotations", "embeddings"),
+        instead="auto",
+    ),
 }
 """Every method that ``elfs select --method`` takes."""
 

@@ -18,6 +18,7 @@ from elfs.pipeline.execution import portable
 from elfs.pipeline.graph import needed_artifacts, series
 from elfs.pipeline.selections import selected_rows
 from elfs.pipeline.status import older_inputs, recorded_config, require
+from elfs.stages.selection.informed import require_annotations
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.commands import command_line
 from elfs.workspace.workspace import Workspace
@@ -186,6 +187,8 @@ def _require_needs(workspace: Workspace, entry: Entry) -> None:
     """Check that all that a method reads is there, its scores too."""
     config = entry.select_config("1.0", 0)
     require(workspace, "compare", needed_artifacts("select", config))
+    if not workspace.has("annotations"):
+        require_annotations(entry.method, None)
     keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
     for key in keys:
         if key not in workspace.manifest.artifacts["scores"].tensors:

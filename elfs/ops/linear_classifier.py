@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["CrossValidation", "LinearClassifier", "cross_validated", "fit_linear_classifier"]
+__all__ = ["CrossValidation", "LinearClassifier", "cross_validated", "dropout_disagreement", "fit_linear_classifier"]
 
 _PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 """Weights of the squared length that are tried, for features of standard deviation 1; the largest first."""
@@ -18,6 +18,7 @@ _PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
 _TEMPERATURES = tuple(2.0 ** (step / 8) for step in range(-24, 25))
 """From an eighth to eight times."""
 
+_DROPOUT, _DROPOUT_PASSES = 0.75, 3
 _MOST_STEPS = 200
 _BLOCK_ROWS = 65_536
 
@@ -30,7 +31,7 @@ class LinearClassifier(NamedTuple):
     weights : Tensor of shape (n_classes, n_features), float64
         Of each class.
     bias : Tensor of shape (n_classes,), float64
-        Of each class.
+        Of each class; minus infinity for one that is never named.
     temperature : float
         Above 0; logits are divided by it, so that a probability is how often the classifier is right.
     """
@@ -58,6 +59,41 @@ class LinearClassifier(NamedTuple):
             for block in features.split(_BLOCK_ROWS)
         ]
         return torch.cat(parts)
+
+
+def dropout_disagreement(classifier: LinearClassifier, features: Tensor, generator: torch.Generator) -> Tensor:
+    """Return how often a row's class changes when three of four features are dropped.
+
+    Parameters
+    ----------
+    classifier : LinearClassifier
+        Of the features.
+    features : Tensor of shape (n_rows, n_features), floating
+        On the CPU; looked at in blocks of rows.
+    generator : torch.Generator
+        Of what is dropped, row by row.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), float32
+        Share of three passes that name another class than a pass without dropout, in [0, 1], higher = less sure.
+
+    References
+    ----------
+    .. [1] Gupte et al., TMLR 2024 (DropQuery), https://arxiv.org/abs/2401.14555.
+    """
+    weights_DC, bias_C = classifier.weights.float().T, classifier.bias.float()
+    parts = []
+    for block in features.split(_BLOCK_ROWS):
+        inputs_BD = block.float()
+        plain_B = (inputs_BD @ weights_DC + bias_C).argmax(dim=1)
+        differs_B = torch.zeros(len(block))
+        for _ in range(_DROPOUT_PASSES):
+            kept_BD = torch.rand(inputs_BD.shape, generator=generator) >= _DROPOUT
+            logits_BC = (inputs_BD * kept_BD / (1 - _DROPOUT)) @ weights_DC + bias_C
+            differs_B += logits_BC.argmax(dim=1) != plain_B
+        parts.append(differs_B / _DROPOUT_PASSES)
+    return torch.cat(parts)
 
 
 class CrossValidation(NamedTuple):

@@ -117,7 +117,9 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     if not isinstance(config, SelectConfig):
         return STAGES[stage].needs
     method = SELECTORS[config.method]
-    needs = ["samples", *method.reads]
+    needs = ["samples", *(artifact for artifact in method.reads if artifact != "annotations")]  # optional for all
+    if "annotations" in method.reads:
+        needs.append("embeddings")
     if "proxy" in method.reads:
         needs += ["embeddings", "pseudo_labels"]
     if "scores" in method.reads and "pseudo_labels" in method.reads:

@@ -25,7 +25,7 @@ each_way = pytest.mark.parametrize(
     ids=["plain", "balanced", "blocks", "balanced-blocks"],
 )
 EXTRA_SCORES = {key for entry in catalog.SELECTORS.values() for key in entry.scores}
-ALIKE = ("hardness", "embeddings", "similarity", "features", "errors")
+ALIKE = ("hardness", "embeddings", "similarity", "features", "errors", "probabilities", "disagreement")
 
 
 def test_lists_cover_the_tables() -> None:
@@ -129,7 +129,10 @@ def test_scores_are_there_as_soon_as_the_epochs_are(num_epochs: int, window: int
 
 
 NUM_ROWS = 30
-PREFIX = {"auto", "easiest", "elfs", "facility-location", "hardest", "herding", "k-center", "prototypicality", "random"}
+PREFIX = {
+    *("auto", "easiest", "elfs", "entropy", "facility-location", "hardest", "herding", "k-center", "margin"),
+    *("prototypicality", "random", "uherding"),
+}
 """Selectors whose first n picks are what a budget of n selects (elfs: at the same hard rate)."""
 
 
@@ -155,6 +158,8 @@ def make_pool(num_rows: int = NUM_ROWS, *, ties: bool = False, seed: int = 0) ->
         similarity=torch.tensor([0.9, 0.8, 0.7]).expand(num_rows, 3),
         features=numbers(5).abs(),
         errors=numbers(4).softmax(dim=1) - torch.eye(4)[torch.arange(num_rows) % 4],
+        probabilities=numbers(4).softmax(dim=1),
+        disagreement=torch.randint(4, (num_rows,), generator=generator) / 3,
     )
 
 
@@ -263,6 +268,7 @@ def test_field_that_the_catalog_does_not_name_is_not_needed(name: str) -> None:
         "embeddings": ("embeddings",),
         "neighbors": ("neighbors", "similarity"),
         "proxy": ("features", "errors"),
+        "annotations": ("disagreement",) if name == "dropquery" else ("probabilities",),
     }
     kept = {field: getattr(pool, field) for artifact in entry.reads for field in fields.get(artifact, ())}
     kept |= {"hardness": pool.hardness} if entry.keyed else {}

@@ -6,7 +6,12 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from elfs.ops.folds import deal_folds
-from elfs.ops.linear_classifier import LinearClassifier, cross_validated, fit_linear_classifier
+from elfs.ops.linear_classifier import (
+    LinearClassifier,
+    cross_validated,
+    dropout_disagreement,
+    fit_linear_classifier,
+)
 
 
 def example(num_rows: int = 90, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,3 +91,13 @@ def test_equal_arguments_give_equal_results() -> None:
     features, labels = example()
     first, again = (fit_linear_classifier(features, labels, 3, penalty=0.1) for _ in range(2))
     assert torch.equal(first.weights, again.weights)
+
+
+def test_dropout_keeps_a_quarter_of_the_features() -> None:
+    """One feature decides: a row that points to class 1 loses it, and its class, in three of four passes."""
+    classifier = LinearClassifier(torch.tensor([[0.0], [1.0]]).double(), torch.tensor([0.5, 0.0]).double(), 1.0)
+    found = dropout_disagreement(classifier, torch.ones(4000, 1), torch.Generator().manual_seed(0))
+    assert set((3 * found).round().int().tolist()) == {0, 1, 2, 3}
+    assert float(found.mean()) == pytest.approx(0.75, abs=0.01)
+    sure = dropout_disagreement(classifier, torch.zeros(10, 1), torch.Generator().manual_seed(0))
+    assert sure.eq(0).all()

@@ -19,6 +19,7 @@ from elfs.ops.selection.graph_pruning import d2
 from elfs.ops.selection.pool import Pool, Selector, SelectorOptions, check_budget, required, take
 from elfs.ops.selection.quotas import even_quotas, proportional_quotas
 from elfs.ops.selection.strata import ccs
+from elfs.ops.selection.uncertainty import dropquery, entropy, margin, uherding
 from elfs.ops.selection.weighted_coverage import weighted_coverage
 from elfs.ops.selection.windows import double_end, easiest, hardest, num_hardest, uniform
 from elfs.suggestions import choose
@@ -30,17 +31,21 @@ SELECTORS: dict[str, Selector] = {
     "badge": badge,
     "ccs": ccs,
     "d2": d2,
+    "dropquery": dropquery,
     "dual-beta": dual_beta,
     "elfs": double_end,
     "easiest": easiest,
+    "entropy": entropy,
     "facility-location": facility_location,
     "hardest": hardest,
     "herding": herding,
     "k-center": k_center,
+    "margin": margin,
     "moderate": moderate,
     "prototypicality": prototypicality,
     "random": uniform,
     "typiclust": typiclust,
+    "uherding": uherding,
 }
 """Every selector by its name; the names are those of ``elfs.catalog.SELECTORS``."""
 

@@ -49,6 +49,9 @@ class Emphasis:
         Numbers of picks between which the emphasis grows, at least 0, `full` above `start`.
     most : float
         What it grows to, in [0, 1]; 0: all rows count alike for ever.
+    kernel_width : float or None
+        Above 0: a row is covered by ``exp(-d^2 / width^2)`` for its distance d on the unit sphere, and not by the
+        cosine. None: by the cosine.
 
     Raises
     ------
@@ -60,6 +63,7 @@ class Emphasis:
     start: float = 0.0
     full: float = 1.0
     most: float = 1.0
+    kernel_width: float | None = None
 
     def __post_init__(self) -> None:
         good_M = (self.share >= 0) & (self.share <= 1)
@@ -70,6 +74,8 @@ class Emphasis:
             raise ValueError(f"start is {self.start:g} and full {self.full:g}, expected 0 <= start < full.")
         if not 0 <= self.most <= 1:
             raise ValueError(f"most is {self.most:g}, expected 0 to 1.")
+        if self.kernel_width is not None and not self.kernel_width > 0:
+            raise ValueError(f"kernel_width is {self.kernel_width:g}, expected above 0.")
 
     def strength(self, num_picks: float) -> float:
         """Return l, in [0, most], after some picks."""
@@ -152,8 +158,11 @@ def greedy_coverage(
     for (rows, to_cover, covering), quota in zip(blocks, quotas.tolist(), strict=True):
         weights = _weights(emphasis, to_cover, num_settled, budget / max(1, quota))
         unit_TD = unit_rows(embeddings[to_cover])
-        covered_T = _on_grid(_GRID * largest_cosine(unit_TD, unit_rows(embeddings[covering])))
-        similarity_CT, bound_C = _similarity(unit_rows(embeddings[rows]), unit_TD, covered_T, weights(0))
+        width = None if emphasis is None else emphasis.kernel_width
+        covered_T = _nearness(_GRID * largest_cosine(unit_TD, unit_rows(embeddings[covering])), width)
+        if not len(covering):
+            covered_T.zero_()
+        similarity_CT, bound_C = _similarity(unit_rows(embeddings[rows]), unit_TD, (covered_T, weights(0)), width)
         # Half more than its share, so that blocks where more is to be gained get more.
         most = quota if len(blocks) == 1 else min(quota + quota // 2, len(rows))
         taken, gain = _lazy_greedy(similarity_CT.numpy(), covered_T.numpy(), weights, bound_C.tolist(), most)
@@ -221,18 +230,26 @@ def _first_of(order_M: Tensor, mask_M: Tensor, num: int) -> Tensor:
     return first_M
 
 
-def _on_grid(scaled_cosine: Tensor) -> Tensor:
-    """Round cosines times ``_GRID``, in place, negative ones to 0."""
+def _nearness(scaled_cosine: Tensor, width: float | None) -> Tensor:
+    """Return how well rows cover one another, from their cosines times ``_GRID``, in place and on the grid."""
+    if width is not None:
+        scaled_cosine.div_(_GRID).clamp_(-1, 1).sub_(1).mul_(2 / width**2).exp_().mul_(_GRID)
     return scaled_cosine.round_().clamp_(0, _GRID)
 
 
-def _similarity(unit_CD: Tensor, unit_TD: Tensor, covered_T: Tensor, weight_T: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the cosines on the grid, and for each candidate a number that its first gain does not exceed."""
+def _similarity(
+    unit_CD: Tensor, unit_TD: Tensor, state: tuple[Tensor, Tensor], width: float | None
+) -> tuple[Tensor, Tensor]:
+    """Return the nearness on the grid, and for each candidate a number that its first gain does not exceed.
+
+    `state` is how well each row that is to be covered is covered, and what it counts.
+    """
+    covered_T, weight_T = state
     similarity_CT = torch.empty(len(unit_CD), len(unit_TD))
     bound_C = torch.empty(len(unit_CD))
     for start in range(0, len(unit_CD), _PRODUCT_ROWS):
         block = slice(start, start + _PRODUCT_ROWS)
-        _on_grid(torch.mm(_GRID * unit_CD[block], unit_TD.T, out=similarity_CT[block]))
+        _nearness(torch.mm(_GRID * unit_CD[block], unit_TD.T, out=similarity_CT[block]), width)
         bound_C[block] = (similarity_CT[block] - covered_T).clamp_min_(0) @ weight_T.float()
     # A float32 sum of that many terms, in whatever order, falls short by less than this.
     return similarity_CT, bound_C.mul_(1 + (len(unit_TD) + 2) * 2.0**-23)

@@ -11,7 +11,18 @@ from elfs.errors import UsageError
 
 __all__ = ["Pool", "Selector", "SelectorOptions", "check_budget", "required", "take"]
 
-_PER_ROW = ("settled", "hardness", "pseudo_labels", "embeddings", "neighbors", "similarity", "features", "errors")
+_PER_ROW = (
+    "settled",
+    "hardness",
+    "pseudo_labels",
+    "embeddings",
+    "neighbors",
+    "similarity",
+    "features",
+    "errors",
+    "probabilities",
+    "disagreement",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,9 +53,13 @@ class Pool:
     similarity : Tensor of shape (n_rows, n_neighbors), float16 or float32, or None
         Cosine to each of the neighbours.
     features : Tensor of shape (n_rows, n_features), float16 or float32, or None
-        What the proxy network's last layer sees.
+        What the last layer of a network sees: of the proxy, or of the classifier that was trained on the annotations.
     errors : Tensor of shape (n_rows, n_classes), float16 or float32, or None
-        Softmax of the proxy network less the one-hot pseudo-label.
+        Its softmax less one for a class: the pseudo-label, or the likeliest class of that classifier.
+    probabilities : Tensor of shape (n_rows, n_classes), float32, or None
+        Calibrated class probabilities of the classifier that was trained on the annotations.
+    disagreement : Tensor of shape (n_rows,), float32, or None
+        Share of passes with dropout in which that classifier names another class than without, in [0, 1].
     """
 
     tie_breaker: Tensor
@@ -57,6 +72,8 @@ class Pool:
     similarity: Tensor | None = None
     features: Tensor | None = None
     errors: Tensor | None = None
+    probabilities: Tensor | None = None
+    disagreement: Tensor | None = None
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in _PER_ROW} | dict(self.scores)

@@ -20,7 +20,9 @@ from elfs.ops.selection.pool import take
 from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
 from elfs.pipeline.status import recorded_config, require_key
+from elfs.stages.selection.informed import informed, require_annotations
 from elfs.stages.selection.rounds import settled_rows
+from elfs.train.annotated import Annotated
 from elfs.train.gradients import proxy_outputs
 from elfs.workspace.commands import command_line
 from elfs.workspace.tensors import RowArray
@@ -162,10 +164,15 @@ def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool,
     if "embeddings" in method.reads or (method.prunes and config.hard_rate is None):
         embeddings = read_rows(job, "embeddings", "embeddings", rows)
         fields["embeddings"] = embeddings.float() if embeddings.dtype == torch.float64 else embeddings
-    if "proxy" in method.reads:
+    annotated = Annotated.of(job.workspace, table) if "annotations" in job.inputs else None
+    require_annotations(config.method, annotated)
+    if "proxy" in method.reads and annotated is None:
         labels = read_rows(job, "pseudo_labels", "pseudo_labels", rows)
         fields["features"], fields["errors"] = proxy_outputs(
             job.workspace, table, rows, labels, job.runtime, job.source_root
         )
     scores = {key: read_rows(job, "scores", key, rows) for key in method.scores}
-    return dataclasses.replace(pool, scores=scores, **fields)
+    pool = dataclasses.replace(pool, scores=scores, **fields)
+    if annotated is None:
+        return pool
+    return informed(pool, rows, config, annotated, job.workspace.tensors("embeddings")["embeddings"])

@@ -18,16 +18,20 @@ REASONS: dict[str, str] = {
     "badge": "its gradient is unlike those of the images before it",
     "ccs": "the hardest {hard_rate:.1%} are pruned and every stratum of the rest gets its share",
     "d2": "it and its neighbours are hard, and none of them came before it",
+    "dropquery": "its class changes when features are dropped, and it is in the middle of others of that kind",
     "dual-beta": "drawn by DUAL score around the confidence that suits the budget",
     "easiest": "the easiest are kept",
+    "entropy": "what was annotated says least about its class",
     "facility-location": "it is similar to many images that no image before it is similar to",
     "hardest": "the hardest are kept",
     "herding": "with it the mean of the selection stays near the mean of the pool",
     "k-center": "it is farther from all images before it than any other",
+    "margin": "what was annotated speaks for two classes almost alike",
     "moderate": "its distance to the centre of its cluster is near the median",
     "prototypicality": "it is far from the centre of its k-means cluster",
     "random": "drawn at random with seed {seed}",
     "typiclust": "it is the most typical image of a region from which fewest were taken",
+    "uherding": "it is similar to many images whose class is unsure and that no image before it is similar to",
 }
 """One clause for each method."""
 

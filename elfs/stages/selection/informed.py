@@ -1,0 +1,96 @@
+"""What annotations tell a selector about the rest of the pool. Axes: M rows of the pool, C classes."""
+
+import dataclasses
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elfs.catalog import SELECTORS
+from elfs.config import SelectConfig
+from elfs.errors import MissingUpstreamError
+from elfs.ops.selection import Pool
+from elfs.train.annotated import Annotated, AnnotatedClassifier
+from elfs.train.features import EmbeddingRows
+
+__all__ = ["informed", "is_informed", "require_annotations"]
+
+
+def is_informed(method: str) -> bool:
+    """Return whether a method makes something of annotations where there are any.
+
+    Parameters
+    ----------
+    method : str
+        A key of ``catalog.SELECTORS``.
+
+    Returns
+    -------
+    bool
+        Also for those that cannot do without.
+    """
+    return SELECTORS[method].instead is not None or method == "badge"
+
+
+def require_annotations(method: str, annotated: Annotated | None) -> None:
+    """Check that a method has the annotations that it cannot do without.
+
+    Parameters
+    ----------
+    method : str
+        A key of ``catalog.SELECTORS``.
+    annotated : Annotated or None
+        What there is.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If there is nothing to learn from; the message names the method that comes nearest without.
+    """
+    instead = SELECTORS[method].instead
+    if instead is not None and annotated is None:
+        raise MissingUpstreamError(
+            f"{method} asks what a classifier of the annotations is unsure of, and no image is annotated yet. Without "
+            f"annotations {instead} comes nearest.",
+            hint=f"elfs annotate FILE   or: elfs select --method {instead}",
+        )
+
+
+def informed(
+    pool: Pool, rows: NDArray[np.int64], config: SelectConfig, annotated: Annotated, embeddings: EmbeddingRows
+) -> Pool:
+    """Return the pool with what its method makes of the annotations.
+
+    Parameters
+    ----------
+    pool : Pool
+        In canonical order.
+    rows : ndarray of shape (n_rows,), int64
+        Row of the workspace of each row of the pool.
+    config : SelectConfig
+        Method, seed.
+    annotated : Annotated
+        What a classifier is trained on; images outside the pool, such as copies, count too.
+    embeddings : EmbeddingRows
+        Of the workspace.
+
+    Returns
+    -------
+    Pool
+        Annotated rows are settled: they are not selected again, and what they cover is covered.
+    """
+    settled_M = ~pool.candidates() | torch.from_numpy(np.isin(rows, annotated.rows))
+    fields: dict[str, Tensor] = {}
+    if is_informed(config.method):
+        trained = AnnotatedClassifier.fit(embeddings, rows, annotated, config.seed)
+        if config.method == "dropquery":
+            fields["disagreement"] = trained.disagreement(rows, config.seed)
+        elif config.method == "badge":
+            errors_MC = trained.probabilities(rows)
+            named_M = errors_MC.argmax(dim=1, keepdim=True)
+            fields["errors"] = errors_MC.scatter_add_(1, named_M, torch.full(named_M.shape, -1.0))
+            fields["features"] = trained.features(rows).take(torch.arange(len(rows)))
+        else:
+            fields["probabilities"] = trained.probabilities(rows)
+    return dataclasses.replace(pool, settled=settled_M, scores=pool.scores, **fields)

@@ -1,0 +1,199 @@
+"""What a linear classifier on the embeddings makes of the pool, once a few images are annotated.
+
+Shapes: M rows of the pool, A annotated rows, C classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from elfs.annotations.kept import kept_annotations
+from elfs.data.samples import SampleTable
+from elfs.ops.folds import deal_folds
+from elfs.ops.linear_classifier import (
+    CrossValidation,
+    LinearClassifier,
+    cross_validated,
+    dropout_disagreement,
+    fit_linear_classifier,
+)
+from elfs.train.features import EmbeddingRows, Features, standardization
+from elfs.train.seeding import generator
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Annotated", "AnnotatedClassifier"]
+
+_FOLDS = 5
+_PLAIN_PENALTY = 0.1
+_BLOCK_ROWS = 65_536
+
+
+@dataclass(frozen=True, eq=False)
+class Annotated:
+    """Images of the pool whose class a person has said, and that may be learned from.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_annotated,), int64
+        Rows of the workspace, ascending.
+    classes : ndarray of shape (n_annotated,), int64
+        Class of each, a position in `names`.
+    names : tuple of str
+        Of the classes; not every one needs an image here.
+    """
+
+    rows: NDArray[np.int64]
+    classes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, workspace: Workspace, table: SampleTable) -> "Annotated | None":
+        """Return the annotations of a workspace.
+
+        Parameters
+        ----------
+        workspace : Workspace
+            Where they are.
+        table : SampleTable
+            Its samples.
+
+        Returns
+        -------
+        Annotated or None
+            None where there are none that may be learned from: those of test sets may not.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If their file is no longer what was written.
+        """
+        kept = kept_annotations(workspace)
+        rows, classes = kept.rows(table, held_out=False)
+        return cls(rows, classes, kept.names) if len(rows) else None
+
+
+@dataclass(frozen=True, eq=False)
+class AnnotatedClassifier:
+    """A linear classifier on the standardised embeddings, trained on the annotated rows.
+
+    Attributes
+    ----------
+    classifier : LinearClassifier
+        Regularised and calibrated by cross-validation.
+    cross_validation : CrossValidation or None
+        What it says of annotated rows that it has not seen; None where there is one of them.
+    embeddings : EmbeddingRows
+        Of the workspace.
+    standards : tuple of Tensor
+        Mean and inverse deviation of the pool.
+    """
+
+    classifier: LinearClassifier
+    cross_validation: CrossValidation | None
+    embeddings: EmbeddingRows
+    standards: tuple[Tensor, Tensor]
+
+    @classmethod
+    def fit(
+        cls, embeddings: EmbeddingRows, pool: NDArray[np.int64], annotated: Annotated, seed: int
+    ) -> "AnnotatedClassifier":
+        """Train it.
+
+        Parameters
+        ----------
+        embeddings : EmbeddingRows
+            Of the workspace, shape (n_rows, n_dims).
+        pool : ndarray of shape (n_pool,), int64
+            Rows whose mean and deviation count.
+        annotated : Annotated
+            At least one image.
+        seed : int
+            Deals the folds of the cross-validation.
+
+        Returns
+        -------
+        AnnotatedClassifier
+            The same for equal arguments.
+        """
+        standards = standardization(embeddings, pool)
+        inputs_AD = _features(embeddings, annotated.rows, standards).take(torch.arange(len(annotated.rows)))
+        present, labels = np.unique(annotated.classes, return_inverse=True)  # a class without an image is never named
+        labels_A, num_present = torch.from_numpy(labels), len(present)
+        found, penalty, temperature = None, _PLAIN_PENALTY, 1.0
+        if len(labels_A) > 1:
+            folds_A = deal_folds(labels_A, min(_FOLDS, len(labels_A)), generator(seed, "annotated-folds"))
+            found = cross_validated(inputs_AD, labels_A, num_present, folds_A)
+            penalty, temperature = found.penalty, found.temperature
+            found = found._replace(probabilities=_spread(found.probabilities.T, annotated, present, 0.0).T)
+        trained = fit_linear_classifier(inputs_AD, labels_A, num_present, penalty=penalty, temperature=temperature)
+        trained = trained._replace(
+            weights=_spread(trained.weights, annotated, present, 0.0),
+            bias=_spread(trained.bias, annotated, present, -torch.inf),
+        )
+        return cls(trained, found, embeddings, standards)
+
+    def probabilities(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return how likely each row belongs to each class.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Rows of the workspace, read in blocks.
+
+        Returns
+        -------
+        Tensor of shape (n_rows, n_classes), float32
+            In [0, 1], each row summing to 1.
+        """
+        features = self.features(rows)
+        blocks = torch.arange(len(rows)).split(_BLOCK_ROWS)
+        return torch.cat([self.classifier.probabilities(features.take(block)) for block in blocks])
+
+    def disagreement(self, rows: NDArray[np.int64], seed: int) -> Tensor:
+        """Return how often the class of each row changes when most features are dropped.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Rows of the workspace, read in blocks; what is dropped belongs to a place among them.
+        seed : int
+            Of what is dropped.
+
+        Returns
+        -------
+        Tensor of shape (n_rows,), float32
+            As `elfs.ops.linear_classifier.dropout_disagreement` gives it.
+        """
+        features, draws = self.features(rows), generator(seed, "dropout")
+        blocks = torch.arange(len(rows)).split(_BLOCK_ROWS)
+        return torch.cat([dropout_disagreement(self.classifier, features.take(block), draws) for block in blocks])
+
+    def features(self, rows: NDArray[np.int64]) -> Features:
+        """Return what the classifier sees of some rows.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Rows of the workspace.
+
+        Returns
+        -------
+        Features
+            Read block by block as they are asked for.
+        """
+        return _features(self.embeddings, rows, self.standards)
+
+
+def _features(embeddings: EmbeddingRows, rows: NDArray[np.int64], standards: tuple[Tensor, Tensor]) -> Features:
+    mean_D, inverse_D = standards
+    return Features(embeddings, rows, torch.device("cpu"), in_memory=False, mean=mean_D, inverse_deviation=inverse_D)
+
+
+def _spread(values: Tensor, annotated: Annotated, present: NDArray[np.int64], absent: float) -> Tensor:
+    """Lay the values of the classes that are there out over all classes."""
+    spread = torch.full((len(annotated.names), *values.shape[1:]), absent, dtype=values.dtype)
+    spread[torch.from_numpy(present)] = values
+    return spread
