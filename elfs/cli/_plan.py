@@ -90,20 +90,29 @@ def plan(
     """
     from elfs.pipeline.graph import ancestors, record_name, series
     from elfs.pipeline.status import states
+    from elfs.workspace.freshness import annotated_since
     from elfs.workspace.workspace import Workspace
 
     found: dict[str, StageState] = {}
     records: dict[str, Record] = {}
+    older: set[str] = set()
     with contextlib.suppress(MissingUpstreamError):
         found = {state.record: state for state in states(workspace)}
-        records = Workspace.open(workspace).manifest.records
+        manifest = Workspace.open(workspace).manifest
+        records = manifest.records
+        older = {name for name in records if records[name].stage == "select" and annotated_since(manifest, name)}
     planned: dict[str, PlannedStage] = {}
     for stage, config in calls:
         *taken, free = series(record_name(stage, config), records)
         record = (taken or [free])[0]
         action, reason = _upstream(ancestors(stage, config), found, planned)
         if action == "":
-            own = {name: _own(found[name], records[name].config, config, force=force) for name in reversed(taken)}
+            own = {
+                name: ("run", "people have annotated since")
+                if name in older
+                else _own(found[name], records[name].config, config, force=force)
+                for name in reversed(taken)
+            }
             record = next((name for name, (action, _) in own.items() if action == "skip"), record)
             action, reason = own.get(record, ("run", "never ran"))
         if stage == "embed" and sources is not None:

@@ -246,6 +246,8 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
         lines.append("held out   no later selection takes any of them; elfs train tests on those that get a label")
     else:
         lines += _verdict_lines(facts)
+    if facts.get("annotated"):
+        lines.append(f"left out   {plural(facts['annotated'], 'image')} that people have annotated already")
     if facts.get("copies_left_out"):
         lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
     if facts.get("without_score"):

@@ -150,6 +150,7 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
     source_root = source_root or recorded_root(path, config)
     prepared: Prepared = code_of(call).prepare(config, source_root)
     with writing(path, create=call.stage.name == "embed") as workspace:
+        call = _with_optional(call, workspace)
         require(workspace, call.stage.name, call.needs)
         manifest = workspace.manifest
         uses = [name for name in call.stage.needs if name not in call.needs and _usable(workspace, name)]
@@ -189,6 +190,13 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
         )
         code_of(call).note(prepared, workspace)
     return Outcome(call.stage.name, record, True, seconds, summary, smoke)
+
+
+def _with_optional(call: StageCall, workspace: Workspace) -> StageCall:
+    """Return the call with what its stage reads because it is there."""
+    optional = call.stage.optional.items()
+    more = [name for artifact, besides in optional if workspace.has(artifact) for name in (artifact, *besides)]
+    return dataclasses.replace(call, needs=tuple(dict.fromkeys([*call.needs, *more])))
 
 
 def _check_again(workspace: Workspace, reads: list[str], draft: Draft, runtime: Runtime) -> None:

@@ -1,8 +1,8 @@
 """The table of stages: what each reads, what it makes, where its code is. Importing this costs no torch."""
 
 import itertools
-from collections.abc import Container, Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from elfs.catalog import SELECTORS
 from elfs.catalog import STAGES as STAGE_NAMES
@@ -40,6 +40,8 @@ class Stage:
         Module with the constant ``CODE``, a `elfs.pipeline.job.StageCode`.
     parallel : bool
         Whether all ranks run it; otherwise the first does and the others wait.
+    optional : mapping of str to tuple of str
+        Artifacts that decide what it makes where they are there, each with what it reads then besides.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Stage:
     makes: tuple[str, ...]
     module: str
     parallel: bool = False
+    optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 COMPARE_PREFIX = "compare-"
@@ -63,7 +66,14 @@ STAGES: dict[str, Stage] = {
             "elfs.stages.cluster",
             parallel=True,
         ),
-        Stage("label", ("samples", "embeddings", "heads"), ("pseudo_labels",), "elfs.stages.label", parallel=True),
+        Stage(
+            "label",
+            ("samples", "embeddings", "heads"),
+            ("pseudo_labels",),
+            "elfs.stages.label",
+            parallel=True,
+            optional={"annotations": ("neighbors",)},
+        ),
         Stage(
             "dynamics",
             ("samples", "embeddings", "pseudo_labels"),
@@ -77,7 +87,13 @@ STAGES: dict[str, Stage] = {
             ("scores",),
             "elfs.stages.score",
         ),
-        Stage("select", ("samples", "neighbors", "pseudo_labels", "scores"), ("selections",), "elfs.stages.select"),
+        Stage(
+            "select",
+            ("samples", "neighbors", "pseudo_labels", "scores"),
+            ("selections",),
+            "elfs.stages.select",
+            optional={"annotations": ()},
+        ),
     )
 }
 """The six stages in the order in which they run."""

@@ -21,6 +21,7 @@ from elfs.pipeline.graph import COMPARE_PREFIX
 from elfs.pipeline.status import older_inputs
 from elfs.suggestions import suggestion
 from elfs.workspace.commands import command_line, config_of
+from elfs.workspace.freshness import annotated_since
 from elfs.workspace.workspace import Workspace
 
 __all__ = [
@@ -168,9 +169,10 @@ def restoring_hint(workspace: Workspace, name: str) -> str | None:
     str or None
         None where what it was made from has changed since: the list would be another one.
     """
-    if older_inputs(workspace, name):
+    record = f"select/{name}"
+    if annotated_since(workspace.manifest, record) or older_inputs(workspace, name):
         return None
-    config = dataclasses.replace(config_of(workspace.manifest.records[f"select/{name}"]), **{"name": name})
+    config = dataclasses.replace(config_of(workspace.manifest.records[record]), **{"name": name})
     return f"{command_line('select', config, workspace.path)} --force"
 
 

@@ -103,6 +103,8 @@ def _summary(config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -
     if config.include or config.exclude or num_open < len(found.pool):
         num_settled = len(found.pool) - int(num_open)
         facts |= {"included": len(found.included), "excluded": num_settled - len(found.included)}
+    if found.num_annotated:
+        facts["annotated"] = found.num_annotated
     if SELECTORS[config.method].keyed:
         facts["key"] = config.key
     if SELECTORS[config.method].keyed or SELECTORS[config.method].scores:

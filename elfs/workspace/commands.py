@@ -8,7 +8,7 @@ from pathlib import Path
 from elfs.catalog import typed_source
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, StageConfig, from_json
 from elfs.errors import UsageError
-from elfs.workspace.freshness import changed_inputs
+from elfs.workspace.freshness import annotated_since, changed_inputs
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.records import Record
 
@@ -114,7 +114,9 @@ def rebuilding(manifest: Manifest, record: str, path: Path) -> str | None:
         None where no command can: a selection that was made from what has changed since would become another list.
     """
     entry = manifest.records[record]
-    if entry.stage not in CONFIGS or (entry.stage == "select" and changed_inputs(manifest, record)):
+    if entry.stage not in CONFIGS:
+        return None
+    if entry.stage == "select" and (changed_inputs(manifest, record) or annotated_since(manifest, record)):
         return None
     try:
         config = config_of(entry)

@@ -2,10 +2,15 @@
 
 from elfs.workspace.manifest import EXTERNAL, Manifest
 
-__all__ = ["changed_inputs", "stale_reason"]
+__all__ = ["annotated_since", "changed_inputs", "stale_reason"]
 
-_LASTING = "select"
-"""Stage whose records are never stale: a finished selection is a list of ids that may be with annotators."""
+_LASTING = ("select", "annotate")
+"""Stages whose records are never stale: a list of ids that may be with annotators, and what came back from them."""
+
+_ANNOTATIONS = "annotations"
+
+_READS_THEM = ("label",)
+"""Stages whose records are stale if they were made before there were annotations."""
 
 
 def stale_reason(manifest: Manifest, record: str) -> str | None:
@@ -52,6 +57,25 @@ def changed_inputs(manifest: Manifest, record: str) -> list[str]:
     ]
 
 
+def annotated_since(manifest: Manifest, record: str) -> bool:
+    """Return whether people have said something since a record was made, or taken something back.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the workspace holds.
+    record : str
+        Name of a record in it, of a stage that reads annotations where there are any.
+
+    Returns
+    -------
+    bool
+        True where it read others than there are now.
+    """
+    now = manifest.artifacts.get(_ANNOTATIONS)
+    return manifest.records[record].inputs.get(_ANNOTATIONS) != (None if now is None else now.digest)
+
+
 def _inputs(manifest: Manifest, record: str) -> list[tuple[str, str]]:
     """Return the artifacts that a record read, with the digests that they had, by name."""
     return sorted(item for item in manifest.records[record].inputs.items() if not item[0].startswith(EXTERNAL))
@@ -61,9 +85,12 @@ def _stale_reason(manifest: Manifest, record: str, seen: set[str]) -> str | None
     """Check the inputs of `record` themselves first, then what they were made from; each record once."""
     seen.add(record)
     artifacts = manifest.artifacts
-    if manifest.records[record].stage == _LASTING:
+    stage = manifest.records[record].stage
+    if stage in _LASTING:
         return None
     inputs = _inputs(manifest, record)
+    if stage in _READS_THEM and _ANNOTATIONS in artifacts and _ANNOTATIONS not in manifest.records[record].inputs:
+        return f"{_ANNOTATIONS} were added after it ({artifacts[_ANNOTATIONS].record})"
     for name, digest in inputs:
         verb = "were" if name.endswith("s") and "/" not in name else "was"
         if name not in artifacts:

@@ -44,12 +44,15 @@ class Candidates:
         Rows of the workspace with which the selection starts.
     num_copies : int
         Images that are left out as copies of others.
+    num_annotated : int
+        Images that are left out because people have named them.
     """
 
     pool: Pool
     rows: NDArray[np.int64]
     included: NDArray[np.int64]
     num_copies: int
+    num_annotated: int = 0
 
 
 def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Candidates:
@@ -82,8 +85,8 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     hashes = id_hashes(table, rows, config.seed)
     order = np.argsort(hashes, kind="stable")
     rows, hashes = rows[order], hashes[order]
-    included, excluded = settled_rows(job, table, config)
-    settled = torch.from_numpy(np.isin(rows, np.concatenate([included, excluded])))
+    known = settled_rows(job, table, config)
+    settled = torch.from_numpy(np.isin(rows, np.concatenate([known.included, known.excluded])))
     needs = needed_artifacts("select", config)
     pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)
     doubted = "scores" in SELECTORS[config.method].reads  # neighbours tell how far pseudo-labels are to be believed
@@ -101,7 +104,8 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     num_copies = len(rows) - len(kept)
     if num_copies:
         rows, pool = rows[kept.numpy()], take(pool, kept)
-    return Candidates(_with_fields(job, config, table, pool, rows), rows, included, num_copies)
+    pool = _with_fields(job, config, table, pool, rows)
+    return Candidates(pool, rows, known.included, num_copies, len(known.annotated))
 
 
 def read_rows(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:

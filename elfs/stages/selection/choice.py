@@ -91,7 +91,8 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
         balance = config.balance == "cluster"
         return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
 
-    usual = usual_hard_rate((count + len(found.included)) / len(found.pool), wrong=1 - known)
+    paid_for = count + len(found.included) + found.num_annotated
+    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - known)
     hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
     return Choice(pick(hard_rate), hard_rate, curve, trust_by)
 
@@ -123,7 +124,8 @@ def number_to_pick(config: SelectConfig, found: Candidates) -> int:
     if budget.share == 1:
         total = num_eligible + num_included
     count = total - num_included
-    left_out = [f"{len(found.pool) - num_open:,} are included or excluded"] if len(found.pool) > num_open else []
+    settled = "included, excluded or annotated" if found.num_annotated else "included or excluded"
+    left_out = [f"{len(found.pool) - num_open:,} are {settled}"] if len(found.pool) > num_open else []
     left_out += [f"{num_open - num_eligible:,} have no score"] if num_open > num_eligible else []
     left_out += [f"{found.num_copies:,} are copies (--dedup off keeps them)"] if found.num_copies else []
     reason = f": of {len(found.pool) + found.num_copies:,}, {', '.join(left_out)}" if left_out else ""

@@ -75,7 +75,13 @@ def plan_budgets(
     """
     selections = config.selections()
     needs = tuple(dict.fromkeys([*needed_artifacts("select", selections[0]), "embeddings"]))
-    stage = Stage(_RECORD, tuple(dict.fromkeys([*needs, *STAGES["select"].needs])), (_RECORD,), __name__)
+    stage = Stage(
+        _RECORD,
+        tuple(dict.fromkeys([*needs, *STAGES["select"].needs])),
+        (_RECORD,),
+        __name__,
+        optional=STAGES["select"].optional,
+    )
     return run_call(StageCall(stage, _RECORD, needs, force, smoke), path, config, runtime)
 
 

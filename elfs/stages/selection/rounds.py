@@ -1,11 +1,13 @@
 """Images that are annotated already or not wanted: what ``--include`` and ``--exclude`` name. Costs no torch."""
 
 import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.annotations.reading import is_document, read_answers
 from elfs.config import SelectConfig
 from elfs.data.addresses import find_images
@@ -19,7 +21,7 @@ from elfs.pipeline.selections import selected_rows, some
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["list_digests", "refuse_circle", "settled_rows"]
+__all__ = ["Settled", "list_digests", "refuse_circle", "settled_rows"]
 
 
 def list_digests(config: SelectConfig) -> dict[str, str]:
@@ -83,7 +85,26 @@ def refuse_circle(workspace: Workspace, config: SelectConfig) -> None:
             waiting += [name for name in record.inputs if _is_selection(name)]
 
 
-def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """Images about which a selection has nothing to decide.
+
+    Attributes
+    ----------
+    included : ndarray of shape (n_included,), int64
+        Rows that it begins with, each once, in the order in which they are named.
+    excluded : ndarray of shape (n_excluded,), int64
+        Rows that must not come into it, each once; none of them is included.
+    annotated : ndarray of shape (n_annotated,), int64
+        Those of the excluded rows that people have named already, test sets left out, ascending.
+    """
+
+    included: NDArray[np.int64]
+    excluded: NDArray[np.int64]
+    annotated: NDArray[np.int64]
+
+
+def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> Settled:
     """Return the rows that are in the selection from the start, and those that must not come into it.
 
     Images that are named and not in the pool any more are counted in a warning, and block nothing.
@@ -99,10 +120,8 @@ def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[ND
 
     Returns
     -------
-    included : ndarray of shape (n_included,), int64
-        Rows of the workspace, each once, in the order in which they are named.
-    excluded : ndarray of shape (n_excluded,), int64
-        Rows of the workspace, each once; none of them is included.
+    Settled
+        What ``--include`` and ``--exclude`` name, test sets, and what people have annotated.
 
     Raises
     ------
@@ -120,7 +139,13 @@ def settled_rows(job: Job, table: SampleTable, config: SelectConfig) -> tuple[ND
         included = included[~np.isin(included, held)]
     if len(both := np.intersect1d(included, excluded)):
         raise UsageError(f"--include and --exclude both name {some(table.ids(both))}.")
-    return included, np.union1d(excluded, held)
+    annotated = np.setdiff1d(_annotated(job, table), included)
+    return Settled(included, np.union1d(np.union1d(excluded, held), annotated), np.setdiff1d(annotated, held))
+
+
+def _annotated(job: Job, table: SampleTable) -> NDArray[np.int64]:
+    """Return the rows that people have named: nobody is asked twice."""
+    return kept_annotations(job.workspace).rows(table)[0] if ARTIFACT in job.inputs else np.zeros(0, np.int64)
 
 
 def _held_out(job: Job, table: SampleTable, config: SelectConfig) -> NDArray[np.int64]:

@@ -1,0 +1,105 @@
+"""Nobody is asked twice: images that people have annotated are not selected again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from elfs.annotations.annotating import annotate, remove_annotations
+from elfs.errors import UsageError
+from elfs.pipeline.selections import read_images, restoring_hint
+from elfs.workspace.workspace import Workspace
+from tests.chain import Finished, artifacts_of, run_stage
+
+
+@pytest.fixture
+def used(folder: Finished, workspace: Path) -> Path:
+    return folder.copy(workspace)
+
+
+def selected(workspace: Path, name: str) -> set[str]:
+    return {image.id for image in read_images(Workspace.open(workspace), name)}
+
+
+def take_in(workspace: Path, ids: set[str], folder: Path) -> None:
+    (folder / "l.csv").write_text("id,label\n" + "".join(f"{name},{name[0]}\n" for name in sorted(ids)))
+    annotate(workspace, folder / "l.csv")
+
+
+def test_the_next_selection_takes_others_and_says_so(used: Path, tmp_path: Path) -> None:
+    run_stage("select", used, method="random", budget="12", name="first")
+    take_in(used, selected(used, "first"), tmp_path)
+    outcome = run_stage("select", used, method="random", budget="12", name="second")
+    assert not selected(used, "first") & selected(used, "second")
+    assert outcome.summary["annotated"] == 12
+    assert outcome.summary["excluded"] == 12
+
+
+def test_the_same_command_again_makes_the_next_list(used: Path, tmp_path: Path) -> None:
+    first = run_stage("select", used, method="random", budget="9")
+    take_in(used, selected(used, "random-9"), tmp_path)
+    second = run_stage("select", used, method="random", budget="9")
+    assert (first.record, second.record, second.ran) == ("select/random-9", "select/random-9-2", True)
+    assert not selected(used, "random-9") & selected(used, "random-9-2")
+    assert not run_stage("select", used, method="random", budget="9").ran
+
+
+def test_included_ones_are_not_left_out(used: Path, tmp_path: Path) -> None:
+    run_stage("select", used, method="random", budget="6", name="first")
+    take_in(used, selected(used, "first"), tmp_path)
+    both = run_stage("select", used, method="random", budget="9", name="both", include="selections/first")
+    assert selected(used, "first") < selected(used, "both")
+    assert "annotated" not in both.summary
+
+
+def test_a_test_set_takes_none_of_them(used: Path, tmp_path: Path) -> None:
+    ids = {f"{folder}/{number:02d}.png" for folder in "ac" for number in range(20)}
+    take_in(used, ids, tmp_path)
+    run_stage("select", used, holdout="10", name="test")
+    assert not ids & selected(used, "test")
+
+
+def test_annotated_test_images_count_as_held_out(used: Path, tmp_path: Path) -> None:
+    run_stage("select", used, holdout="6", name="test")
+    take_in(used, selected(used, "test") | {"a/00.png"}, tmp_path)
+    outcome = run_stage("select", used, method="random", budget="6", name="next")
+    assert outcome.summary["annotated"] == len({"a/00.png"} - selected(used, "test"))
+
+
+def test_a_pool_that_is_annotated_has_nothing_to_select(used: Path, tmp_path: Path) -> None:
+    take_in(used, {f"{folder}/{number:02d}.png" for folder in "abc" for number in range(20)}, tmp_path)
+    with pytest.raises(UsageError, match="no image is left to select: of 59, 59 are included, excluded or annotated"):
+        run_stage("select", used, method="random", budget="6", name="more")
+
+
+def test_a_list_from_before_cannot_be_made_again(used: Path, tmp_path: Path) -> None:
+    run_stage("select", used, method="random", budget="6", name="first")
+    assert restoring_hint(Workspace.open(used), "first") is not None
+    take_in(used, {"a/01.png", "b/01.png"}, tmp_path)
+    assert restoring_hint(Workspace.open(used), "first") is None
+
+
+def test_without_annotations_every_artifact_is_as_before(used: Path, tmp_path: Path, folder: Finished) -> None:
+    """Annotate, take it all back, and run the chain again: byte for byte what a workspace has that was never told."""
+    take_in(used, {"a/01.png", "b/01.png", "c/01.png"}, tmp_path)
+    remove_annotations(used, "a/01.png,b/01.png,c/01.png")
+    for stage in ("label", "dynamics", "score", "select"):
+        run_stage(stage, used, force=True)
+    assert artifacts_of(used) == artifacts_of(folder.path)
+    ours, theirs = Workspace.open(used).manifest, Workspace.open(folder.path).manifest
+    assert ours.artifacts == theirs.artifacts
+    assert ours.records == theirs.records
+
+
+def test_the_plan_of_budgets_counts_what_is_left(used: Path, tmp_path: Path) -> None:
+    from elfs.config import PlanConfig
+    from elfs.parallel.runtime import Runtime
+    from elfs.stages.selection.plan import plan_budgets
+
+    config = PlanConfig(budgets="6,50", method="random", dedup="off")
+    plan_budgets(used, config, Runtime(devices="cpu"))
+    take_in(used, {f"a/{number:02d}.png" for number in range(20)}, tmp_path)
+    outcome = plan_budgets(used, config, Runtime(devices="cpu"))
+    assert outcome.ran
+    assert [item["budget"] for item in outcome.summary["left_out"]] == ["50"]
+    assert np.isfinite(outcome.summary["budgets"][0]["coverage"])
