@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.config import LabelConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
@@ -16,6 +17,7 @@ from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
 from elfs.pipeline.job import Job, Result, StageCode
+from elfs.stages.annotated_labels import Learned, learn_classes
 from elfs.train.features import Features
 from elfs.workspace.pieces import Pieces, Run, deal
 
@@ -63,15 +65,47 @@ def run(job: Job, config: LabelConfig) -> Result:
     ranks.wait()
     if not ranks.is_first:
         return Result("", {})
-    sizes, num_confident = _publish(job, table, rows, pieces, report["clusters"])
+    learned = _learned(job, table, rows, pieces)
+    clusters = report["clusters"] if learned is None else len(learned.names)
+    sizes, num_confident = _publish(job, table, rows, _Source(pieces, learned), clusters)
     confident = num_confident / int(sizes.sum())
-    summary = {"clusters": report["clusters"], "head": head, "confident": round(confident, 6)}
+    summary = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
     trusted = report["heads"][head].get("trust")  # none where an older version clustered
     summary["trust"] = trusted
     said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
-    facts = {"pseudo_labels": {"trust": trusted, "clusters": report["clusters"]}}
-    return Result(f"{report['clusters']} clusters, {said}", summary, facts)
+    facts = {"trust": trusted, "clusters": clusters}
+    if learned is None:
+        return Result(f"{clusters} clusters, {said}", summary, {"pseudo_labels": facts})
+    facts |= learned.facts | {"names": list(learned.names)}
+    return Result(_headline(learned), summary | learned.facts, {"pseudo_labels": facts})
+
+
+def _learned(job: Job, table: SampleTable, rows: NDArray[np.int64], pieces: Pieces) -> Learned | None:
+    """Return what annotations make of the clusters; None where there are none, or nothing follows from them."""
+    if ARTIFACT not in job.inputs:
+        return None
+    clusters, sure = np.full(len(table), -1, np.int64), np.full(len(table), np.nan, np.float32)
+    found = pieces.read((0, len(rows)))
+    clusters[rows], sure[rows] = found["pseudo_labels"], found["confidence"]
+    learned = learn_classes(job.workspace, table, kept_annotations(job.workspace), (clusters, sure))
+    if learned is None:
+        job.runtime.warn(
+            "the annotated images that can be learned from have fewer than two classes: the clusters stay as they are."
+        )
+    elif learned.facts["estimated_wrong"] is None:
+        job.runtime.warn("no class has two annotated images, so how many pseudo-labels are wrong cannot be told yet.")
+    return learned
+
+
+def _headline(learned: Learned) -> str:
+    facts = learned.facts
+    kept = f" and {facts['kept_clusters']} clusters" if facts["kept_clusters"] else ""
+    said = f"{facts['classes']} classes{kept} from {facts['annotated']:,} annotations, {facts['learned_by']}"
+    if facts["estimated_wrong"] is None:
+        return said
+    low, high = facts["estimated_wrong_interval"]
+    return f"{said}   {facts['estimated_wrong']:.0%} wrong ({low:.0%} to {high:.0%})"
 
 
 def _missing(job: Job, pieces: Pieces, num_positions: int) -> list[Run]:
@@ -139,8 +173,23 @@ def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Ru
             pieces.save((start, stop), {"pseudo_labels": labels, "confidence": confidence})
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Where labels come from: the pieces of the draft, or what was learned from annotations."""
+
+    pieces: Pieces
+    learned: Learned | None
+
+    def read(self, rows: NDArray[np.int64], first: int, last: int) -> Labels:
+        """Return the labels of usable rows ``first`` to ``last``, which are not none."""
+        if self.learned is not None:
+            return self.learned.classes[rows[first:last]], self.learned.confidence[rows[first:last]]
+        found = self.pieces.read((first, last))
+        return found["pseudo_labels"], found["confidence"]
+
+
 def _publish(
-    job: Job, table: SampleTable, rows: NDArray[np.int64], pieces: Pieces, num_clusters: int
+    job: Job, table: SampleTable, rows: NDArray[np.int64], source: _Source, num_clusters: int
 ) -> tuple[NDArray[np.int64], int]:
     """Lay the labels out over all rows of the workspace; return the clusters' sizes and the number of confident ones.
 
@@ -154,9 +203,8 @@ def _publish(
         labels, confidence = np.full(stop - start, -1, np.int64), np.full(stop - start, np.nan, np.float32)
         first, last = np.searchsorted(rows, [start, stop])
         if last > first:
-            found = pieces.read((int(first), int(last)))
             own = rows[first:last] - start
-            labels[own], confidence[own] = found["pseudo_labels"], found["confidence"]
+            labels[own], confidence[own] = source.read(rows, int(first), int(last))
         pool = eligible[start:stop]
         sizes += np.bincount(labels[pool], minlength=num_clusters)
         num_confident += int(np.count_nonzero(confidence[pool] > _CONFIDENT))

@@ -25,8 +25,12 @@ def witnesses(workspace: Workspace, pool: Pool) -> dict[str, float]:
     dict of str to float
         Of those that are there, each in [0, 1], higher = more to be believed, to 4 digits: ``neighbors``, how many of
         an image's nearest share its cluster (`neighbor_trust`); ``proxies``, how many pseudo-labels are what proxies
-        predict that were not trained on them; ``heads``, how far the heads of the clustering agree.
+        predict that were not trained on them; ``heads``, how far the heads of the clustering agree. Where people have
+        annotated, ``annotations`` alone: how many of what they said agrees with what was learned from the rest.
     """
+    wrong = _fact(workspace, "pseudo_labels", "estimated_wrong")
+    if wrong is not None:
+        return {"annotations": round(1 - wrong, 4)}
     found = {}
     if pool.pseudo_labels is not None and pool.neighbors is not None:
         found["neighbors"] = neighbor_trust(pool.pseudo_labels, pool.neighbors)
