@@ -29,6 +29,8 @@ class OptionWords:
         False for a flag.
     values : tuple of str
         Words that it takes, where they are known.
+    meanings : tuple of str
+        What each of them means; empty where nothing is said of it.
     paths : str
         ``DIRECTORY``, ``FILE``, ``SELECTION`` or ``LISTS`` where it takes such; else empty.
     """
@@ -37,6 +39,7 @@ class OptionWords:
     help: str
     takes_value: bool
     values: tuple[str, ...]
+    meanings: tuple[str, ...]
     paths: str
 
 
@@ -89,12 +92,14 @@ def command_words(root: Any) -> list[CommandWords]:
 def _option(param: Any, context: Any) -> OptionWords:
     is_option = param.param_type_name == "option"
     takes_value = not (is_option and param.is_flag)
-    words = tuple(item.value for item in param.shell_complete(context, "")) if takes_value else ()
+    found = param.shell_complete(context, "") if takes_value else ()
+    words = tuple(item.value for item in found)
+    meanings = tuple(item.help or "" for item in found)
     placeholder = param.metavar or ""
     paths = DIRECTORY if placeholder == "SOURCE" else placeholder if placeholder in _PATHS else ""
     spellings = tuple(written(param)) if is_option else ()
     text = (param.help or "").split(" \\[")[0].rstrip(".")
-    return OptionWords(spellings, text, takes_value, words, paths)
+    return OptionWords(spellings, text, takes_value, words, meanings, paths)
 
 
 def written(param: Any) -> list[str]:
@@ -310,7 +315,7 @@ function __elfs_selections
         end
     end
     for path in $workspace/selections/*/
-        path basename -- $path
+        printf '%s\tselection\n' (path basename -- $path)
     end
 end
 
@@ -336,7 +341,7 @@ def _fish(commands: Sequence[CommandWords]) -> str:
         lines.append("")
         prefix = f"complete -c elfs -n '__fish_seen_subcommand_from {command.name}'"
         if command.argument is not None:
-            lines.append(f"{prefix} -a {_fish_values(command.argument)} -d {_fish_quoted(command.argument.help)}")
+            lines.append(f"{prefix} -a {_fish_values(command.argument)}")
         for option in command.options:
             value = ""
             if option.takes_value:
@@ -358,8 +363,11 @@ def _fish_quoted(text: str) -> str:
 
 
 def _fish_values(option: OptionWords) -> str:
+    """Return what follows ``-a``: each word with its own meaning, else fish says that of the option at every word."""
     folders = {DIRECTORY: "(__fish_complete_directories)", SELECTION: "(__elfs_selections)", LISTS: "(__elfs_lists)"}
-    return _fish_quoted(" ".join([*option.values, *([folders[option.paths]] if option.paths in folders else [])]))
+    told = zip(option.values, option.meanings, strict=True)
+    values = [word + "\\t" + _fish_quoted(meaning.split(" (")[0]) for word, meaning in told]
+    return _fish_quoted(" ".join([*values, *([folders[option.paths]] if option.paths in folders else [])]))
 
 
 SHELLS: dict[str, Callable[[Sequence[CommandWords]], str]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}

@@ -7,7 +7,7 @@ that Typer reads, so that name, type, default, help, variable and completion of 
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,26 +52,35 @@ _FIELD_PLACEHOLDERS = {
     "methods": "METHODS",
     "budgets": "BUDGETS",
 }
-_FIELD_WORDS = {"encoder": (*ENCODERS, *PUBLISHED), "network": tuple(NETWORKS), "methods": ("all", *SELECTORS)}
+_FIELD_WORDS: dict[str, Mapping[str, Any]] = {
+    "encoder": ENCODERS | dict.fromkeys(PUBLISHED, ""),
+    "network": NETWORKS,
+    "methods": {"all": ""} | SELECTORS,
+}
 _TYPE_PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
 
 
-def words(names: Sequence[str]) -> Callable[[str], list[str]]:
+def words(names: Sequence[str] | Mapping[str, Any]) -> Callable[[str], list[tuple[str, str]]]:
     """Return what completes an option or argument to one of `names`.
 
     Parameters
     ----------
-    names : sequence of str
-        Every word that fits.
+    names : sequence of str, or mapping of str to Any
+        Every word that fits; of a table each with what it means, as text or as something with a ``summary``.
 
     Returns
     -------
     Callable
-        Takes the beginning of a word, returns the words that begin so.
+        Takes the beginning of a word, returns the words that begin so, each with its meaning or nothing.
     """
+    meanings = names if isinstance(names, Mapping) else dict.fromkeys(names, "")
 
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names if name.startswith(incomplete)]
+    def complete(incomplete: str) -> list[tuple[str, str]]:
+        return [
+            (name, str(getattr(meaning, "summary", meaning)))
+            for name, meaning in meanings.items()
+            if name.startswith(incomplete)
+        ]
 
     return complete
 
@@ -243,9 +252,9 @@ def _field_help(item: "dataclasses.Field[Any]") -> str:
 def _field_option(stage: str, item: "dataclasses.Field[Any]", declaration: str, panel: str | None) -> Any:
     """Return the annotation of one option of a stage."""
     plain, optional = field_type(item)
-    known = _choices(item) or _FIELD_WORDS.get(item.name, ())
+    known: Mapping[str, Any] = item.metadata["choices"] or _FIELD_WORDS.get(item.name, {})
     if known and optional:
-        known = ("auto", *known)
+        known = {"auto": ""} | dict(known)
     option = typer.Option(
         declaration,
         envvar=f"ELFS_{stage}_{item.name}".upper(),

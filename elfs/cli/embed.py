@@ -12,17 +12,11 @@ from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._plan import show_plan
 from elfs.cli._ranks import own_place
-from elfs.cli._source import (
-    RootOption,
-    SourceArgument,
-    choose_source,
-    embed_config,
-    other_source,
-    require_same_source,
-)
+from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import run_stage, show_end
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import EmbedConfig, StageConfig
+from elfs.data.source_choice import choose_source
 from elfs.errors import UsageError
 
 __all__ = ["EXAMPLES", "body"]
@@ -65,6 +59,7 @@ def body(
             raise UsageError("--shard makes one part, --merge joins all: one after the other.")
         _merge(invocation, source, root)
         return
+    from elfs.pipeline.other_source import other_source
     from elfs.pipeline.status import recorded_config
 
     found = recorded_config(invocation.workspace, "embed") if source is None else None

@@ -29,7 +29,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        autocompletion=words(tuple(EXPORT_FORMATS)),
+        autocompletion=words(EXPORT_FORMATS),
         show_default=False,
         help=f"What to write: {', '.join(EXPORT_FORMATS)}. \\[default: auto = by the suffix of --output, else csv]",
     ),

@@ -31,7 +31,7 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        autocompletion=words(tuple(_FORMATS)),
+        autocompletion=words(_FORMATS),
         help=f"What to write: {', '.join(_FORMATS)}. \\[default: auto = label-studio for a .json, else csv]",
     ),
 ]

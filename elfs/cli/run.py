@@ -11,7 +11,7 @@ from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
 from elfs.cli._plan import show_plan
 from elfs.cli._pool_size import refuse_large_budget
-from elfs.cli._source import RootOption, SourceArgument, embed_config, other_source, require_same_source
+from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
 from elfs.config import EmbedConfig, SelectConfig, StageConfig
@@ -56,6 +56,8 @@ def body(
     assert isinstance(select, SelectConfig)
     sources = None
     if isinstance(embed, EmbedConfig):
+        from elfs.pipeline.other_source import other_source
+
         refuse_large_budget(embed, source_root, select)
         sources = other_source(invocation.workspace, embed, source_root, moved=root is not None)
     if invocation.dry_run:

@@ -98,7 +98,7 @@ def test_methods_are_completed_and_come_first_in_the_help() -> None:
     (compare,) = (item for item in command_words(typer.main.get_command(app)) if item.name == "compare")
     methods = next(option for option in compare.options if "--methods" in option.spellings)
     assert methods.values == ("all", *SELECTORS)
-    assert words(methods.values)("typ") == ["typiclust"]
+    assert words(methods.values)("typ") == [("typiclust", "")]
     assert [option.spellings[0] for option in compare.options[:2]] == ["--methods", "--budgets"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import typer
 
-from elfs.catalog import DATASETS, ENCODERS, NETWORKS, SCORES, SELECTORS, STAGES
+from elfs.catalog import CLUSTER_METHODS, DATASETS, ENCODERS, NETWORKS, SCORES, SELECTORS, STAGES
 from elfs.cli._commands import COMMANDS
 from elfs.cli._completions import SHELLS, command_words, script
 from elfs.cli._generate import generated, main
@@ -98,7 +98,12 @@ def bash(*words: str, **environ: str) -> list[str]:
 
 
 def fish(*words: str, **environ: str) -> list[str]:
-    """Return what fish offers."""
+    """Return the words that fish offers."""
+    return [word for word, _ in fish_lines(*words, **environ)]
+
+
+def fish_lines(*words: str, **environ: str) -> list[tuple[str, str]]:
+    """Return what fish offers, and what it says of each."""
     line = " ".join(words)
     done = subprocess.run(
         ["fish", "--no-config", "-c", f"source {ROOT / 'completions/elfs.fish'}; complete -C '{line}'"],
@@ -107,7 +112,7 @@ def fish(*words: str, **environ: str) -> list[str]:
         env=os.environ | environ | {"HOME": os.getcwd()},
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return [found.split("\t")[0] for found in done.stdout.splitlines()]
+    return [(word, said) for word, _, said in (found.partition("\t") for found in done.stdout.splitlines())]
 
 
 needs_fish = pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
@@ -168,6 +173,29 @@ def test_selections_are_looked_up_in_the_workspace(complete: Complete) -> None:
     assert complete("elfs", "train", "--selection", "") == ["aum-0.1"]
     assert complete("elfs", "train", "-w", "w", "--selection", "") == ["other"]
     assert complete("elfs", "train", "--selection", "", ELFS_WORKSPACE="v") == ["third"]
+
+
+@needs_fish
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("select", "--method", "ran"), {"random": SELECTORS["random"].summary}),
+        (("run", "--key", "au"), {"aum": SCORES["aum"].summary}),
+        (("cluster", "--method", "km"), {"kmeans": CLUSTER_METHODS["kmeans"]}),
+        (("embed", "digi"), {"digits": DATASETS["digits"].summary}),
+        (("score", "--devices", "cpu"), {"cpu": "", "cpu:2": ""}),
+        (("run", "--from", "lab"), {"label": ""}),
+        (("train", "--selection", "au"), {"aum-0.1": "selection"}),
+    ],
+)
+def test_fish_says_what_each_word_means(words: tuple[str, ...], expected: dict[str, str]) -> None:
+    """Not what the option means, at every word anew."""
+    Path("elfs-workspace/selections/aum-0.1").mkdir(parents=True)
+    found = dict(fish_lines("elfs", *words))
+    assert found.keys() == expected.keys()
+    for word, meaning in expected.items():
+        assert meaning.startswith(found[word])
+        assert bool(found[word]) == bool(meaning)
 
 
 @needs_bash

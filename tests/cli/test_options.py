@@ -69,7 +69,7 @@ def test_what_typer_reads_from_a_field() -> None:
     body = call("select", [])
     key = option(body, "select__key")
     assert (key.default, key.metavar, key.rich_help_panel) == ("--key", "KEY", None)
-    assert key.autocompletion("") == list(SCORES)
+    assert key.autocompletion("") == [(name, score.summary) for name, score in SCORES.items()]
     assert key.help == f"Score to select by: {', '.join(SCORES)}. \\[default: aum]"
     assert "\\[default: auto = by how well each window covers the pool" in option(body, "select__hard_rate").help
     alias = option(body, "select__hard_rate__0")
@@ -78,8 +78,8 @@ def test_what_typer_reads_from_a_field() -> None:
 
 def test_optional_choices_take_auto() -> None:
     recipe = option(call("dynamics", []), "dynamics__recipe")
-    assert recipe.autocompletion("") == ["auto", *RECIPES]
-    assert recipe.autocompletion("c") == ["cifar"]
+    assert recipe.autocompletion("") == [("auto", ""), *RECIPES.items()]
+    assert recipe.autocompletion("c") == [("cifar", RECIPES["cifar"])]
 
 
 def test_flags_have_a_way_back() -> None:
@@ -182,8 +182,8 @@ def test_select_config_parses_budgets() -> None:
 
 def test_words_complete_their_beginnings() -> None:
     complete = words(("aum", "el2n", "entropy"))
-    assert complete("") == ["aum", "el2n", "entropy"]
-    assert complete("e") == ["el2n", "entropy"]
+    assert complete("") == [("aum", ""), ("el2n", ""), ("entropy", "")]
+    assert words(SCORES)("el") == [("el2n", SCORES["el2n"].summary)]
 
 
 def test_typer_accepts_the_signature() -> None:

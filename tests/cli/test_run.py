@@ -76,7 +76,8 @@ def test_a_smoke_run_leaves_none_of_its_settings_behind(elfs: Elfs, stages: list
 def test_without_source_and_workspace(elfs: Elfs, stages: list[Any]) -> None:
     ran = elfs("run")
     assert ran.code == 2
-    assert "no SOURCE" in ran.err
+    assert "no SOURCE: expected a folder of images" in ran.err
+    assert ran.err.endswith("run:   elfs run FOLDER\n")
 
 
 def test_from_leaves_the_stages_before_it(elfs: Elfs, stages: list[Any], builder: Any) -> None:

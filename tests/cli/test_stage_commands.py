@@ -154,7 +154,7 @@ def test_embed_without_any_source(elfs: Elfs, stages: list[Any]) -> None:
     ran = elfs("embed")
     assert ran.code == 2
     assert ran.err.startswith("error: no SOURCE: expected a folder of images")
-    assert ran.err.endswith("run:   elfs embed digits\n")
+    assert ran.err.endswith("run:   elfs embed FOLDER\n")
     assert stages == []
 
 

@@ -2,8 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from elfs.cli._source import SourceChoice, choose_source
+from elfs.data.source_choice import SourceChoice, choose_source
 from elfs.errors import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def choose(
@@ -56,9 +61,9 @@ def test_a_file_is_no_folder() -> None:
 
 
 def test_nothing_typed_and_nothing_recorded() -> None:
-    with pytest.raises(UsageError, match="no SOURCE: expected a folder of images, a data set") as caught:
+    with pytest.raises(UsageError, match="no SOURCE: expected a folder of images, a data set by name") as caught:
         choose(None)
-    assert caught.value.hint == "elfs embed digits"
+    assert caught.value.hint == "elfs embed FOLDER"
 
 
 def test_a_root_that_is_not_there() -> None:
