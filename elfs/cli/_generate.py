@@ -6,7 +6,7 @@ import typer
 
 from elfs.cli._completions import SHELLS, script
 from elfs.cli._reference import option_list, reference
-from elfs.cli.app import app
+from elfs.cli.app import assemble
 
 __all__ = ["generated", "main"]
 
@@ -19,7 +19,7 @@ def generated() -> dict[str, str]:
     dict
         Path relative to the root of the checkout to text.
     """
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(assemble())
     files = {f"completions/elfs.{shell}": script(shell, root) + "\n" for shell in SHELLS}
     return {**files, "docs/cli.md": reference(root), "tests/cli/options.txt": option_list(root)}
 

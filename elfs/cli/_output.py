@@ -6,7 +6,6 @@ and ends with ``CI`` or ``TERM=dumb``, whatever the colours are.
 """
 
 import json
-import logging
 import os
 import sys
 import time
@@ -202,6 +201,8 @@ class Output:
 
     def show_log(self) -> None:
         """Send the log of elfs to stderr, for ``--verbose``."""
+        import logging
+
         logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr)
         logging.getLogger("elfs").setLevel(logging.DEBUG)
 

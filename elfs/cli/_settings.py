@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,9 +100,13 @@ def load_settings(workspace: Path) -> Settings:
     """
     path = workspace.absolute().parent / FILE_NAME
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
     except FileNotFoundError:
         return Settings()
+    import tomllib
+
+    try:
+        document = tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
     _refuse_unknown(str(path), document, ["devices", "rank_timeout", "seed", "workers", *CONFIGS])

@@ -13,6 +13,7 @@ from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectCon
 from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import MissingUpstreamError
 from elfs.pipeline.verdict import verdict
+from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
@@ -23,7 +24,6 @@ __all__ = [
     "call_stage",
     "run_stage",
     "selection_document",
-    "selection_file",
     "selection_lines",
     "show_end",
 ]
@@ -173,24 +173,6 @@ def _has_labels(workspace: Path) -> bool:
         return True
     source = str(artifacts["samples"].metadata.get("source", "")) if "samples" in artifacts else ""
     return source in DATASETS or source.startswith(PREFIX)
-
-
-def selection_file(workspace: Path, record: str) -> Path:
-    """Return the file of a selection that people read.
-
-    Parameters
-    ----------
-    workspace : Path
-        The workspace.
-    record : str
-        Name of its record, such as ``select/aum-0.1``.
-
-    Returns
-    -------
-    Path
-        ``<workspace>/selections/<name>/selection.csv``.
-    """
-    return workspace / "selections" / record.partition("/")[2] / "selection.csv"
 
 
 def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -18,27 +18,18 @@ from elfs.cli._errors import bug, describe, interrupted
 from elfs.cli._output import Output
 from elfs.cli._ranks import ARGUMENTS, Joined, fail_as_rank, own_place
 
-__all__ = ["app", "main", "run"]
+__all__ = ["assemble", "main", "run"]
 
 HELP = "Pick which of your unlabelled images to annotate: label-free coreset selection (ELFS)."
 
 SIGINT_EXIT, SIGTERM_EXIT = 130, 143
 
-app = typer.Typer(
-    name="elfs",
-    help=HELP,
-    epilog="Start with  elfs run digits --budget 0.1 --key aum",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    pretty_exceptions_show_locals=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 VersionOption = Annotated[bool, typer.Option("--version", metavar="", help="Print the version.")]
 
+_READ_ALL = ("completion",)
+"""Commands that look at the others."""
 
-@app.callback(invoke_without_command=True)
+
 def _root(context: typer.Context, version: VersionOption = False) -> None:
     if version:
         typer.echo(f"elfs {elfs.__version__}")
@@ -52,10 +43,41 @@ def _epilog(examples: Sequence[str]) -> str:
     return f"Examples:\n{lines}".replace("[", "\\[")
 
 
-for _name, _panel in COMMANDS.items():
-    _module = importlib.import_module(f"elfs.cli.{_name}")
-    _class = getattr(_module, "CLASS", None)
-    app.command(_name, cls=_class, epilog=_epilog(_module.EXAMPLES), rich_help_panel=_panel)(_module.body)
+def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Return the command line with some of its commands; the modules of the others are not loaded.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Keys of ``COMMANDS``.
+
+    Returns
+    -------
+    typer.Typer
+        The application.
+    """
+    app = typer.Typer(
+        name="elfs",
+        help=HELP,
+        epilog="Start with  elfs run digits --budget 0.1 --key aum",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        pretty_exceptions_show_locals=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(invoke_without_command=True)(_root)
+    for name in names:
+        module = importlib.import_module(f"elfs.cli.{name}")
+        kind = getattr(module, "CLASS", None)
+        app.command(name, cls=kind, epilog=_epilog(module.EXAMPLES), rich_help_panel=COMMANDS[name])(module.body)
+    return app
+
+
+def _wanted(arguments: Sequence[str]) -> Iterable[str]:
+    """Return the command that the first argument names, or all where it names none or one that looks at the others."""
+    first = arguments[0] if arguments else ""
+    return [first] if first in COMMANDS and first not in _READ_ALL else COMMANDS
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -76,11 +98,13 @@ def run(arguments: Sequence[str]) -> int:
     place = None
     try:
         place = own_place()
-        code = app(list(arguments), prog_name="elfs", standalone_mode=False) or 0
+        code = assemble(_wanted(arguments))(list(arguments), prog_name="elfs", standalone_mode=False) or 0
         if code == 0:  # who was interrupted waits for nobody
             Joined.leave()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
+    except KeyboardInterrupt:  # while the command's module is being read
+        code = SIGINT_EXIT
     except Exception as error:
         if place is not None:
             return fail_as_rank(error, place)

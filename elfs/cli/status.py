@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING, Any
 from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import COMMON, command
-from elfs.cli._stage import selection_file
-from elfs.cli.annotate import progress_line
 from elfs.errors import CorruptArtifactError, MissingUpstreamError
+from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
-    from elfs.annotations.asking import Progress
-    from elfs.annotations.kept import Annotations
     from elfs.pipeline.status import StageState
 
 __all__ = ["EXAMPLES", "body"]
@@ -46,12 +43,12 @@ def body(invocation: Invocation) -> None:
     if images:
         output.data(_images_line(images))
     try:
-        annotations, progress = _annotations(workspace)
+        annotated, facts = _annotated(workspace)
     except CorruptArtifactError as error:
         output.warn(error.message)
-        annotations, progress = None, []
-    if annotations:
-        output.data(progress_line(annotations, progress))
+        annotated, facts = "", {}
+    if annotated:
+        output.data(annotated)
     selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
     for path in selections:
         output.data(f"selection  {path}")
@@ -65,7 +62,7 @@ def body(invocation: Invocation) -> None:
             "stages": [dataclasses.asdict(state) for state in found],
             "images": images,
             "selections": selections,
-            "annotations": annotations.facts() if annotations else {},
+            "annotations": facts,
             "next": mending,
         }
     )
@@ -92,23 +89,30 @@ def _mending(found: "list[StageState]") -> str | None:
 
 def _images(workspace: Path) -> dict[str, Any]:
     """Return the counts of images by what became of them; empty before the first embed."""
-    from elfs.workspace.workspace import Workspace
+    from elfs.workspace.manifest import open_manifest
 
-    record = Workspace.open(workspace).manifest.records.get("embed")
+    record = open_manifest(workspace).records.get("embed")
     if record is None:
         return {}
     return {name: record.summary[name] for name in _COUNTS if name in record.summary}
 
 
-def _annotations(workspace: Path) -> "tuple[Annotations, list[Progress]]":
-    """Return what people said, and how far they are with what they were asked for."""
+def _annotated(workspace: Path) -> tuple[str, dict[str, Any]]:
+    """Return a line about what people said, and its facts; nothing, and nothing is loaded, where they said nothing."""
+    from elfs.workspace.manifest import open_manifest
+
+    if "annotations" not in open_manifest(workspace).artifacts:
+        return "", {}
     from elfs.annotations.asking import progress_of
     from elfs.annotations.kept import kept_annotations
+    from elfs.cli.annotate import progress_line
     from elfs.workspace.workspace import Workspace
 
     opened = Workspace.open(workspace)
     annotations = kept_annotations(opened)
-    return annotations, progress_of(opened, annotations)
+    if not annotations:
+        return "", {}
+    return progress_line(annotations, progress_of(opened, annotations)), annotations.facts()
 
 
 def _images_line(images: dict[str, Any]) -> str:

@@ -82,7 +82,7 @@ class Selection:
     @cached_property
     def older(self) -> list[str]:
         """What it was made from and has changed since."""
-        return older_inputs(self.workspace, self.name)
+        return older_inputs(self.workspace.manifest, self.name)
 
     @property
     def remark(self) -> str | None:

@@ -17,7 +17,8 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import portable
 from elfs.pipeline.graph import needed_artifacts, series
 from elfs.pipeline.selections import selected_rows
-from elfs.pipeline.status import older_inputs, recorded_config, require
+from elfs.pipeline.status import older_inputs, recorded_config
+from elfs.pipeline.upstream import require
 from elfs.stages.selection.informed import require_annotations
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.commands import command_line
@@ -119,7 +120,7 @@ class Setting:
         stored = as_json(portable(plan.config))
         for record in reversed(series(f"select/{plan.selection}", records)[:-1]):
             name = record.partition("/")[2]
-            if records[record].config == stored and not older_inputs(self.workspace, name):
+            if records[record].config == stored and not older_inputs(self.workspace.manifest, name):
                 return name
         return None
 

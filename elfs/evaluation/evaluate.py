@@ -12,7 +12,7 @@ from elfs.errors import InputDataError
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.metrics import ClusteringMetrics, clustering_metrics, match_clusters
 from elfs.pipeline.selections import selected_rows
-from elfs.pipeline.status import require
+from elfs.pipeline.upstream import require
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["EvaluateReport", "SelectionQuality", "evaluate"]

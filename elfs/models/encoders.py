@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import timm
 import torch
-import torchvision
 from PIL import Image
 from torch import Tensor, nn
 
@@ -52,6 +50,8 @@ class NetworkEncoder:
     needs_fit = False
 
     def __init__(self, name: str, network: nn.Module, preprocessing: Mapping[str, Any]) -> None:
+        import timm
+
         self.name = name
         # Convolutions are faster with the channels of a place side by side; transformers do not care.
         self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
@@ -219,9 +219,13 @@ def build_architecture(entry: Published) -> nn.Module:
         drawn at random.
     """
     if entry.library == "torchvision":
+        import torchvision
+
         network: nn.Module = torchvision.models.get_model(entry.architecture, weights=None)
         network.classifier = nn.Flatten(1)
         return network
+    import timm
+
     num_classes = entry.dim if entry.pooling == "projection" else 0
     created: nn.Module = timm.create_model(
         entry.architecture, pretrained=False, num_classes=num_classes, **entry.options
@@ -233,6 +237,8 @@ def _part(name: str, weights: Path | None, image_size: int, channels: int) -> En
     """Return one encoder, by its full name."""
     if name in ENCODERS:
         return PatchEncoder(image_size, channels) if name == "patches" else PixelEncoder(image_size, channels)
+    import timm
+
     if name in PUBLISHED:
         entry = PUBLISHED[name]
         network = build_architecture(entry)
@@ -262,6 +268,8 @@ def _preprocessing(entry: Published) -> dict[str, Any]:
 def _full_name(name: str) -> str:
     if name in ENCODERS or name in PUBLISHED:
         return name
+    import timm
+
     resolved = name.removeprefix("timm_")
     models, tagged = timm.list_models(), timm.list_pretrained()
     if resolved in models or resolved in tagged:

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import timm
 from torch import Tensor
 
 __all__ = ["has_port_names", "tensorflow_twin", "timm_names"]
@@ -102,5 +101,7 @@ def tensorflow_twin(name: str) -> str | None:
     str or None
         None if there is none.
     """
+    import timm
+
     twin = f"tf_{name.partition('.')[0]}"
     return twin if timm.is_model(twin) else None

@@ -10,7 +10,6 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-import timm
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
@@ -126,6 +125,8 @@ def pretrained_model(name: str) -> nn.Module:
     InputDataError
         If the weights can be neither found in the cache nor downloaded.
     """
+    import timm
+
     path, hub_id = find_weights(name), _hub_id(name)
     try:
         if path is None and hub_id:
@@ -164,6 +165,8 @@ def _unobtainable(name: str, state: str, address: str) -> InputDataError:
 
 def _hub_id(name: str) -> str:
     """Return the repository of a timm model's weights; nothing for the few that timm keeps elsewhere."""
+    import timm
+
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise InputDataError(f"timm has no weights for '{name}'. {_WAYS_OUT}", hint=_HINT)

@@ -18,7 +18,7 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
 from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
-from elfs.pipeline.status import require
+from elfs.pipeline.upstream import require
 from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock

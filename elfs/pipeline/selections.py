@@ -170,7 +170,7 @@ def restoring_hint(workspace: Workspace, name: str) -> str | None:
         None where what it was made from has changed since: the list would be another one.
     """
     record = f"select/{name}"
-    if annotated_since(workspace.manifest, record) or older_inputs(workspace, name):
+    if annotated_since(workspace.manifest, record) or older_inputs(workspace.manifest, name):
         return None
     config = dataclasses.replace(config_of(workspace.manifest.records[record]), **{"name": name})
     return f"{command_line('select', config, workspace.path)} --force"
@@ -244,7 +244,7 @@ def remark(workspace: Workspace, name: str, gone: Sequence[str]) -> str | None:
         One sentence; None where nothing has changed since it was made.
     """
     facts = []
-    if older := older_inputs(workspace, name):
+    if older := older_inputs(workspace.manifest, name):
         facts.append(f"it was made from older {', '.join(older)}")
     if gone:
         facts.append(f"{len(gone):,} of its images are not in the pool any more: {some(gone)}")

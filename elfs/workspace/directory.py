@@ -7,8 +7,7 @@ from pathlib import Path
 
 from elfs.errors import UsageError
 from elfs.workspace.files import make_directory, remove_file, storage_errors
-from elfs.workspace.lock import HOLDER_NAME, LOCK_NAME
-from elfs.workspace.names import CHECKED_NAME, MANIFEST_NAME, PARTIAL_NAME, TIMES_NAME
+from elfs.workspace.names import CHECKED_NAME, HOLDER_NAME, LOCK_NAME, MANIFEST_NAME, PARTIAL_NAME, TIMES_NAME
 from elfs.workspace.temporary import TEMPORARY_NAME
 
 __all__ = ["prepare_directory", "remove_empty_directory"]

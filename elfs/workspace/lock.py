@@ -13,11 +13,9 @@ from filelock import FileLock, Timeout
 
 from elfs.errors import WorkspaceLockedError
 from elfs.workspace.files import atomic_write, json_bytes, remove_file, storage_errors
+from elfs.workspace.names import HOLDER_NAME, LOCK_NAME
 
-__all__ = ["HOLDER_NAME", "LOCK_NAME", "writer_lock"]
-
-LOCK_NAME = ".lock"
-HOLDER_NAME = ".lock-holder"
+__all__ = ["writer_lock"]
 
 
 def _describe_holder(path: Path) -> str:

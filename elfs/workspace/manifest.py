@@ -2,12 +2,13 @@
 
 import dataclasses
 import reprlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elfs.errors import CorruptArtifactError
+from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
 from elfs.workspace.files import atomic_write, json_bytes, storage_errors
 from elfs.workspace.names import EXTERNAL, JOURNAL_NAME, MANIFEST_NAME, PARTIAL_NAME, RESERVED_NAMES
@@ -27,6 +28,7 @@ __all__ = [
     "Manifest",
     "Record",
     "TensorInfo",
+    "open_manifest",
     "read_manifest",
     "write_manifest",
 ]
@@ -212,6 +214,38 @@ def read_manifest(root: Path) -> Manifest:
     except CorruptArtifactError as error:
         hint = error.hint or "elfs embed SOURCE --workspace NEW_DIRECTORY"
         raise CorruptArtifactError(f"{path} is not usable: {error.message}", hint=hint) from None
+
+
+def open_manifest(root: Path) -> Manifest:
+    """Return the manifest of a workspace that may not be there.
+
+    Parameters
+    ----------
+    root : Path
+        The workspace's directory.
+
+    Returns
+    -------
+    Manifest
+        Its manifest, checked.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If there is no workspace.
+    CorruptArtifactError
+        If its manifest cannot be used, or is of a newer format.
+    StorageError
+        If its manifest may not be read.
+    """
+    with storage_errors("read", root):
+        found = (root / MANIFEST_NAME).is_file()
+    if not found:
+        raise MissingUpstreamError(
+            f"there is no workspace at {root}: it has no {MANIFEST_NAME}.",
+            hint=f"elfs embed SOURCE --workspace {shlex.quote(str(root))}",
+        )
+    return read_manifest(root)
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 from elfs.errors import CorruptArtifactError
-from elfs.workspace.names import EXTERNAL, RESERVED_NAMES
+from elfs.workspace.names import DTYPE_NAMES, EXTERNAL, RESERVED_NAMES
 from elfs.workspace.paths import is_plain_path
-from elfs.workspace.tensors import DTYPES
 
 __all__ = ["Digest", "Dtype", "FileName", "Inputs", "PlainPath", "Size", "fail", "parse", "parse_fields"]
 
 _PLAIN = {str: "a string", int: "an integer", bool: "true or false"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_DTYPE_NAMES = {dtype.name for dtype in DTYPES.values()}
 
 
 def fail(field: str, expected: str, got: Any) -> NoReturn:
@@ -138,8 +136,8 @@ def _digest(value: Any, field: str) -> str:
 
 
 def _dtype(value: Any, field: str) -> str:
-    names = ", ".join(sorted(_DTYPE_NAMES))
-    return value if isinstance(value, str) and value in _DTYPE_NAMES else fail(field, f"one of {names}", value)
+    names = ", ".join(sorted(DTYPE_NAMES.values()))
+    return value if isinstance(value, str) and value in DTYPE_NAMES.values() else fail(field, f"one of {names}", value)
 
 
 def _plain_path(value: Any, field: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from elfs.errors import CorruptArtifactError
 from elfs.workspace.documents import parse_json
 from elfs.workspace.files import atomic_write, storage_errors
+from elfs.workspace.names import DTYPE_NAMES
 
 __all__ = ["DTYPES", "MAX_HEADER_BYTES", "TENSOR_SUFFIX", "RowArray", "load_tensors", "save_tensors"]
 
@@ -26,23 +27,10 @@ TENSOR_SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 100_000_000
 """No header may be larger than this (bytes)."""
 
-DTYPES: dict[str, np.dtype[Any]] = {
-    "BOOL": np.dtype("?"),
-    "U8": np.dtype("u1"),
-    "I8": np.dtype("i1"),
-    "U16": np.dtype("<u2"),
-    "I16": np.dtype("<i2"),
-    "F16": np.dtype("<f2"),
-    "U32": np.dtype("<u4"),
-    "I32": np.dtype("<i4"),
-    "F32": np.dtype("<f4"),
-    "U64": np.dtype("<u8"),
-    "I64": np.dtype("<i8"),
-    "F64": np.dtype("<f8"),
-}
+DTYPES: dict[str, np.dtype[Any]] = {code: np.dtype(name).newbyteorder("<") for code, name in DTYPE_NAMES.items()}
 """The dtypes that a workspace may hold, by their name in a safetensors header. Always little-endian."""
 
-_NAMES = {dtype.name: name for name, dtype in DTYPES.items()}
+_NAMES = {name: code for code, name in DTYPE_NAMES.items()}
 _METADATA = "__metadata__"
 
 

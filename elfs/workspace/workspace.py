@@ -1,6 +1,5 @@
 """The workspace: one directory that says what it holds, what is stale, and which file is broken."""
 
-import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
 from elfs.workspace.files import remove_leftovers, storage_errors
 from elfs.workspace.freshness import stale_reason
 from elfs.workspace.journal import settle_journal, write_journal
-from elfs.workspace.manifest import MANIFEST_NAME, Manifest, read_manifest, write_manifest
+from elfs.workspace.manifest import Manifest, open_manifest, read_manifest, write_manifest
 from elfs.workspace.reading import Finding, artifact_problems, check_digest, checked_path, read_sound
 from elfs.workspace.records import Artifact, ArtifactFile, Record
 from elfs.workspace.tensors import TENSOR_SUFFIX, RowArray
@@ -93,14 +92,7 @@ class Workspace:
         StorageError
             If its manifest may not be read.
         """
-        with storage_errors("read", path):
-            found = (path / MANIFEST_NAME).is_file()
-        if not found:
-            raise MissingUpstreamError(
-                f"there is no workspace at {path}: it has no {MANIFEST_NAME}.",
-                hint=f"elfs embed SOURCE --workspace {shlex.quote(str(path))}",
-            )
-        return cls(path, read_manifest(path))
+        return cls(path, open_manifest(path))
 
     def reload(self) -> None:
         """Read the manifest again.

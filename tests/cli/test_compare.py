@@ -11,7 +11,7 @@ import typer
 from elfs.catalog import SELECTORS
 from elfs.cli._completions import command_words
 from elfs.cli._options import words
-from elfs.cli.app import app
+from elfs.cli.app import assemble
 from elfs.config import SMOKE, CompareConfig
 from elfs.evaluation.compare import CompareReport
 from elfs.evaluation.comparison import Cell, Comparison
@@ -95,7 +95,7 @@ def test_json_is_one_document(elfs: Elfs, calls: list[tuple[Any, ...]]) -> None:
 
 
 def test_methods_are_completed_and_come_first_in_the_help() -> None:
-    (compare,) = (item for item in command_words(typer.main.get_command(app)) if item.name == "compare")
+    (compare,) = (item for item in command_words(typer.main.get_command(assemble())) if item.name == "compare")
     methods = next(option for option in compare.options if "--methods" in option.spellings)
     assert methods.values == ("all", *SELECTORS)
     assert words(methods.values)("typ") == [("typiclust", "")]

@@ -12,7 +12,7 @@ from elfs.catalog import CLUSTER_METHODS, DATASETS, ENCODERS, NETWORKS, SCORES, 
 from elfs.cli._commands import COMMANDS
 from elfs.cli._completions import SHELLS, command_words, script
 from elfs.cli._generate import generated, main
-from elfs.cli.app import app
+from elfs.cli.app import assemble
 from elfs.models.published import PUBLISHED
 from tests.chain import ROOT
 
@@ -35,7 +35,7 @@ def test_main_writes_them(tmp_path: Path) -> None:
 
 def test_the_reference_covers_every_command_and_option() -> None:
     text = FILES["docs/cli.md"]
-    for command in command_words(typer.main.get_command(app)):
+    for command in command_words(typer.main.get_command(assemble())):
         assert f"## elfs {command.name}\n" in text
         for option in command.options:
             assert option.spellings[0] in text
@@ -60,7 +60,7 @@ def test_an_unknown_shell(elfs: Callable[..., Any]) -> None:
 
 
 def test_scripts_start_nothing_for_words_that_they_know() -> None:
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(assemble())
     for shell in SHELLS:
         text = script(shell, root)
         assert "python" not in text.split("\n", 2)[2].replace("python -m elfs.cli._generate", "")

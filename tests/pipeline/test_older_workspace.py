@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from elfs.errors import MissingUpstreamError
-from elfs.pipeline.status import require
+from elfs.pipeline.upstream import require
 from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage

@@ -11,7 +11,8 @@ from elfs.catalog import STAGES
 from elfs.config import DEFAULT_WORKSPACE, SMOKE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.pipeline.selections import selection_name
-from elfs.pipeline.status import recorded_config, require, states
+from elfs.pipeline.status import recorded_config, states
+from elfs.pipeline.upstream import require
 from elfs.workspace.commands import command_line, config_of
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage
@@ -137,16 +138,6 @@ def test_options_of_another_version_are_left_out(digits: Finished, workspace: Pa
     del recorded["blocks"]
     (workspace / "manifest.json").write_text(json.dumps(manifest))
     assert config_of(Workspace.open(workspace).manifest.records["select/aum-0.2"]) == config("select")
-
-
-def test_require_names_who_needs_what(digits: Finished, workspace: Path) -> None:
-    require(Workspace.open(digits.path), "evaluate", ("samples", "pseudo_labels"))
-    run_stage("embed", workspace, source="digits", limit=60)
-    with pytest.raises(
-        MissingUpstreamError, match=r"^evaluate needs pseudo_labels, which label has not made"
-    ) as caught:
-        require(Workspace.open(workspace), "evaluate", ("samples", "pseudo_labels"))
-    assert caught.value.hint == f"elfs cluster --workspace {workspace} && elfs label --workspace {workspace}"
 
 
 class TestSelections:

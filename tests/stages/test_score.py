@@ -11,7 +11,7 @@ from elfs.config import DEFAULT_WORKSPACE
 from elfs.errors import MissingUpstreamError
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES
-from elfs.pipeline.status import require_key
+from elfs.pipeline.upstream import require_key
 from elfs.stages import score
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from elfs.errors import StorageError, WorkspaceLockedError
-from elfs.workspace.lock import HOLDER_NAME, LOCK_NAME, writer_lock
+from elfs.workspace.lock import writer_lock
+from elfs.workspace.names import HOLDER_NAME, LOCK_NAME
 
 HOLD = """
 import pathlib, sys

@@ -19,7 +19,8 @@ from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
 from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
-from elfs.pipeline.status import recorded_config, require_key
+from elfs.pipeline.status import recorded_config
+from elfs.pipeline.upstream import require_key
 from elfs.stages.selection.informed import informed, require_annotations
 from elfs.stages.selection.rounds import settled_rows
 from elfs.train.annotated import Annotated

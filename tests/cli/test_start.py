@@ -1,0 +1,72 @@
+"""What starting costs: which modules each command loads, and how much memory help and status take."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import elfs
+from elfs.catalog import STAGES
+from tests.chain import Finished
+
+TYPER = {"annotated_doc", "annotated_types", "pydantic", "pydantic_core", "shellingham", "typer", "typing_extensions"}
+TYPER |= {"typing_inspection"}
+RICH = {"markdown_it", "mdurl", "pygments", "rich"}
+FILES = {"elfs.cli", "elfs.config", "elfs.models.published", "elfs.pipeline", "elfs.workspace", "elfs.parallel"}
+BASE = {"elfs.budget", "elfs.catalog", "elfs.errors", "elfs.models", "elfs.suggestions"}
+MAX_MIB = 45
+
+REPORT = """
+import sys
+print(*sorted(sys.modules), file=sys.stderr)
+try:
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+except OSError:
+    peak = "VmHWM: 0 kB"
+print(int(peak.split()[1]) // 1024, file=sys.stderr)
+"""
+
+
+def loaded(code: str) -> tuple[set[str], int]:
+    """Return the modules that code loads in a process of its own, and its peak memory in MiB."""
+    environ = os.environ | {"PYTHONPATH": str(Path(elfs.__file__).parents[1])}
+    command = [sys.executable, "-c", code + REPORT]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, check=True)
+    *_, modules, memory = done.stderr.splitlines()
+    return set(modules.split()), int(memory)
+
+
+def strangers(modules: set[str]) -> set[str]:
+    """Return the packages among modules that are neither ours nor Python's."""
+    packages = {name.partition(".")[0] for name in modules}
+    return {name for name in packages - sys.stdlib_module_names - {"elfs"} if not name.startswith("_")}
+
+
+def test_status_loads_the_manifest_and_no_numpy(digits: Finished) -> None:
+    code = f"from elfs.cli.app import run\nassert run(['status', '-w', {str(digits.path)!r}]) == 0"
+    modules, memory = loaded(code)
+    assert strangers(modules) <= TYPER
+    ours = {name for name in modules if name.startswith("elfs.")} - BASE
+    assert {name for name in ours if name not in FILES and name.rpartition(".")[0] not in FILES} == set()
+    assert "elfs.workspace.tensors" not in ours
+    assert {name for name in ours if name.startswith("elfs.cli.")} & {"elfs.cli.run", "elfs.cli._stage"} == set()
+    assert len(modules) <= 340
+    assert memory <= MAX_MIB
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "-h"]], ids=" ".join)
+def test_help_loads_no_stage(arguments: list[str]) -> None:
+    modules, memory = loaded(f"from elfs.cli.app import run\nassert run({arguments}) == 0")
+    assert strangers(modules) <= TYPER | RICH
+    assert not any(name.startswith(("elfs.ops", "elfs.stages", "elfs.train", "elfs.delivery")) for name in modules)
+    assert memory <= MAX_MIB
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_loads_torch_and_what_it_always_uses(stage: str) -> None:
+    modules, _ = loaded(f"import elfs.stages.{stage}")
+    seldom = {"timm", "torchvision", "sklearn", "faiss", "matplotlib", "datasets"}
+    seldom |= set() if stage in ("cluster", "label") else {"scipy"}
+    assert strangers(modules) & seldom == set()
