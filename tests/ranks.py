@@ -9,12 +9,32 @@ from typing import Any
 
 import torch
 
+from elfs.catalog import STAGES
 from elfs.parallel.meeting import join
 from elfs.parallel.place import Place
 
 TIMEOUT_S = 60.0
-PRELOADED = ["elfs.evaluation.compare", "elfs.parallel.meeting", "faiss", "pytest", "timm", "torchvision"]
+PRELOADED = [
+    *(f"elfs.stages.{stage}" for stage in STAGES),
+    "elfs.cli.app",
+    "elfs.evaluation.compare",
+    "elfs.parallel.launcher",
+    "elfs.parallel.meeting",
+    "faiss",
+    "pytest",
+    "pydantic",
+    "scipy.optimize",
+    "sklearn.datasets",
+    "timm",
+    "torch.distributed.elastic.rendezvous.c10d_rendezvous_backend",
+    "torchvision",
+]
 """Imported once for all processes; that none of them computes, and so starts threads, lets them be copied."""
+
+SERVER = multiprocessing.get_context("forkserver")
+"""Every process begins with the modules that its server knows."""
+
+SERVER.set_forkserver_preload(PRELOADED)
 
 
 def free_port() -> int:
@@ -42,9 +62,7 @@ def in_ranks(size: int, function: Callable[..., Any], *arguments: Any) -> list[A
     The function is of a module that can be imported; arguments and results can be pickled.
     """
     port = free_port()
-    context = multiprocessing.get_context("forkserver")  # every process begins with the modules that its server knows
-    context.set_forkserver_preload(PRELOADED)
-    with ProcessPoolExecutor(size, mp_context=context) as pool:
+    with ProcessPoolExecutor(size, mp_context=SERVER) as pool:
         places = [Place(rank, size, rank, size, "127.0.0.1", port) for rank in range(size)]
         futures = [pool.submit(_rank, place, function, arguments) for place in places]
         return [future.result(timeout=4 * TIMEOUT_S) for future in futures]

@@ -3,6 +3,7 @@
 import platform
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ def require_same_call(ranks: Ranks, call: list[Any]) -> None:
                     different = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
                     here, there = ({name: said.get(name) for name in different} for said in (one, two))
                     break
+            with suppress(RankLostError):
+                ranks.wait()  # until all have heard what differs: the first one keeps what is said
             raise DeviceError(
                 f"the ranks were given different options: rank 0 ({host}) {here}, rank {rank} ({other_host}) {there}. "
                 "All ranks run the same command."
