@@ -1,8 +1,7 @@
 """One call of a command: what its shared options say, and the configs and the runtime that follow from them."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from elfs.cli._output import Output
 from elfs.cli._ranks import join_ranks, own_place, start_ranks
-from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, resolve
+from elfs.cli._settings import Settings, load_settings, parse_count, resolve
 from elfs.config import CONFIGS, StageConfig
 from elfs.config.options import OptionError
 from elfs.errors import UsageError
@@ -19,79 +18,10 @@ from elfs.parallel.devices import parse_devices
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
 
-__all__ = ["DEFAULT_TIMEOUT_S", "Invocation", "hidden_spellings", "plain_spelling", "spellings"]
+__all__ = ["DEFAULT_TIMEOUT_S", "Invocation"]
 
 DEFAULT_TIMEOUT_S = 600
 """For how long a rank may be silent, in seconds, where nobody says otherwise."""
-
-
-_PLAIN = {"method": "select"}
-"""Names that stages share, and the stage that keeps the plain one where they stand in one command."""
-
-
-def plain_spelling(name: str) -> str:
-    """Return the option that a field has in its own stage's command.
-
-    Parameters
-    ----------
-    name : str
-        Name of the field.
-
-    Returns
-    -------
-    str
-        ``--batch-size`` for ``batch_size``.
-    """
-    return "--" + name.replace("_", "-")
-
-
-def spellings(stages: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return how the options of several stages are written in one command.
-
-    Parameters
-    ----------
-    stages : sequence of str
-        Keys of ``CONFIGS``.
-
-    Returns
-    -------
-    dict
-        Stage to field to option; a name that two stages share gets the stage before it: ``--cluster-epochs``. The
-        method of select keeps its name.
-    """
-    shared = _shared_names(stages)
-    return {
-        stage: {
-            name: plain_spelling(f"{stage}_{name}" if name in shared and _PLAIN.get(name) != stage else name)
-            for name in option_fields(stage)
-        }
-        for stage in stages
-    }
-
-
-def hidden_spellings(stages: Sequence[str], stage: str, name: str) -> tuple[str, ...]:
-    """Return how an option may be written too, without being shown.
-
-    Parameters
-    ----------
-    stages : sequence of str
-        Stages of the command.
-    stage, name : str
-        One of them, and one of its fields.
-
-    Returns
-    -------
-    tuple of str
-        The field's aliases; ``--select-method`` where ``--method`` is that of select.
-    """
-    aliases: tuple[str, ...] = option_fields(stage)[name].metadata["aliases"]
-    is_plain = name in _shared_names(stages) and _PLAIN.get(name) == stage
-    return (*aliases, plain_spelling(f"{stage}_{name}")) if is_plain else aliases
-
-
-def _shared_names(stages: Sequence[str]) -> set[str]:
-    count = Counter(name for stage in stages for name in option_fields(stage))
-    return {name for name in count if count[name] > 1}
 
 
 @dataclass(frozen=True)

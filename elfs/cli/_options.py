@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
-from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation, hidden_spellings, spellings
+from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation
 from elfs.cli._ranks import own_place
-from elfs.cli._settings import option_fields, parse_option
+from elfs.cli._settings import parse_option
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
+from elfs.config.spellings import hidden_spellings, option_fields, spellings
 from elfs.models.published import PUBLISHED
 
 __all__ = [

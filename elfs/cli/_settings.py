@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import CONFIGS, SMOKE, StageConfig, as_json, field_type, from_json
+from elfs.config.spellings import option_fields
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
 
-__all__ = ["FILE_NAME", "Settings", "load_settings", "option_fields", "parse_count", "parse_option", "resolve"]
+__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_count", "parse_option", "resolve"]
 
 FILE_NAME = "elfs.toml"
 
@@ -59,25 +60,6 @@ class Settings:
         if self.seed is not None and any(item.name == "seed" for item in dataclasses.fields(CONFIGS[stage])):
             found["seed"] = self.seed
         return found
-
-
-def option_fields(stage: str) -> dict[str, "dataclasses.Field[Any]"]:
-    """Return the fields of a stage's config that are options of its command.
-
-    Parameters
-    ----------
-    stage : str
-        A key of ``CONFIGS``.
-
-    Returns
-    -------
-    dict
-        Field name to field, in the order of the config, those that it shares with others last; internal fields are left
-        out.
-    """
-    own = CONFIGS[stage].__annotations__
-    fields = sorted(dataclasses.fields(CONFIGS[stage]), key=lambda item: item.name not in own)
-    return {item.name: item for item in fields if not item.metadata.get("internal", False)}
 
 
 def load_settings(workspace: Path) -> Settings:

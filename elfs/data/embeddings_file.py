@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 
-__all__ = ["finite_rows", "load_embeddings"]
+__all__ = ["finite_rows", "load_embeddings", "row_ids"]
 
 _BLOCK_VALUES = 2**24
 
@@ -57,6 +57,22 @@ def load_embeddings(path: Path, ids_path: Path | None) -> tuple[TextColumn, NDAr
         with np.errstate(over="ignore"):
             array = array.astype(np.float16 if array.dtype.itemsize == 2 else np.float32)
     return _read_ids(ids_path, len(array)), array
+
+
+def row_ids(num_rows: int) -> TextColumn:
+    """Return the ids of embeddings that have none.
+
+    Parameters
+    ----------
+    num_rows : int
+        How many there are.
+
+    Returns
+    -------
+    TextColumn
+        ``row/00000000`` and so on.
+    """
+    return TextColumn.from_strings(f"row/{row:08d}" for row in range(num_rows))
 
 
 def finite_rows(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
@@ -120,7 +136,7 @@ def _read_safetensors(path: Path) -> NDArray[Any]:
 
 def _read_ids(path: Path | None, num_rows: int) -> TextColumn:
     if path is None:
-        return TextColumn.from_strings(f"row/{row:08d}" for row in range(num_rows))
+        return row_ids(num_rows)
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             ids = TextColumn.from_strings(line.removesuffix("\n").removesuffix("\r") for line in file)

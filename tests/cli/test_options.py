@@ -6,10 +6,10 @@ import pytest
 import typer
 
 from elfs.catalog import RECIPES, SCORES, STAGES
-from elfs.cli._invocation import Invocation, spellings
+from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
-from elfs.cli._settings import option_fields
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, ClusterConfig, SelectConfig, field_type
+from elfs.config.spellings import option_fields, spellings
 from elfs.errors import UsageError
 
 SHARED: dict[str, Any] = {

@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from elfs.cli._settings import Settings, load_settings, option_fields, parse_count, parse_option, resolve
+from elfs.cli._settings import Settings, load_settings, parse_count, parse_option, resolve
 from elfs.config import CONFIGS, SMOKE, ClusterConfig, SelectConfig
+from elfs.config.spellings import option_fields
 from elfs.errors import UsageError
 
 
