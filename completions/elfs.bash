@@ -257,10 +257,11 @@ _elfs() {
             esac
             ;;
         annotate)
-            options="--remove --workspace -w --dry-run -n --json --quiet -q --verbose -v --help -h"
+            options="--remove --doubtful --output -o --force --workspace -w --dry-run -n --json --quiet -q --verbose -v --help -h"
             values="" paths=
             case $previous in
                 --remove) takes_value=1 values="" paths=FILE ;;
+                --output | -o) takes_value=1 values="" paths=FILE ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;

@@ -303,6 +303,9 @@ complete -c elfs -n '__fish_seen_subcommand_from export' -l help -s h -d 'Show t
 
 complete -c elfs -n '__fish_seen_subcommand_from annotate' -a ''
 complete -c elfs -n '__fish_seen_subcommand_from annotate' -l remove -r -F -d 'Take these annotations out again: a list, or ids with commas'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l doubtful -d 'List the annotations that are likely wrong, for a second look'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l output -s o -r -F -d 'Write the doubtful ones to this CSV file'
+complete -c elfs -n '__fish_seen_subcommand_from annotate' -l force -d 'Replace what is there'
 complete -c elfs -n '__fish_seen_subcommand_from annotate' -l workspace -s w -x -a '(__fish_complete_directories)' -d 'Folder that holds everything elfs writes'
 complete -c elfs -n '__fish_seen_subcommand_from annotate' -l dry-run -s n -d 'Say what would run and why, and do nothing'
 complete -c elfs -n '__fish_seen_subcommand_from annotate' -l json -d 'Print one JSON document'

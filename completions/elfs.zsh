@@ -386,6 +386,10 @@ _elfs() {
                 annotate)
                     _arguments \
                         '--remove=[Take these annotations out again: a list, or ids with commas]:value:_files' \
+                        '--doubtful[List the annotations that are likely wrong, for a second look]' \
+                        '(--output -o)--output=[Write the doubtful ones to this CSV file]:value:_files' \
+                        '(--output -o)-o+[Write the doubtful ones to this CSV file]:value:_files' \
+                        '--force[Replace what is there]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \

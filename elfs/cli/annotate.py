@@ -1,5 +1,6 @@
 """``elfs annotate``."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +9,7 @@ import typer
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import FILE, command
 from elfs.cli._text import plural
+from elfs.cli.export import ForceOption
 from elfs.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "body", "progress_line"]
 
-EXAMPLES = ("elfs annotate project-1-at-2026-01-01.json", "elfs annotate --remove a.png,b.png")
+EXAMPLES = ("elfs annotate project-1-at-2026-01-01.json", "elfs annotate --doubtful -o second-look.csv")
 
 _SHOWN = 10
 """Changed annotations that people are shown; the JSON document has all."""
@@ -35,15 +37,34 @@ RemoveOption = Annotated[
     typer.Option("--remove", metavar=FILE, help="Take these annotations out again: a list, or ids with commas."),
 ]
 
+DoubtfulOption = Annotated[
+    bool, typer.Option("--doubtful", metavar="", help="List the annotations that are likely wrong, for a second look.")
+]
+OutputOption = Annotated[
+    str | None, typer.Option("--output", "-o", metavar=FILE, help="Write the doubtful ones to this CSV file.")
+]
+
 
 @command(shared=("workspace", "dry_run", "json", "quiet", "verbose"))
-def body(invocation: Invocation, file: FileArgument = None, remove: RemoveOption = None) -> None:
+def body(
+    invocation: Invocation,
+    file: FileArgument = None,
+    remove: RemoveOption = None,
+    doubtful: DoubtfulOption = False,
+    target: OutputOption = None,
+    force: ForceOption = False,
+) -> None:
     """Take labels from people into the workspace; without FILE, say what it holds."""
     from elfs.annotations.annotating import annotate, remove_annotations, show_annotations
 
     path, dry_run, output = invocation.workspace, invocation.dry_run, invocation.output
-    if file is not None and remove is not None:
-        raise UsageError("--remove takes annotations out, and FILE brings some in: one at a time.")
+    if (file is not None) + (remove is not None) + doubtful > 1:
+        raise UsageError("FILE brings annotations in, --remove takes some out, --doubtful lists some: one at a time.")
+    if target is not None and not doubtful:
+        raise UsageError("--output is where --doubtful writes its list.")
+    if doubtful:
+        _show_doubtful(invocation, target, force=force)
+        return
     if remove is not None:
         report = remove_annotations(path, remove, dry_run=dry_run)
     elif file is not None:
@@ -56,6 +77,23 @@ def body(invocation: Invocation, file: FileArgument = None, remove: RemoveOption
         output.data(line)
     document = report.as_json() | {"workspace": str(path), "dry_run": dry_run}
     output.document(document)
+
+
+def _show_doubtful(invocation: Invocation, target: str | None, *, force: bool) -> None:
+    """List the annotations that are likely wrong, the most doubtful first."""
+    from elfs.delivery.places import publish_file
+    from elfs.stages.doubtful_annotations import doubtful_annotations, doubts_csv
+
+    output, doubts = invocation.output, doubtful_annotations(invocation.workspace)
+    if target is not None:
+        publish_file(Path(target), lambda: doubts_csv(doubts), force=force)
+    head = ("ID", "CLASS", "TAKEN FOR", "SUPPORT")
+    rows = [head, *((doubt.image, doubt.name, doubt.taken_for, f"{doubt.support:.3f}") for doubt in doubts)]
+    output.table(rows if doubts else [("no annotation is doubtful",)])
+    if target is not None:
+        output.note(f"file        {target}", style="cyan")
+    listed = [dataclasses.asdict(doubt) for doubt in doubts]
+    output.document({"workspace": str(invocation.workspace), "doubtful": listed, "path": target})
 
 
 def _lines(report: "Report", *, dry_run: bool) -> list[str]:

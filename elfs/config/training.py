@@ -15,7 +15,7 @@ class TrainingConfig(StageConfig):
     labels: str | None = option(
         None,
         "What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or "
-        "'folders', those of the pool. [auto: the source's own labels]",
+        "'folders', those of the pool. [auto: train takes what elfs annotate took in; else the source's own labels]",
     )
     recipe: str | None = option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
     network: str | None = option(None, "Network; 'linear' and 'mlp' look at the embeddings. [auto: by recipe]")
@@ -36,7 +36,9 @@ class TrainingConfig(StageConfig):
 class TrainConfig(TrainingConfig):
     """A network from scratch on a selection with true labels."""
 
-    selection: str | None = option(None, "Selection to train on. [auto: the one made last]")
+    selection: str | None = option(
+        None, "Selection to train on. [auto: all that is annotated, without elfs annotate the one made last]"
+    )
     seeds: int = option(1, "Repeat with this many seeds and report the spread.", minimum=1)
     folds: int = option(
         5,

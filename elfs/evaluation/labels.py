@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.kept import kept_annotations
 from elfs.annotations.matching import Labels, match_answers
 from elfs.annotations.reading import read_answers
 from elfs.catalog import DATASETS
@@ -20,7 +21,7 @@ from elfs.evaluation.synthetic import synthetic_classes
 from elfs.workspace.files import digest_json, sha256_file
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["FOLDERS", "TrueLabels", "labels_digest", "true_labels"]
+__all__ = ["FOLDERS", "TrueLabels", "annotated_labels", "labels_digest", "true_labels"]
 
 FOLDERS = "folders"
 """What to write after ``--labels`` to take the name of each image's folder as its label."""
@@ -121,6 +122,39 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
             return TrueLabels(*class_folder_labels(source, table, place))
         return _named(table, *_torchvision(source, place))
     raise InputDataError(f"the source '{source}' has no true labels of its own. {_GIVE_LABELS}")
+
+
+def annotated_labels(workspace: Workspace, table: SampleTable) -> TrueLabels:
+    """Return what people have annotated; of the test split, which nobody annotates, what the data set itself says.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With annotations.
+    table : SampleTable
+        The samples.
+
+    Returns
+    -------
+    TrueLabels
+        Classes in sorted order of their names, or in that of the data set, where it has a test split and all of them.
+    """
+    kept = kept_annotations(workspace)
+    names = kept.names
+    values = np.full(len(table), -1, np.int64)
+    rows, classes = kept.rows(table)
+    values[rows] = classes
+    given = Labels(values, names)
+    tests = table.rows(Split.TEST)
+    source = SourceFacts.of(workspace).source
+    if len(tests) and (source in DATASETS or source.startswith(PREFIX)):
+        truth = true_labels(workspace, table, None)
+        if set(names) <= set(truth.names):
+            index = np.array([truth.names.index(name) for name in names])
+            values = np.where(values >= 0, index[values], -1)
+            values[tests] = truth.values[tests]
+            names = truth.names
+    return TrueLabels(values, names, given)
 
 
 def _named(table: SampleTable, ids: list[str], values: NDArray[np.int64], names: tuple[str, ...]) -> TrueLabels:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
-from elfs.evaluation.labels import TrueLabels, labels_digest, true_labels
+from elfs.evaluation.labels import TrueLabels, annotated_labels, labels_digest, true_labels
 from elfs.evaluation.recorded import Journal
 from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Accuracy, Trainer, labelled_rows, training_recipe
@@ -35,6 +36,9 @@ def train(
     path: Path, config: TrainConfig, runtime: Runtime, *, force: bool = False, smoke: bool = False
 ) -> TrainReport:
     """Train on a selection, unless the same training is recorded already.
+
+    Without ``--labels`` what people have annotated counts, where they have; without a selection all of it is learned
+    from, and the network is called ``annotations``.
 
     Parameters
     ----------
@@ -64,10 +68,13 @@ def train(
         If fewer than two of the selected images have a label.
     """
     workspace = Workspace.open(path)
-    name = selection_name(workspace, config.selection)
+    annotated = (ARTIFACT,) if config.labels is None and workspace.has(ARTIFACT) else ()
+    everything = bool(annotated) and config.selection is None
+    name = ARTIFACT if everything else selection_name(workspace, config.selection)
     config = dataclasses.replace(config, selection=name)
     tests = (f"selections/{test}" for test in holdouts(workspace, but=name))
-    needs = ("samples", "embeddings", f"selections/{name}", *tests)
+    own = () if everything else (f"selections/{name}",)
+    needs = ("samples", "embeddings", *annotated, *own, *tests)
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
     outcome: Outcome = run_call(StageCall(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran, path)
@@ -85,10 +92,9 @@ def run(job: Job, config: TrainConfig) -> Result:
     one. Refused where fewer than two of the images have a label, or there are more ranks than images.
     """
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    truth = true_labels(job.workspace, table, config.labels)
-    selected, said = selected_rows(job.workspace, table, str(config.selection))
-    if said is not None:
-        job.runtime.warn(said)
+    from_people = ARTIFACT in job.inputs
+    truth = annotated_labels(job.workspace, table) if from_people else true_labels(job.workspace, table, config.labels)
+    selected = _selected(job, table, config)
     if len(selected) < 2:
         raise InputDataError(
             f"selection '{config.selection}' has {len(selected)} of its images in the pool: a network needs at least 2 "
@@ -121,6 +127,16 @@ def run(job: Job, config: TrainConfig) -> Result:
     job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"learned_from": learned}))
     headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
     return Result(headline, summary, {artifact: {"classes": list(truth.names)}})
+
+
+def _selected(job: Job, table: SampleTable, config: TrainConfig) -> NDArray[np.int64]:
+    """Return the rows of the selection; of all that people have annotated, but test sets, where none was named."""
+    if f"selections/{config.selection}" not in job.inputs:
+        return kept_annotations(job.workspace).rows(table, held_out=False)[0]
+    rows, said = selected_rows(job.workspace, table, str(config.selection))
+    if said is not None:
+        job.runtime.warn(said)
+    return rows
 
 
 def _num_folds(config: TrainConfig, trainer: Trainer) -> int:

@@ -64,3 +64,21 @@ def test_one_thing_at_a_time(elfs: Elfs, used: Path) -> None:
     ran = elfs("annotate", "l.csv", "--remove", "a")
     assert (ran.code, "one at a time" in ran.err) == (2, True)
     assert elfs("annotate", "l.csv").code == 3
+
+
+def test_doubtful_ones_become_a_list_that_other_commands_read(elfs: Elfs, used: Path) -> None:
+    rows = [f"{name}/{number:02d}.png,{name}\n" for name in "ac" for number in range(20)]
+    rows[3] = "a/03.png,c\n"
+    Path("l.csv").write_text("id,label\n" + "".join(rows))
+    elfs("annotate", "l.csv")
+    ran = elfs("annotate", "--doubtful", "-o", "again.csv")
+    assert (ran.code, ran.out.splitlines()[1].split()[:3]) == (0, ["a/03.png", "c", "a"])
+    assert Path("again.csv").read_text().startswith("id,class,taken_for,support\na/03.png,c,a,")
+    document = json.loads(elfs("annotate", "--doubtful", "--json").out)
+    assert [doubt["image"] for doubt in document["doubtful"]] == ["a/03.png"]
+    assert elfs("annotate", "--doubtful", "-o", "again.csv").code == 2
+    assert elfs("annotate", "--doubtful", "-o", "again.csv", "--force").code == 0
+    assert elfs("annotate", "--remove", "again.csv").out.startswith("done       1 removed\n")
+    assert elfs("annotate", "--doubtful").out == "no annotation is doubtful\n"
+    assert elfs("annotate", "-o", "x.csv").code == 2
+    assert elfs("annotate", "--doubtful", "l.csv").code == 2

@@ -1,0 +1,109 @@
+"""Annotations that a classifier contradicts which has not seen them, for a second look."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elfs.annotations.kept import ARTIFACT, kept_annotations
+from elfs.data.cells import csv_text, safe_cell
+from elfs.data.samples import SampleTable
+from elfs.errors import InputDataError
+from elfs.ops.doubtful import doubtful_labels
+from elfs.ops.folds import deal_folds
+from elfs.ops.linear_classifier import cross_validated
+from elfs.pipeline.status import require
+from elfs.train.features import Features, standardization
+from elfs.train.seeding import generator
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["Doubt", "doubtful_annotations", "doubts_csv"]
+
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An annotation to be looked at again.
+
+    Attributes
+    ----------
+    image : str
+        Id of the image.
+    name : str
+        The class that people gave it.
+    taken_for : str
+        The class that the classifier takes it for.
+    support : float
+        Calibrated probability of the class that people gave, in [0, 1], lower = more doubtful.
+    """
+
+    image: str
+    name: str
+    taken_for: str
+    support: float
+
+
+def doubtful_annotations(path: Path) -> tuple[Doubt, ...]:
+    """Find the annotations that are likely wrong, by cross-validation of a linear classifier on the embeddings.
+
+    Parameters
+    ----------
+    path : Path
+        The workspace; it may be read-only.
+
+    Returns
+    -------
+    tuple of Doubt
+        The most doubtful first. Annotations of test sets are among them, those of images that are not in the pool not.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If there are no embeddings.
+    InputDataError
+        If there are not two classes with two annotated images each.
+    """
+    workspace = Workspace.open(path)
+    require(workspace, "annotate", ("samples", "embeddings"))
+    table = SampleTable.from_tensors(workspace.arrays("samples"))
+    annotations = kept_annotations(workspace)
+    rows, classes = annotations.rows(table)
+    if np.count_nonzero(np.bincount(classes) > 1) < 2:
+        raise InputDataError(
+            f"{ARTIFACT} of {len(rows):,} images of the pool, without two classes of two images each: nothing speaks "
+            "against any of them yet."
+        )
+    embeddings = workspace.tensors("embeddings")["embeddings"]
+    mean, scale = standardization(embeddings, np.flatnonzero(table.eligible()))
+    features = Features(embeddings, rows, torch.device("cpu"), mean=mean, inverse_deviation=scale)
+    labels = torch.from_numpy(classes)
+    folds = deal_folds(labels, min(_FOLDS, len(rows)), generator(0, "annotated folds"))
+    found = cross_validated(features.take(torch.arange(len(rows))), labels, len(annotations.names), folds)
+    doubts = doubtful_labels(found.probabilities, labels)
+    return tuple(
+        Doubt(table.id(int(rows[place])), annotations.names[classes[place]], annotations.names[other], support)
+        for place, other, support in zip(
+            doubts.rows.tolist(), doubts.classes.tolist(), doubts.support.tolist(), strict=True
+        )
+    )
+
+
+def doubts_csv(doubts: tuple[Doubt, ...]) -> bytes:
+    """Return a list of doubtful annotations for people and for ``--include``, ``--exclude`` and ``--remove``.
+
+    Parameters
+    ----------
+    doubts : tuple of Doubt
+        In their order.
+
+    Returns
+    -------
+    bytes
+        CSV with the columns id, class, taken_for, support; no name is a formula for a spreadsheet.
+    """
+    rows: list[tuple[object, ...]] = [("id", "class", "taken_for", "support")]
+    for doubt in doubts:
+        rows.append((safe_cell(doubt.image), safe_cell(doubt.name), safe_cell(doubt.taken_for), f"{doubt.support:.6g}"))
+    return csv_text(rows).encode("utf-8", "surrogateescape")
