@@ -288,7 +288,7 @@ def makers(artifacts: Iterable[str]) -> list[str]:
     Parameters
     ----------
     artifacts : iterable of str
-        Artifact names.
+        Artifact names; what people bring, as annotations, no stage makes.
 
     Returns
     -------
@@ -299,8 +299,8 @@ def makers(artifacts: Iterable[str]) -> list[str]:
     found: set[str] = set()
     open_needs = list(artifacts)
     while open_needs:
-        maker = maker_of[open_needs.pop().partition("/")[0]]
-        if maker not in found:
+        maker = maker_of.get(open_needs.pop().partition("/")[0])
+        if maker is not None and maker not in found:
             found.add(maker)
             open_needs += STAGES[maker].needs
     return [name for name in STAGE_NAMES if name in found]

@@ -56,13 +56,15 @@ def recorded_config(path: Path, stage: str) -> StageConfig | None:
     Returns
     -------
     StageConfig or None
-        None if the workspace or the record is not there. For select, the selection that was made last.
+        None if the workspace or the record is not there. For select, the selection that was made last, test
+        sets left out: who draws one asks for no second.
     """
     try:
         manifest = open_manifest(path)
     except MissingUpstreamError:
         return None
-    names = [name for name, record in manifest.records.items() if record.stage == stage]
+    records = manifest.records.items()
+    names = [name for name, record in records if record.stage == stage and record.config.get("holdout") is None]
     if not names:
         return None
     latest = max(names, key=lambda name: str(manifest.runs.get(name, {}).get("started", "")))

@@ -21,6 +21,7 @@ _SURE = 0.9
 """Share of the random draws that are beaten, or not, before it is no chance."""
 
 _WITNESSES = {
+    "annotations": "agreement with annotations",
     "heads": "agreement of the clusterings",
     "neighbors": "agreement of neighbours",
     "proxies": "agreement of proxies",

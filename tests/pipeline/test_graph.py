@@ -106,3 +106,8 @@ def test_makers() -> None:
     assert makers(["samples", "neighbors"]) == ["embed"]
     assert makers(["pseudo_labels", "samples"]) == ["embed", "cluster", "label"]
     assert makers(["selections/aum-0.1"]) == list(STAGES)
+
+
+def test_no_stage_makes_what_people_bring() -> None:
+    assert makers(["annotations"]) == []
+    assert makers(["pseudo_labels", "annotations", "neighbors"]) == ["embed", "cluster", "label"]

@@ -58,6 +58,8 @@ def test_recorded_config_is_what_ran_last(digits: Finished, workspace: Path) -> 
         started = {name: {"started": "2030" if name == last else "2020"} for name in found.manifest.runs}
         found.write_manifest(dataclasses.replace(found.manifest, runs=started))
         assert recorded_config(workspace, "select") == config("select", budget=budget)
+    run_stage("select", workspace, holdout="5", name="test")
+    assert recorded_config(workspace, "select") == config("select", budget="9")
 
 
 def test_states(digits: Finished, workspace: Path) -> None:

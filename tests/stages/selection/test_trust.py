@@ -10,6 +10,7 @@ import torch
 
 from elfs.ops.selection import Pool
 from elfs.pipeline.trust import doubt
+from elfs.pipeline.verdict import verdict
 from elfs.stages.selection.trust import witnesses
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
@@ -86,3 +87,10 @@ def test_more_is_pruned_where_more_pseudo_labels_seem_wrong(silent: Path) -> Non
     tell(silent, "dynamics", estimated_wrong=0.9)
     assert rate("aum") > max(0.5, before)
     assert rate("density") == by_density  # no pseudo-label went into it
+
+
+def test_every_witness_has_words() -> None:
+    """The verdict below a selection names whoever select may ask."""
+    for name in ("annotations", "heads", "neighbors", "proxies"):
+        said = verdict({"method": "auto", "count": 5, "trust": 0.4, "trust_by": {name: 0.4}})
+        assert "0.40" in said.findings[0].detail
