@@ -13,7 +13,7 @@ from elfs.errors import InputDataError
 from elfs.ops.doubtful import doubtful_labels
 from elfs.ops.folds import deal_folds
 from elfs.ops.linear_classifier import cross_validated
-from elfs.pipeline.status import require
+from elfs.pipeline.upstream import require
 from elfs.train.features import Features, standardization
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
