@@ -298,13 +298,16 @@ _elfs() {
             esac
             ;;
         compare)
-            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --rounds --batch --first --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --methods) takes_value=1 values="all auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
                 --seeds) takes_value=1 values="" paths= ;;
+                --rounds) takes_value=1 values="" paths= ;;
+                --batch) takes_value=1 values="" paths= ;;
+                --first) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --labels) takes_value=1 values="" paths=FILE ;;
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;

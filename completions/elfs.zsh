@@ -463,6 +463,9 @@ _elfs() {
                         '(--reference --no-reference)--reference[Train on the whole pool too]' \
                         '(--reference --no-reference)--no-reference[Train on the whole pool too]' \
                         '--seeds=[Select and train with this many seeds]:value: ' \
+                        '--rounds=[Play so many rounds instead of --budgets: the true labels answer, and every batch is chosen with what was annotated before]:value: ' \
+                        '--batch=[Images of a round: a share or a count]:value: ' \
+                        '--first=[Method of the first round, for all alike: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network; '\''linear'\'' and '\''mlp'\'' look at the embeddings]:value:(auto resnet8 resnet18 mlp linear)' \

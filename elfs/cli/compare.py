@@ -16,6 +16,7 @@ __all__ = ["EXAMPLES", "body"]
 EXAMPLES = (
     "elfs compare --methods elfs,random --budgets 0.01,0.05,0.1 --seeds 3",
     "elfs compare --methods elfs@el2n:0.3,random --budgets 100",
+    "elfs compare --rounds 5 --batch 2% --methods auto,margin,badge,random --network linear",
 )
 
 
@@ -45,6 +46,11 @@ def _show(invocation: Invocation, report: "CompareReport") -> None:
     """Print the table, what it says in words, and where it lies."""
     output = invocation.output
     output.table(report.comparison.rows())
+    if report.rounds:
+        from elfs.evaluation.learning_curves import curve_table
+
+        output.data("")
+        output.table(curve_table(report.comparison))
     output.data("")
     for line in report.comparison.lines():
         output.data(line)

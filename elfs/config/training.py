@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from elfs.catalog import RECIPES, SCORES
+from elfs.budget import Budget
+from elfs.catalog import RECIPES, SCORES, SELECTORS
 from elfs.config.options import MAX_SEED, StageConfig, option
+from elfs.errors import UsageError
 
 __all__ = ["CompareConfig", "TrainConfig", "TrainingConfig"]
 
@@ -62,3 +64,22 @@ class CompareConfig(TrainingConfig):
     )
     reference: bool = option(True, "Train on the whole pool too.")
     seeds: int = option(3, "Select and train with this many seeds.", minimum=1)
+    rounds: int | None = option(
+        None,
+        "Play so many rounds instead of --budgets: the true labels answer, and every batch is chosen with what was "
+        "annotated before. [auto: no rounds]",
+        minimum=2,
+    )
+    batch: str = option("2%", "Images of a round: a share or a count.")
+    first: str = option("auto", "Method of the first round, for all alike.", choices=SELECTORS)
+
+    def __post_init__(self) -> None:
+        super(CompareConfig, self).__post_init__()
+        try:
+            Budget.parse(self.batch)
+        except UsageError as error:
+            raise UsageError(error.message.replace("--budget", "--batch", 1)) from None
+        if SELECTORS[self.first].instead is not None:
+            raise UsageError(
+                f"--first is {self.first}, which needs annotations: there are none before the first round."
+            )

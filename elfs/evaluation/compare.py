@@ -15,11 +15,13 @@ from elfs.evaluation.comparison_selections import Selections, select_all
 from elfs.evaluation.comparison_tables import cells_csv, tabulate
 from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
+from elfs.evaluation.learning_curves import curve_facts
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
+from elfs.evaluation.rounds import needed_in_rounds, play_rounds
 from elfs.evaluation.trainings import missing_labels, needed_trainings, train_all
 from elfs.parallel.runtime import Runtime, ignore
 from elfs.pipeline.execution import run_call
-from elfs.pipeline.graph import Stage
+from elfs.pipeline.graph import STAGES, Stage
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.files import digest_json
@@ -48,16 +50,20 @@ class CompareReport:
         False where the same comparison was there already.
     smoke : bool
         Whether ``--smoke`` settings went into it.
+    rounds : bool
+        Whether its budgets are those of one round after the other.
     """
 
     comparison: Comparison
     files: tuple[str, ...]
     ran: bool
     smoke: bool
+    rounds: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
-        return self.comparison.as_json() | {"files": list(self.files), "smoke": self.smoke}
+        facts = self.comparison.as_json() | {"files": list(self.files), "smoke": self.smoke}
+        return facts | ({"curves": curve_facts(self.comparison)} if self.rounds else {})
 
 
 def compare(
@@ -107,15 +113,21 @@ def compare(
     """
     runtime.device()
     setting = checked(Workspace.open(path), config)
-    selections = select_all(setting, runtime, smoke=smoke)
+    uses: tuple[str, ...] = ()
+    if config.rounds is None:
+        selections = select_all(setting, runtime, smoke=smoke)
+        names = (f"selections/{selections.names[plan]}" for plan in setting.plans if plan in selections.rows)
+        needs = ("samples", "embeddings", *dict.fromkeys(names))
+    else:
+        selections, needs, uses = None, needed_in_rounds(setting, config), STAGES["select"].needs
     run = _Run(setting, selections, force, say)
-    names = (f"selections/{selections.names[plan]}" for plan in setting.plans if plan in selections.rows)
-    needs = ("samples", "embeddings", *dict.fromkeys(names))
-    stage = Stage(_RECORD, needs, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
+    reads = tuple(dict.fromkeys([*needs, *uses]))
+    stage = Stage(_RECORD, reads, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
     call = StageCall(stage, _RECORD, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(_RECORD))
     outcome = run_call(call, path, config, runtime)
     files = tuple(str(path / name) for name in _FILES)
-    return CompareReport(Comparison.from_json(outcome.summary), files, outcome.ran, outcome.smoke)
+    comparison = Comparison.from_json(outcome.summary)
+    return CompareReport(comparison, files, outcome.ran, outcome.smoke, config.rounds is not None)
 
 
 def prepare(config: CompareConfig, source_root: Path | None) -> Prepared:
@@ -162,9 +174,9 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
 
     found = []
     for plan in setting.plans:
-        name = setting.selected(plan)
+        name = setting.selected(plan) if config.rounds is None else None
         cell = {"method": plan.entry.label, "budget": plan.budget, "seed": plan.seed}
-        cell |= {"selection": name or plan.selection}
+        cell |= {"selection": name or (plan.selection if config.rounds is None else None)}
         found.append(cell | {"action": action(None if name is None else setting.rows(name), plan.seed)})
     pool = np.flatnonzero(setting.table.eligible())
     if config.reference and missing_labels(setting, pool) is None:
@@ -179,13 +191,14 @@ class _Run:
     """The part of a comparison that trains and publishes, once all is selected."""
 
     setting: Setting
-    selections: Selections
+    selections: Selections | None
     force: bool
     say: Callable[[str], None]
 
     def __call__(self, job: Job, config: CompareConfig) -> Result:
         """Train what has not been trained before; write the tables and the figure."""
-        setting, selections, runtime = self.setting, self.selections, job.runtime.by_itself()
+        setting, runtime = self.setting, job.runtime.by_itself()
+        selections = self.selections or play_rounds(job, setting, config)
         recipe = setting.trainer(config, runtime).builder.recipe
         builder = InputBuilder(job.workspace, setting.table, recipe, runtime, job.source_root)
         trainer = setting.trainer(config, runtime, builder)

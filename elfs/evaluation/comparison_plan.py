@@ -10,7 +10,14 @@ from elfs.catalog import SELECTORS, required_epochs
 from elfs.config import CompareConfig, DynamicsConfig, ScoreConfig, SelectConfig, as_json
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
-from elfs.evaluation.entries import Entry, every_method, parse_budgets, parse_methods
+from elfs.evaluation.entries import (
+    Entry,
+    every_method,
+    first_entry,
+    parse_budgets,
+    parse_methods,
+    round_names,
+)
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
 from elfs.parallel.runtime import Runtime
@@ -36,7 +43,7 @@ class Planned:
     entry : Entry
         The method.
     budget : str
-        As typed.
+        As typed, or the name of a round.
     seed : int
         Of the selection and the training.
     """
@@ -164,15 +171,18 @@ def checked(workspace: Workspace, config: CompareConfig) -> Setting:
     InputDataError
         If there are no true labels, or none of a test image.
     """
-    budgets, parsed = parse_budgets(config), parse_methods(config)
+    budgets, parsed = round_names(config) or parse_budgets(config), parse_methods(config)
     require(workspace, "compare", ("samples", "embeddings"))
+    annotated = config.rounds is not None or workspace.has("annotations")
+    if config.rounds is not None:
+        _require_needs(workspace, first_entry(config), annotated=False)
     entries: dict[Entry, None] = {}
     for entry in parsed:
         if isinstance(entry, Entry):
-            _require_needs(workspace, entry)
+            _require_needs(workspace, entry, annotated=annotated)
             entries[entry] = None
         else:
-            entries |= dict.fromkeys(_available(workspace, every_method(config)))
+            entries |= dict.fromkeys(_available(workspace, every_method(config), annotated=annotated))
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     truth = true_labels(workspace, table, config.labels)
     if len(labelled_test_rows(table, truth)) == 0:
@@ -184,11 +194,11 @@ def checked(workspace: Workspace, config: CompareConfig) -> Setting:
     return Setting(workspace, table, truth, tuple(plans))
 
 
-def _require_needs(workspace: Workspace, entry: Entry) -> None:
+def _require_needs(workspace: Workspace, entry: Entry, *, annotated: bool) -> None:
     """Check that all that a method reads is there, its scores too."""
     config = entry.select_config("1.0", 0)
     require(workspace, "compare", needed_artifacts("select", config))
-    if not workspace.has("annotations"):
+    if not annotated:
         require_annotations(entry.method, None)
     keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
     for key in keys:
@@ -211,10 +221,10 @@ def _scoring(workspace: Workspace, key: str) -> str:
     return f"{longer} && {score}"
 
 
-def _available(workspace: Workspace, entries: Iterable[Entry]) -> Iterable[Entry]:
+def _available(workspace: Workspace, entries: Iterable[Entry], *, annotated: bool) -> Iterable[Entry]:
     for entry in entries:
         try:
-            _require_needs(workspace, entry)
+            _require_needs(workspace, entry, annotated=annotated)
         except (MissingUpstreamError, StaleUpstreamError):
             continue
         yield entry

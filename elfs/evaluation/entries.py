@@ -12,7 +12,7 @@ from elfs.errors import UsageError
 from elfs.pipeline.graph import COMPARE_PREFIX, default_selection_name
 from elfs.suggestions import choose
 
-__all__ = ["ALL", "Entry", "every_method", "parse_budgets", "parse_methods"]
+__all__ = ["ALL", "Entry", "every_method", "first_entry", "parse_budgets", "parse_methods", "round_names"]
 
 ALL = "all"
 """Stands for every method whose needs are met."""
@@ -128,6 +128,38 @@ def every_method(config: CompareConfig) -> Iterable[Entry]:
         In the order of ``catalog.SELECTORS``.
     """
     return (_complete(name, None, None, config) for name in SELECTORS)
+
+
+def first_entry(config: CompareConfig) -> Entry:
+    """Return the method of the first round.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        Its method, key and hard rate.
+
+    Returns
+    -------
+    Entry
+        The same for all methods that are compared.
+    """
+    return _complete(config.first, None, None, config)
+
+
+def round_names(config: CompareConfig) -> list[str]:
+    """Return what the rounds are called: by what is annotated after each.
+
+    Parameters
+    ----------
+    config : CompareConfig
+        Rounds and batch.
+
+    Returns
+    -------
+    list of str
+        ``1 x 2%``, ``2 x 2%`` and so on; empty without rounds.
+    """
+    return [f"{number} x {config.batch.strip()}" for number in range(1, (config.rounds or 0) + 1)]
 
 
 def parse_budgets(config: CompareConfig) -> list[str]:

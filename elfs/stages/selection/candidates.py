@@ -56,7 +56,9 @@ class Candidates:
     num_annotated: int = 0
 
 
-def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Candidates:
+def gather_candidates(
+    job: Job, config: SelectConfig, table: SampleTable, annotated: Annotated | None = None
+) -> Candidates:
     """Read what a selection needs.
 
     Parameters
@@ -67,6 +69,8 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
         Method, key, rounds, copies.
     table : SampleTable
         The samples.
+    annotated : Annotated or None
+        What is to count as annotated. None: the annotations of the workspace, where they are among the job's inputs.
 
     Returns
     -------
@@ -105,8 +109,14 @@ def gather_candidates(job: Job, config: SelectConfig, table: SampleTable) -> Can
     num_copies = len(rows) - len(kept)
     if num_copies:
         rows, pool = rows[kept.numpy()], take(pool, kept)
-    pool = _with_fields(job, config, table, pool, rows)
-    return Candidates(pool, rows, known.included, num_copies, len(known.annotated))
+    num_annotated = len(known.annotated) if annotated is None else len(annotated.rows)
+    if annotated is None and "annotations" in job.inputs:
+        annotated = Annotated.of(job.workspace, table)
+    require_annotations(config.method, annotated)
+    pool = _with_fields(job, config, table, pool, rows, is_annotated=annotated is not None)
+    if annotated is not None:
+        pool = informed(pool, rows, config, annotated, job.workspace.tensors("embeddings")["embeddings"])
+    return Candidates(pool, rows, known.included, num_copies, num_annotated)
 
 
 def read_rows(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> Tensor:
@@ -156,7 +166,9 @@ def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -
     return torch.nonzero(kept).flatten()
 
 
-def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool, rows: NDArray[np.int64]) -> Pool:
+def _with_fields(
+    job: Job, config: SelectConfig, table: SampleTable, pool: Pool, rows: NDArray[np.int64], *, is_annotated: bool
+) -> Pool:
     """Return the pool with what the method reads and what the search for a hard rate reads."""
     method = SELECTORS[config.method]
     for key in [config.key] * method.keyed + list(method.scores):
@@ -169,15 +181,10 @@ def _with_fields(job: Job, config: SelectConfig, table: SampleTable, pool: Pool,
     if "embeddings" in method.reads or (method.prunes and config.hard_rate is None):
         embeddings = read_rows(job, "embeddings", "embeddings", rows)
         fields["embeddings"] = embeddings.float() if embeddings.dtype == torch.float64 else embeddings
-    annotated = Annotated.of(job.workspace, table) if "annotations" in job.inputs else None
-    require_annotations(config.method, annotated)
-    if "proxy" in method.reads and annotated is None:
+    if "proxy" in method.reads and not is_annotated:
         labels = read_rows(job, "pseudo_labels", "pseudo_labels", rows)
         fields["features"], fields["errors"] = proxy_outputs(
             job.workspace, table, rows, labels, job.runtime, job.source_root
         )
     scores = {key: read_rows(job, "scores", key, rows) for key in method.scores}
-    pool = dataclasses.replace(pool, scores=scores, **fields)
-    if annotated is None:
-        return pool
-    return informed(pool, rows, config, annotated, job.workspace.tensors("embeddings")["embeddings"])
+    return dataclasses.replace(pool, scores=scores, **fields)
