@@ -18,11 +18,13 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
 from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
+from elfs.pipeline.noting import NotedProgress
 from elfs.pipeline.upstream import require
 from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME
+from elfs.workspace.progress import Doing, forget_progress
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_call", "writing"]
@@ -168,7 +170,8 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
         draft = open_draft(workspace, call.record, call.draft_key or draft_key(config, inputs))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), call.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        result = _run(call, job, config)
+        result = _run(call, _noting(call, job, stored), config)
+        forget_progress(path)
         seconds = time.perf_counter() - clock
         record = result.record or call.record
         if result.is_there:
@@ -330,6 +333,14 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
     return facts | ({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {})
 
 
+def _noting(call: StageCall, job: Job, stored: dict[str, Any]) -> Job:
+    """Return the job with its progress noted in the workspace, too."""
+    path = job.workspace.path
+    doing = Doing(call.record, call.stage.name, str(job.draft.directory.relative_to(path)), stored, call.force)
+    progress = NotedProgress(job.runtime.progress, path, doing)
+    return dataclasses.replace(job, runtime=dataclasses.replace(job.runtime, progress=progress))
+
+
 def _run(call: StageCall, job: Job, config: StageConfig) -> Result:
     """Run a stage; a refusal throws its draft away unless told otherwise, a kill, a full disk or memory never does."""
     code, ranks = code_of(call), job.runtime.ranks
@@ -350,6 +361,7 @@ def _run(call: StageCall, job: Job, config: StageConfig) -> Result:
             useless = is_empty or (call.draft_key is None and not job.draft.is_shared)
         if useless:
             _discard(job.draft, job.runtime)
+            forget_progress(job.workspace.path)
         raise
     return result
 

@@ -17,8 +17,7 @@ from elfs.data.cells import plain_cell
 from elfs.data.samples import SampleTable
 from elfs.data.text_column import TextColumn
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
-from elfs.pipeline.graph import COMPARE_PREFIX
-from elfs.pipeline.status import older_inputs
+from elfs.pipeline.status import default_selection, older_inputs
 from elfs.suggestions import suggestion
 from elfs.workspace.commands import command_line, config_of
 from elfs.workspace.freshness import annotated_since
@@ -97,9 +96,7 @@ def selection_name(workspace: Workspace, wanted: str | None) -> str:
         hint = command_line("select", None, workspace.path)
         raise MissingUpstreamError(f"{workspace.path} holds no selection yet.", hint=hint)
     if wanted is None:
-        drawn = [name for name in names if manifest.records[f"select/{name}"].config.get("holdout") is None]
-        names = [name for name in drawn if not name.startswith(COMPARE_PREFIX)] or drawn or names
-        return max(names, key=lambda name: str(manifest.runs.get(f"select/{name}", {}).get("started", "")))
+        return str(default_selection(manifest))
     if wanted not in names:
         raise UsageError(
             f"unknown selection '{wanted}'.{suggestion(wanted, names)} Available: {', '.join(sorted(names))}."

@@ -6,12 +6,12 @@ from pathlib import Path
 from elfs.catalog import STAGES as STAGE_NAMES
 from elfs.config import StageConfig
 from elfs.errors import MissingUpstreamError
-from elfs.pipeline.graph import needed_artifacts
+from elfs.pipeline.graph import COMPARE_PREFIX, needed_artifacts
 from elfs.workspace.commands import command_line, config_of, told_config
 from elfs.workspace.freshness import changed_inputs, stale_reason
 from elfs.workspace.manifest import Manifest, open_manifest
 
-__all__ = ["StageState", "older_inputs", "recorded_config", "states"]
+__all__ = ["StageState", "default_selection", "older_inputs", "recorded_config", "states"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class StageState:
         What it says about itself.
     smoke : bool
         Whether it comes from a smoke run.
+    seconds : float or None
+        How long it took.
     """
 
     record: str
@@ -41,6 +43,7 @@ class StageState:
     command: str
     headline: str
     smoke: bool
+    seconds: float | None = None
 
 
 def recorded_config(path: Path, stage: str) -> StageConfig | None:
@@ -127,6 +130,7 @@ def states(path: Path) -> list[StageState]:
                     command=command_line(stage, told_config(record), path, manifest.source_root),
                     headline=str(record.summary.get("headline", "")),
                     smoke=record.smoke,
+                    seconds=_seconds(manifest, name),
                 )
             )
     return found
@@ -139,3 +143,29 @@ def _standing(manifest: Manifest, record: str) -> tuple[str, str | None]:
         return ("kept", f"made from older {', '.join(older)}") if older else ("fresh", None)
     reason = stale_reason(manifest, record)
     return ("fresh" if reason is None else "stale"), reason
+
+
+def _seconds(manifest: Manifest, record: str) -> float | None:
+    """Return how long a record took; None where the manifest does not say so."""
+    seconds = manifest.runs.get(record, {}).get("seconds")
+    return float(seconds) if isinstance(seconds, int | float) else None
+
+
+def default_selection(manifest: Manifest) -> str | None:
+    """Return the selection that commands take where none is named.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        What the workspace holds.
+
+    Returns
+    -------
+    str or None
+        The one that was made last, those of ``elfs compare`` and test sets after all others; None where there is none.
+    """
+    names = [name.partition("/")[2] for name, record in manifest.records.items() if record.stage == "select"]
+    drawn = [name for name in names if manifest.records[f"select/{name}"].config.get("holdout") is None]
+    names = [name for name in drawn if not name.startswith(COMPARE_PREFIX)] or drawn or names
+    started = {name: str(manifest.runs.get(f"select/{name}", {}).get("started", "")) for name in names}
+    return max(names, key=started.__getitem__, default=None)

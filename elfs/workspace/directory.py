@@ -7,7 +7,15 @@ from pathlib import Path
 
 from elfs.errors import UsageError
 from elfs.workspace.files import make_directory, remove_file, storage_errors
-from elfs.workspace.names import CHECKED_NAME, HOLDER_NAME, LOCK_NAME, MANIFEST_NAME, PARTIAL_NAME, TIMES_NAME
+from elfs.workspace.names import (
+    CHECKED_NAME,
+    HOLDER_NAME,
+    LOCK_NAME,
+    MANIFEST_NAME,
+    PARTIAL_NAME,
+    PROGRESS_NAME,
+    TIMES_NAME,
+)
 from elfs.workspace.temporary import TEMPORARY_NAME
 
 __all__ = ["prepare_directory", "remove_empty_directory"]
@@ -15,7 +23,7 @@ __all__ = ["prepare_directory", "remove_empty_directory"]
 
 def _is_own(name: str) -> bool:
     """Return whether a directory entry can be there before the first manifest."""
-    return name in (LOCK_NAME, HOLDER_NAME, PARTIAL_NAME) or TEMPORARY_NAME.search(name) is not None
+    return name in (LOCK_NAME, HOLDER_NAME, PARTIAL_NAME, PROGRESS_NAME) or TEMPORARY_NAME.search(name) is not None
 
 
 def prepare_directory(path: Path) -> bool:
@@ -72,11 +80,12 @@ def remove_empty_directory(path: Path, *, keep: bool = False) -> None:
         If it cannot be read or changed.
     """
     with storage_errors("read", path):
-        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, CHECKED_NAME, TIMES_NAME}
+        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, CHECKED_NAME, TIMES_NAME, PROGRESS_NAME}
     if others:
         return
     remove_file(path / CHECKED_NAME)
     remove_file(path / TIMES_NAME)
+    remove_file(path / PROGRESS_NAME)
     remove_file(path / MANIFEST_NAME)
     remove_file(path / LOCK_NAME)
     if not keep:

@@ -11,6 +11,7 @@ __all__ = [
     "LOCK_NAME",
     "MANIFEST_NAME",
     "PARTIAL_NAME",
+    "PROGRESS_NAME",
     "RESERVED_NAMES",
     "TIMES_NAME",
     "selection_file",
@@ -21,6 +22,9 @@ PARTIAL_NAME = "partial"
 JOURNAL_NAME = "partial/journal.json"
 LOCK_NAME = ".lock"
 HOLDER_NAME = ".lock-holder"
+PROGRESS_NAME = ".progress"
+"""How far the stage is that is running, or was stopped; a courtesy that anybody may remove."""
+
 CHECKED_NAME = ".checked"
 """Which large files were found sound, and when; a convenience that anybody may remove."""
 
@@ -30,7 +34,7 @@ TIMES_NAME = ".times"
 EXTERNAL = "external:"
 """Inputs whose name begins so lie outside the workspace and are not artifacts."""
 
-RESERVED_NAMES = {MANIFEST_NAME, PARTIAL_NAME, LOCK_NAME, HOLDER_NAME, CHECKED_NAME, TIMES_NAME}
+RESERVED_NAMES = {MANIFEST_NAME, PARTIAL_NAME, LOCK_NAME, HOLDER_NAME, CHECKED_NAME, TIMES_NAME, PROGRESS_NAME}
 """Names in the workspace's directory that no artifact may have."""
 
 DTYPE_NAMES = {

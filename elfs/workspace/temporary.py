@@ -9,7 +9,7 @@ import secrets
 import time
 from pathlib import Path
 
-__all__ = ["TEMPORARY_NAME", "host_mark", "is_abandoned", "temporary_name"]
+__all__ = ["TEMPORARY_NAME", "host_mark", "is_abandoned", "is_alive", "temporary_name"]
 
 TEMPORARY_NAME = re.compile(r"\.tmp-(\d{1,9})-([0-9a-f]{8})?[0-9a-f]{8}$")
 """Matches the end of a temporary file's name; group 1 is the id of the process that writes it, group 2 its host."""
@@ -67,15 +67,26 @@ def is_abandoned(path: Path) -> bool:
     if match is None or not path.is_file():
         return False
     if match[2] in (None, host_mark()):
-        return not _is_alive(int(match[1]))
+        return not is_alive(int(match[1]))
     try:
         return time.time() - path.stat().st_mtime > _FOREIGN_SECONDS
     except FileNotFoundError:
         return False
 
 
-def _is_alive(process: int) -> bool:
-    """Return whether a process of this machine runs; where that cannot be asked, assume so."""
+def is_alive(process: int) -> bool:
+    """Return whether a process of this machine runs; where that cannot be asked, assume so.
+
+    Parameters
+    ----------
+    process : int
+        Its id.
+
+    Returns
+    -------
+    bool
+        False only where there is none.
+    """
     if os.name == "nt":  # there, signal 0 is not harmless
         return True
     try:

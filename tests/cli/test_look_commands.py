@@ -1,5 +1,9 @@
 import json
+import os
+import platform
+import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -8,19 +12,29 @@ from typing import Any
 import pytest
 
 from elfs.cli.doctor import BAD, NOTE, OK, Check, checks
-from elfs.config import SMOKE, TrainConfig
+from elfs.config import SMOKE, DynamicsConfig, TrainConfig, as_json
+from elfs.data.samples import Outcome, SampleTable
+from elfs.workspace.lock import writer_lock
+from elfs.workspace.progress import Doing, note_progress
+from tests.chain import Finished
 
 Elfs = Callable[..., Any]
+
+
+DAMAGED = "warning: the table of samples is damaged: it has no tensor 'id_blob'.\n"
+"""What status says where it looks for images that were left out: the builder's tables are stand-ins."""
 
 
 def test_status_of_a_fresh_workspace(elfs: Elfs, builder: Any) -> None:
     builder.commit_all()
     ran = elfs("status")
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err) == (0, DAMAGED)
     lines = ran.out.splitlines()
     assert lines[0] == "workspace elfs-workspace"
-    assert lines[2] == "  cluster         fresh  TEMI, 16 heads, 10 clusters  head 7 chosen"
-    assert lines[7:] == [
+    assert lines[1].split() == ["source", "digits"]
+    assert lines[3] == "  cluster         fresh    TEMI, 16 heads, 10 clusters  head 7 chosen"
+    assert lines[7].startswith("* select/aum-0.1  fresh")
+    assert lines[8:] == [
         "images     1,797, of which 1,430 train, 360 test, 7 broken",
         "selection  elfs-workspace/selections/aum-0.1/selection.csv",
     ]
@@ -30,16 +44,16 @@ def test_status_says_what_is_stale_and_what_mends_it(elfs: Elfs, builder: Any) -
     builder.commit_all()
     builder.commit("embed", {"source": "digits"}, version=1)
     ran = elfs("status")
-    assert "stale" in ran.out.splitlines()[2]
-    assert "rebuilt after it (embed)" in ran.out.splitlines()[2]
-    assert ran.err == "next       elfs cluster\n"
+    assert "stale" in ran.out.splitlines()[3]
+    assert "rebuilt after it (embed)" in ran.out.splitlines()[3]
+    assert ran.err == DAMAGED + "next       elfs cluster\n"
 
 
 def test_status_of_a_half_made_workspace(elfs: Elfs, builder: Any) -> None:
     builder.commit("embed", {"source": "digits"}, smoke=True)
     ran = elfs("status")
-    assert "(smoke run)" in ran.out.splitlines()[1]
-    assert ran.out.splitlines()[2].split() == ["cluster", "missing"]
+    assert "(smoke run)" in ran.out.splitlines()[2]
+    assert ran.out.splitlines()[3].split() == ["cluster", "missing"]
     document = json.loads(elfs("status", "--json").out)
     assert [stage["state"] for stage in document["stages"]] == ["fresh"] + 5 * ["missing"]
     assert document["images"] == {"images": 1797, "train": 1430, "test": 360, "missing": 0, "broken": 7}
@@ -53,6 +67,48 @@ def test_status_without_a_workspace(elfs: Elfs) -> None:
     assert ran.err == "next       elfs embed SOURCE --workspace none\n"
     document = json.loads(elfs("status", "--json").out)
     assert (document["exists"], document["stages"]) == (False, [])
+
+
+def test_status_of_a_finished_chain_says_how_it_was_made(elfs: Elfs, digits: Finished) -> None:
+    ran = elfs("status", "-w", str(digits.path))
+    assert (ran.code, ran.err) == (0, "")
+    (chosen,) = (line for line in ran.out.splitlines() if line.startswith("* "))
+    assert re.match(r"\* select/aum-0\.2 +fresh +0:0\d +\d+ of [\d,]+ by auto, aum, budget 0\.2", chosen)
+    document = json.loads(elfs("status", "--json", "-w", str(digits.path)).out)
+    assert document["default_selection"] == "aum-0.2"
+    assert document["source"]["source"] == "digits"
+    assert (document["doing"], document["left_out"]) == ({}, [])
+    assert all(stage["seconds"] > 0 for stage in document["stages"])
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_status_says_what_is_running_and_what_was_stopped(elfs: Elfs, builder: Any, runs: bool) -> None:
+    builder.commit_all()
+    draft = "partial/dynamics/0123456789abcdef"
+    (builder.path / draft).mkdir(parents=True)
+    config = as_json(DynamicsConfig(epochs=500))
+    doing = Doing("dynamics", "dynamics", draft, config, True, "dynamics", "epochs", 64, 500)
+    note_progress(builder.path, doing)
+    with writer_lock(builder.path) if runs else nullcontext():
+        out = elfs("status").out
+        document = json.loads(elfs("status", "--json").out)["doing"]
+    said = {
+        True: f"running    dynamics, process {os.getpid()} on {platform.node()}, 64 of 500 epochs",
+        False: "stopped    dynamics was interrupted at 64 of 500 epochs: elfs dynamics --epochs 500 --force goes on",
+    }[runs]
+    assert said in out.splitlines()
+    assert document["state"] == ("running" if runs else "interrupted")
+    assert (document["done"], document["total"], document["pid"]) == (64, 500, os.getpid())
+
+
+def test_status_names_images_that_were_left_out(elfs: Elfs, builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder.commit_all()
+    table = SampleTable.from_ids(["a.png", "b.png"], 0, 1).with_outcomes(
+        [Outcome.OK, Outcome.BROKEN], {1: "is cut off"}
+    )
+    monkeypatch.setattr("elfs.workspace.workspace.Workspace.arrays", lambda self, name: table.tensors())
+    ran = elfs("status")
+    assert "left out   b.png: broken, is cut off" in ran.out.splitlines()
 
 
 def test_verify_finds_a_flipped_byte(elfs: Elfs, builder: Any) -> None:
