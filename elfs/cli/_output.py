@@ -28,6 +28,8 @@ __all__ = ["LiveProgress", "Output", "PlainProgress", "may_animate", "may_colour
 _STYLES = {"red": "1;31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_LONGEST_SILENCE_SECONDS = 60.0
+_RESUMED_SECONDS = 1.0
+"""Units that are told of as soon as this were done by an earlier run: they say nothing about how fast this one is."""
 
 
 def may_colour(is_terminal: bool, environ: Mapping[str, str]) -> bool:
@@ -258,14 +260,16 @@ class PlainTask:
         self._label = label
         self._total = total
         self._unit = unit
-        self._done = 0
+        self._done = self._done_before = 0
         self._started = self._last_seconds = progress.now()
         self._last_done = 0
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count more units, and print a line if it is time for one."""
-        self._done += count
         now = self._progress.now()
+        if self._done == 0 and now - self._started < _RESUMED_SECONDS:
+            self._done_before = count
+        self._done += count
         silence = now - self._last_seconds
         if silence < _PLAIN_INTERVAL_SECONDS:
             return
@@ -275,7 +279,7 @@ class PlainTask:
         self._progress.write(self._line(now - self._started, note))
 
     def _line(self, seconds: float, note: str) -> str:
-        rate = self._done / seconds
+        rate = (self._done - self._done_before) / seconds
         parts = [f"{self._done:,} of {self._total:,} {self._unit}", f"{rate:,.1f}/s"]
         if rate > 0:
             parts.append(f"{clock(max(0, self._total - self._done) / rate)} left")

@@ -143,6 +143,11 @@ def test_a_tenth_of_the_work_is_worth_a_line() -> None:
     ]
 
 
+def test_what_an_earlier_run_did_counts_as_done_and_not_as_speed() -> None:
+    steps = [(0.0, 6_400, ""), (20.0, 200, "")]
+    assert plain_lines(steps, 10_000) == ["  cluster  6,600 of 10,000 steps  10.0/s  5:40 left"]
+
+
 def test_slow_work_prints_once_a_minute() -> None:
     lines = plain_lines([(10.0 * tick, 1, "") for tick in range(1, 19)], 10_000)
     assert [line.split()[1] for line in lines] == ["6", "12", "18"]
