@@ -6,9 +6,10 @@ from pathlib import Path
 from elfs.budget import Budget
 from elfs.config import EmbedConfig, SelectConfig
 from elfs.data.synthetic.spec import PREFIX
-from elfs.errors import UsageError
+from elfs.errors import MissingUpstreamError, UsageError
+from elfs.workspace.manifest import open_manifest
 
-__all__ = ["refuse_large_budget"]
+__all__ = ["refuse_budget_above_pool", "refuse_large_budget"]
 
 
 def refuse_large_budget(embed: EmbedConfig, root: Path | None, select: SelectConfig) -> None:
@@ -39,6 +40,31 @@ def refuse_large_budget(embed: EmbedConfig, root: Path | None, select: SelectCon
             f"--budget is {wanted:,} images, and there are {most:,} at most in {_named(embed, root)}: give a smaller "
             "count, or a share such as 10%."
         )
+
+
+def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
+    """Refuse a count that the workspace does not have, in a dry run too, and before anything is loaded.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    select : SelectConfig
+        The budget.
+
+    Raises
+    ------
+    UsageError
+        If it asks for more images than were embedded; what select itself finds may still be less.
+    """
+    wanted = None if select.holdout is not None else Budget.parse(select.budget).count
+    try:
+        record = open_manifest(workspace).records.get("embed")
+    except MissingUpstreamError:
+        return
+    most = None if record is None else record.summary.get("train")
+    if wanted is not None and isinstance(most, int) and wanted > most:
+        raise UsageError(f"--budget asks for {wanted:,} images, but only {most:,} can be selected.")
 
 
 def _named(embed: EmbedConfig, root: Path | None) -> str:

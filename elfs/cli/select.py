@@ -8,7 +8,9 @@ import typer
 from elfs.catalog import SELECTORS
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
+from elfs.cli._pool_size import refuse_budget_above_pool
 from elfs.cli._stage import run_stage
+from elfs.config import SelectConfig
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -25,7 +27,10 @@ ListOption = Annotated[bool, typer.Option("--list", metavar="", help="Print ever
 def body(invocation: Invocation, show_list: ListOption = False) -> None:
     """Pick the images to annotate."""
     if not show_list:
-        run_stage(invocation, "select", invocation.config("select"))
+        config = invocation.config("select")
+        assert isinstance(config, SelectConfig)
+        refuse_budget_above_pool(invocation.workspace, config)
+        run_stage(invocation, "select", config)
         return
     rows = [(name, ", ".join(method.reads) or "nothing", method.summary) for name, method in SELECTORS.items()]
     invocation.output.table([("METHOD", "READS", "MEANING"), *rows])

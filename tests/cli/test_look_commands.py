@@ -101,6 +101,15 @@ def test_status_says_what_is_running_and_what_was_stopped(elfs: Elfs, builder: A
     assert (document["done"], document["total"], document["pid"]) == (64, 500, os.getpid())
 
 
+@pytest.mark.parametrize("dry_run", [[], ["-n"]])
+def test_select_refuses_a_budget_above_the_pool_in_a_dry_run_too(
+    elfs: Elfs, digits: Finished, dry_run: list[str]
+) -> None:
+    ran = elfs("select", "--budget", "99999", "-w", str(digits.path), *dry_run)
+    assert ran.code == 2
+    assert re.match(r"error: --budget asks for 99,999 images, but only [\d,]+ can be selected\.", ran.err)
+
+
 def test_status_names_images_that_were_left_out(elfs: Elfs, builder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     builder.commit_all()
     table = SampleTable.from_ids(["a.png", "b.png"], 0, 1).with_outcomes(
