@@ -118,6 +118,77 @@ def test_teacher_with_momentum_1_stays_where_it_began(path: Path) -> None:
     assert all(np.array_equal(found[name], value) for name, value in initial_heads().to_tensors().items())
 
 
+def log_softmax_by_hand(heads: dict[str, Tensor], inputs: Tensor) -> Tensor:
+    """Log-probabilities [H, B, C] of Linear - GELU - Linear - unit length - cosine times gain, over the temperature."""
+    found = []
+    for head in range(SETTINGS.heads):
+        own = {name: value[head] for name, value in heads.items()}
+        hidden = inputs @ own["hidden_weight"].T + own["hidden_bias"]
+        hidden = hidden * 0.5 * (1 + torch.erf(hidden / math.sqrt(2)))
+        bottleneck = hidden @ own["bottleneck_weight"].T + own["bottleneck_bias"]
+        unit = bottleneck / bottleneck.norm(dim=1, keepdim=True)
+        direction = own["direction"] / own["direction"].norm(dim=1, keepdim=True) * own["gain"].unsqueeze(1)
+        scaled = unit @ direction.T / SETTINGS.temperature
+        found.append(scaled - scaled.exp().sum(dim=1, keepdim=True).log())
+    return torch.stack(found)
+
+
+def step_by_hand(
+    student: dict[str, Tensor], teacher: dict[str, Tensor], prior: Tensor, inputs: Tensor, rate: float
+) -> tuple[Tensor, Tensor]:
+    """Return the loss [H] of a first step of TEMI and its prior [H, C]; `student` and `teacher` become the next ones.
+
+    A second writing of the step, from the papers' formulas (TEMI's equations 5 to 10 and AdamW), float64.
+    """
+    leaves = {name: value.clone().requires_grad_() for name, value in student.items()}
+    log_one, log_two = log_softmax_by_hand(leaves, inputs).chunk(2, dim=1)
+    taught_one, taught_two = (view.exp() for view in log_softmax_by_hand(teacher, inputs).chunk(2, dim=1))
+    mean = (taught_one.mean(dim=1) + taught_two.mean(dim=1)) / 2
+    prior = SETTINGS.prior_momentum * prior + (1 - SETTINGS.prior_momentum) * mean
+    weight = (taught_one * taught_two).sum(dim=2).mean(dim=0)  # one for all heads
+
+    def pairs(log_student: Tensor, taught: Tensor) -> Tensor:
+        mutual = ((log_student.exp() * taught) ** SETTINGS.beta / prior.unsqueeze(1)).sum(dim=2)
+        return -(weight * mutual.log()).mean(dim=1)
+
+    loss = (pairs(log_one, taught_two) + pairs(log_two, taught_one)) / 2
+    loss.mean().backward()
+    for name, leaf in leaves.items():
+        gradient = leaf.grad
+        assert gradient is not None
+        if name not in ("direction", "gain"):  # these are frozen in the first epoch: no gradient, no decay
+            decay = 0.0 if name in ("hidden_bias", "bottleneck_bias") else SETTINGS.weight_decay
+            student[name] = student[name] * (1 - rate * decay) - rate * gradient / (gradient.abs() + 1e-8)
+        momentum = SETTINGS.teacher_momentum
+        teacher[name] = momentum * teacher[name] + (1 - momentum) * student[name]
+    return loss.detach(), prior
+
+
+def test_a_whole_step_by_hand(path: Path) -> None:
+    """Loss, prior, update and teacher of the only step of a training, against a second writing of it in float64.
+
+    AdamW's first step is the sign of the gradient nearly, so that parameters are compared where that is not noise.
+    """
+    rate = 0.01
+    features = Recording()
+    training = train(path, features=features, epochs=1, warmup_epochs=0, batch_size=NUM_ROWS)
+    (positions,) = features.taken
+    inputs = Recording().take(positions).double()
+    initial = {name: torch.from_numpy(value).double() for name, value in initial_heads().to_tensors().items()}
+    teacher = {name: value * 1.0 for name, value in initial.items()}
+    student = dict(initial)
+    loss, prior = step_by_hand(student, teacher, torch.full((2, 4), 0.25, dtype=torch.float64), inputs, rate)
+    state = load_tensors(path)
+    np.testing.assert_allclose(training.loss.numpy(), loss.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(state["extra.prior"], prior.numpy(), rtol=1e-4)
+    for name in initial:
+        for whose, expected in (("student", student), ("teacher", teacher)):
+            moved = expected[name] - initial[name]
+            found = torch.from_numpy(np.array(state[f"module.{whose}.{name}"])).double() - initial[name]
+            close = torch.isclose(found, moved, rtol=1e-2, atol=1e-6)
+            assert close.double().mean() > 0.98, f"{whose} {name}"
+
+
 @pytest.mark.parametrize("loss", ["temi", "wmi", "pmi"])
 def test_prior_stays_a_distribution(path: Path, loss: str) -> None:
     train(path, loss=loss)
