@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from elfs import catalog
+from elfs import catalog, source_names
 from elfs.config import CONFIGS
 from elfs.data.sources import open_source
 from elfs.errors import UsageError
@@ -25,10 +25,10 @@ def test_lists_agree_with_the_code() -> None:
     assert {*catalog.STAGES, "plan", "train", "compare"} == CONFIGS.keys()
 
 
-@pytest.mark.parametrize("name", catalog.DATASETS)
+@pytest.mark.parametrize("name", source_names.DATASETS)
 def test_data_set_opens_as_it_is_described(name: str) -> None:
     source = open_source(name, None, download=False, max_pixels=1)
-    described = catalog.DATASETS[name]
+    described = source_names.DATASETS[name]
     assert (source.name, source.num_classes, source.mirror) == (name, described.num_classes, described.mirror)
 
 
@@ -99,12 +99,14 @@ SOURCES = {
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_source_is_typed_again_as_it_was(name: str) -> None:
-    assert (catalog.has_root(name), catalog.is_files(name), catalog.typed_source(name, "/r")) == SOURCES[name]
-    assert catalog.typed_source(name, None) == (None if SOURCES[name][0] else SOURCES[name][2])
-    assert catalog.typed_source("", "/r") is None
+    assert (source_names.has_root(name), source_names.is_files(name), source_names.typed_source(name, "/r")) == SOURCES[
+        name
+    ]
+    assert source_names.typed_source(name, None) == (None if SOURCES[name][0] else SOURCES[name][2])
+    assert source_names.typed_source("", "/r") is None
 
 
 def test_every_kind_of_source_can_be_opened(tmp_path: Path) -> None:
-    assert {name.partition(":")[0] for name in SOURCES} == {*catalog.SOURCES, "digits"}
+    assert {name.partition(":")[0] for name in SOURCES} == {*source_names.SOURCES, "digits"}
     for name in SOURCES:
         assert open_source(name, tmp_path).name == name

@@ -23,8 +23,11 @@ from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, EmbeddingScoreFuncti
 
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "elfs").rglob("*.py"))
-MAX_MODULE_LINES = 400
-MAX_FUNCTION_LINES = 60
+MAX_MODULE_LINES = 360
+MAX_FUNCTION_LINES = 50
+LONGER_MODULES = {"elfs/delivery/report.py": 370}
+"""Modules that were longer when the limit came, and may only get shorter."""
+
 DOCSTRING_RULES = frozenset({"PR01", "PR02", "PR03", "PR04", "PR05", "RT02", "GL08"})
 
 LABELS_OF_DATA_SETS = {"label", "labels", "_labels", "target", "targets", "target_names", "y"} | {
@@ -61,7 +64,7 @@ def test_tool_finds_nothing(command: list[str]) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_and_its_functions_are_short(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MAX_MODULE_LINES
+    assert len(text.splitlines()) <= LONGER_MODULES.get(name_of(path), MAX_MODULE_LINES)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             docstring = ast.get_docstring(node, clean=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from elfs.cli._completions import SHELLS, script
+from elfs.cli._completion_scripts import SHELLS, script
 from elfs.cli._reference import option_list, reference
 from elfs.cli.app import assemble
 

@@ -53,7 +53,7 @@ def changes(asked: StageConfig, recorded: dict[str, Any]) -> list[str]:
     list of str
         ``heads 16 -> 8`` for each difference; empty if there is none.
     """
-    from elfs.pipeline.execution import portable
+    from elfs.pipeline.recorded_config import portable
 
     differences = []
     for name, value in as_json(portable(asked)).items():

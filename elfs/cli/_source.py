@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from elfs.catalog import DATASETS
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import DIRECTORY, words
 from elfs.cli._ranks import own_place
 from elfs.config import EmbedConfig
 from elfs.data.source_choice import choose_source, folder_of
 from elfs.errors import UsageError
+from elfs.source_names import DATASETS
 
 __all__ = ["RootOption", "SourceArgument", "embed_config", "require_same_source"]
 

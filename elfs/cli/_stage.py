@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elfs.catalog import DATASETS, SELECTORS
+from elfs.catalog import SELECTORS
 from elfs.cli._commands import next_commands
 from elfs.cli._invocation import Invocation
 from elfs.cli._plan import show_plan
@@ -13,6 +13,7 @@ from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectCon
 from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import MissingUpstreamError
 from elfs.pipeline.verdict import verdict
+from elfs.source_names import DATASETS
 from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from elfs.cli._completions import SHELLS, script
+from elfs.cli._completion_scripts import SHELLS, script
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command, words
 from elfs.suggestions import choose

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from elfs.catalog import DATASETS, SOURCES, has_root
 from elfs.data.synthetic.spec import PREFIX, PRESETS, canonical_source
 from elfs.errors import UsageError
+from elfs.source_names import DATASETS, SOURCES, has_root
 from elfs.suggestions import suggestion
 
 __all__ = ["SourceChoice", "choose_source", "folder_of"]

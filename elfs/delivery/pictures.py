@@ -9,11 +9,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from elfs.catalog import is_files
 from elfs.data.decoding import BadImageError
 from elfs.data.sources import ImageReader, open_source
 from elfs.delivery.chosen import Selection
 from elfs.errors import CorruptArtifactError, InputDataError
+from elfs.source_names import is_files
 from elfs.workspace.files import storage_errors
 
 __all__ = ["Pictures"]

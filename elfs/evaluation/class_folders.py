@@ -27,7 +27,7 @@ def class_folder_labels(name: str, table: SampleTable, root: Path | None) -> tup
     Parameters
     ----------
     name : str
-        A key of ``catalog.DATASETS`` with class folders.
+        A key of ``source_names.DATASETS`` with class folders.
     table : SampleTable
         Samples of that data set.
     root : Path or None

@@ -21,8 +21,8 @@ from elfs.evaluation.entries import (
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import portable
 from elfs.pipeline.graph import needed_artifacts, series
+from elfs.pipeline.recorded_config import portable
 from elfs.pipeline.selections import selected_rows
 from elfs.pipeline.status import older_inputs, recorded_config
 from elfs.pipeline.upstream import require

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from elfs.annotations.kept import kept_annotations
 from elfs.annotations.matching import Labels, match_answers
 from elfs.annotations.reading import read_answers
-from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.source_facts import SourceFacts
 from elfs.data.sources.digits import digits_order
@@ -18,6 +17,7 @@ from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import InputDataError
 from elfs.evaluation.class_folders import class_folder_labels, coarse_labels
 from elfs.evaluation.synthetic import synthetic_classes
+from elfs.source_names import DATASETS
 from elfs.workspace.files import digest_json, sha256_file
 from elfs.workspace.workspace import Workspace
 

@@ -10,24 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import elfs
-from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
-from elfs.data.synthetic.spec import canonical_source
+from elfs.config import EmbedConfig, StageConfig, as_json
 from elfs.errors import CorruptArtifactError, DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
-from elfs.pipeline.graph import STAGES, named_parts, needed_artifacts, record_name, series
+from elfs.pipeline.graph import STAGES, needed_artifacts, record_name, series
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
 from elfs.pipeline.noting import NotedProgress
+from elfs.pipeline.recorded_config import draft_key, portable
 from elfs.pipeline.upstream import require
 from elfs.workspace.draft import Draft, open_draft
-from elfs.workspace.files import digest_json
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME
 from elfs.workspace.progress import Doing, forget_progress
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "draft_key", "execute", "portable", "recorded_root", "run_call", "writing"]
+__all__ = ["Outcome", "execute", "recorded_root", "run_call", "writing"]
 
 
 @dataclass(frozen=True)
@@ -225,24 +223,6 @@ def _facts(workspace: Workspace, record: str) -> tuple[dict[str, Any], bool]:
     return known.summary, known.smoke
 
 
-def draft_key(config: StageConfig, inputs: dict[str, str]) -> str:
-    """Return the key of the draft of a stage.
-
-    Parameters
-    ----------
-    config : StageConfig
-        What the user asked for.
-    inputs : dict of str to str
-        Artifacts, and outside things, to their digests.
-
-    Returns
-    -------
-    str
-        Changes with anything that decides what the stage makes.
-    """
-    return digest_json([as_json(portable(config)), inputs, elfs.__version__])
-
-
 def recorded_root(path: Path, config: StageConfig) -> Path | None:
     """Return the folder that was recorded; embed looks at it only if it embeds the same kind of source again.
 
@@ -291,35 +271,6 @@ def _fresh(workspace: Workspace, call: StageCall, config: dict[str, Any], inputs
         if known.config == config and seen == needed and is_complete and workspace.stale_reason(name) is None:
             return name
     return None
-
-
-def portable(config: StageConfig) -> StageConfig:
-    """Return the config as the manifest records it: no path of this machine.
-
-    Parameters
-    ----------
-    config : StageConfig
-        What the user asked for.
-
-    Returns
-    -------
-    StageConfig
-        Files by name alone, their digests stand among the inputs; nothing of where data sets lie and whether they were
-        fetched; a spec of synthetic images in the one way to write it.
-    """
-    changes: dict[str, Any] = {
-        field: Path(value).name
-        for field in ("files", "weights", "embeddings", "ids", "labels")
-        if (value := getattr(config, field, None)) is not None
-    }
-    if isinstance(config, SelectConfig):
-        for option in ("include", "exclude"):
-            parts = named_parts(getattr(config, option))
-            names = [part if part.startswith("selections/") else Path(part).name for part in parts]
-            changes |= {option: ",".join(names) or None}
-    if isinstance(config, EmbedConfig):
-        changes |= {"data_root": None, "download": False, "source": canonical_source(config.source)}
-    return dataclasses.replace(config, **changes)
 
 
 def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:

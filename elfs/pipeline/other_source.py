@@ -3,9 +3,9 @@
 import os
 from pathlib import Path
 
-from elfs.catalog import has_root, typed_source
 from elfs.config import EmbedConfig
 from elfs.pipeline.status import recorded_config
+from elfs.source_names import has_root, typed_source
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["other_source", "refusal"]

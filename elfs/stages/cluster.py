@@ -13,20 +13,18 @@ from elfs.config import ClusterConfig
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
-from elfs.models.heads import ClusterHeads
 from elfs.ops.consensus import trust
 from elfs.ops.kmeans import kmeans
 from elfs.ops.neighbor_information import information, pair_joint
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.ops.turtle import soft_labels, unit_parts
 from elfs.parallel.limits import require_rows
-from elfs.parallel.ranks import ALONE, Ranks
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import train_heads
 from elfs.train.features import Features, standardization
 from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
-from elfs.train.head_choice import head_qualities, labels_of
+from elfs.train.head_choice import assignment_counts, head_qualities, labels_of
 from elfs.train.head_settings import is_small, method_for, settings_for
 from elfs.train.seeding import derived_seed
 from elfs.train.turtle import TurtleSettings, train_turtle
@@ -40,10 +38,7 @@ _CENTRED = 0.01
 """Squared length of the mean, as a share of the mean squared length of centred rows, below which rows are centred."""
 _LEAST_TRUST = 0.3
 """Pools without clusters stay below, pools with clusters above."""
-
 _BLOCK_ROWS = 16_384
-_BLOCK_NUMBERS = 1 << 26
-"""Numbers of one layer of all heads that are in memory together while images are counted: 256 MiB."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +172,7 @@ def _train(
             task=task,
             ranks=job.runtime.ranks,
         )
-    counts_HC = _assignment_counts(training.teacher, pool.features, job.runtime.ranks)
+    counts_HC = assignment_counts(training.teacher, pool.features, _BLOCK_ROWS, job.runtime.ranks)
     qualities = head_qualities(training.teacher, pool.features, neighbors) if job.runtime.ranks.is_first else []
     job.runtime.ranks.wait()
     chosen = int(training.loss.argmin())
@@ -218,23 +213,6 @@ def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) 
         found_MK, _ = cosine_neighbors(inputs_MD.cpu(), stored_MK.shape[1], device=job.runtime.device())
         task.advance(len(inputs_MD))
     return found_MK.long()
-
-
-@torch.inference_mode()
-def _assignment_counts(heads: ClusterHeads, features: Features, ranks: Ranks = ALONE) -> Tensor:
-    """Return how many images each head puts into each cluster [H, C]; each rank counts some blocks of them."""
-    num_heads, num_clusters = heads.gain.shape
-    widest = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
-    offset_H1 = num_clusters * torch.arange(num_heads, device=features.device).unsqueeze(1)
-    counts = torch.zeros(num_heads * num_clusters, dtype=torch.int64, device=features.device)
-    blocks = torch.arange(len(features)).split(min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // widest)))
-    with ranks.working():
-        for positions_B in blocks[slice(*ranks.part(len(blocks)))]:
-            labels_HB = heads(features.take(positions_B)).argmax(dim=2)
-            counts += torch.bincount((labels_HB + offset_H1).flatten(), minlength=len(counts))
-            ranks.beat()
-    ranks.wait()
-    return ranks.sum_(counts).view(num_heads, num_clusters).cpu()
 
 
 def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:

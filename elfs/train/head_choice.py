@@ -8,16 +8,20 @@ from torch import Tensor
 from elfs.models.heads import ClusterHeads
 from elfs.ops.consensus import trust
 from elfs.ops.neighbor_information import information, pair_joint
+from elfs.parallel.ranks import ALONE, Ranks
 from elfs.train.features import Features
 
-__all__ = ["HeadQuality", "head_qualities", "labels_of"]
+__all__ = ["HeadQuality", "assignment_counts", "head_qualities", "labels_of"]
 
 SAMPLE_ROWS = 8_192
 """Images that are looked at, spread evenly over the pool: all of a smaller one."""
 NEIGHBORS = 10
 """Nearest neighbours of each that are looked at."""
 
-_BLOCK_NUMBERS = 1 << 24
+_BLOCK_NUMBERS = 1 << 26
+"""Numbers of one layer of all heads that are in memory together while images are counted: 256 MiB."""
+
+_PAIR_NUMBERS = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -88,5 +92,39 @@ def labels_of(heads: ClusterHeads, features: Features, positions: Tensor) -> Ten
     """
     num_heads, num_clusters = heads.gain.shape
     width = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
-    blocks = positions.split(max(1, _BLOCK_NUMBERS // width))
+    blocks = positions.split(max(1, _PAIR_NUMBERS // width))
     return torch.cat([heads(features.take(block)).argmax(dim=2).cpu() for block in blocks], dim=1)
+
+
+@torch.inference_mode()
+def assignment_counts(heads: ClusterHeads, features: Features, num_rows: int, ranks: Ranks = ALONE) -> Tensor:
+    """Return how many images each head puts into each cluster.
+
+    Parameters
+    ----------
+    heads : ClusterHeads
+        H heads with C clusters.
+    features : Features
+        Embeddings of the pool.
+    num_rows : int
+        Images that are looked at together, at most.
+    ranks : Ranks
+        What counts together, each some blocks of the images.
+
+    Returns
+    -------
+    Tensor of shape (n_heads, n_clusters), int64
+        On the CPU, the same on every rank.
+    """
+    num_heads, num_clusters = heads.gain.shape
+    widest = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
+    offset_H1 = num_clusters * torch.arange(num_heads, device=features.device).unsqueeze(1)
+    counts = torch.zeros(num_heads * num_clusters, dtype=torch.int64, device=features.device)
+    blocks = torch.arange(len(features)).split(min(num_rows, max(1, _BLOCK_NUMBERS // widest)))
+    with ranks.working():
+        for positions_B in blocks[slice(*ranks.part(len(blocks)))]:
+            labels_HB = heads(features.take(positions_B)).argmax(dim=2)
+            counts += torch.bincount((labels_HB + offset_H1).flatten(), minlength=len(counts))
+            ranks.beat()
+    ranks.wait()
+    return ranks.sum_(counts).view(num_heads, num_clusters).cpu()

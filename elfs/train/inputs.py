@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.catalog import EMBEDDING_NETWORKS, has_root
+from elfs.catalog import EMBEDDING_NETWORKS
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
@@ -18,6 +18,7 @@ from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
 from elfs.parallel.runtime import Runtime
+from elfs.source_names import has_root
 from elfs.train.features import Features, standardization
 from elfs.train.numerics import threads_for
 from elfs.train.recipes import Recipe

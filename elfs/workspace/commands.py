@@ -5,9 +5,9 @@ import os
 import shlex
 from pathlib import Path
 
-from elfs.catalog import typed_source
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, SMOKE, StageConfig, from_json
 from elfs.errors import UsageError
+from elfs.source_names import typed_source
 from elfs.workspace.freshness import annotated_since, changed_inputs
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.records import Record

@@ -100,8 +100,8 @@ def test_import_costs_nothing() -> None:
 
 
 def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="module 'elfs' has no attribute 'slect'"):
-        elfs.__getattr__("slect")
+    with pytest.raises(AttributeError, match="module 'elfs' has no attribute 'no_verb'"):
+        elfs.__getattr__("no_verb")
 
 
 def test_the_stub_names_what_is_there() -> None:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import typer
 
-from elfs.catalog import CLUSTER_METHODS, DATASETS, ENCODERS, NETWORKS, SCORES, SELECTORS, STAGES
+from elfs.catalog import CLUSTER_METHODS, ENCODERS, NETWORKS, SCORES, SELECTORS, STAGES
 from elfs.cli._commands import COMMANDS
-from elfs.cli._completions import SHELLS, command_words, script
+from elfs.cli._completion_scripts import SHELLS, script
+from elfs.cli._completions import command_words
 from elfs.cli._generate import generated, main
 from elfs.cli.app import assemble
 from elfs.models.published import PUBLISHED
+from elfs.source_names import DATASETS
 from tests.chain import ROOT
 
 FILES = generated()

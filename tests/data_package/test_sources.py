@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from elfs.catalog import DATASETS
 from elfs.data.samples import Split
 from elfs.data.sources import open_source
 from elfs.data.sources.arrays import ArrayReader, array_table
 from elfs.data.sources.digits import DigitsSource, digits_order
 from elfs.errors import InputDataError, UsageError
+from elfs.source_names import DATASETS
 
 
 def test_digits_order_is_a_permutation_with_a_fixed_test_part() -> None:

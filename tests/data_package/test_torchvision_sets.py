@@ -9,10 +9,10 @@ import pytest
 import scipy.io
 from torchvision import datasets
 
-from elfs.catalog import DATASETS
 from elfs.data.samples import Split
 from elfs.data.sources.torchvision_sets import TorchvisionSource, default_data_root, open_torchvision
 from elfs.errors import InputDataError
+from elfs.source_names import DATASETS
 
 
 def write_cifar10(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[np.ndarray, np.ndarray]:

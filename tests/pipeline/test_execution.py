@@ -20,7 +20,7 @@ from elfs.errors import (
     WorkspaceLockedError,
 )
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline import execution
+from elfs.pipeline.recorded_config import portable
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, bytes_of, make_pictures, run_chain, run_stage
@@ -272,6 +272,6 @@ class TestRefusals:
 
 def test_manifest_names_files_without_their_folders() -> None:
     config = EmbedConfig(weights="/a/w.pth", embeddings="/b/e.npy", ids="/c/i.txt", data_root="/d", download=True)
-    stored = execution.portable(config)
+    stored = portable(config)
     assert stored == EmbedConfig(weights="w.pth", embeddings="e.npy", ids="i.txt")
-    assert execution.portable(SelectConfig()) == SelectConfig()
+    assert portable(SelectConfig()) == SelectConfig()

@@ -16,6 +16,7 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
 from elfs.stages.label import kmeans_probabilities
+from elfs.train import head_choice
 from elfs.train.features import Features
 from elfs.train.head_settings import method_for, settings_for
 from elfs.workspace.workspace import Workspace
@@ -188,7 +189,7 @@ def test_kmeans_probabilities_at_a_centre() -> None:
 def test_collapse_is_warned_of(embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings.copy(workspace)
     said: list[str] = []
-    monkeypatch.setattr(cluster, "_assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
+    monkeypatch.setattr(cluster, "assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
     outcome = run_stage("cluster", workspace, force=True, runtime=Runtime(devices="cpu", warn=said.append))
     assert said == [
         "collapse: 1 of 3 clusters are used, assignment entropy 0.00 of 1. "
@@ -231,8 +232,8 @@ def test_assignments_are_counted_a_few_images_at_a_time(monkeypatch: pytest.Monk
     values = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
     sizes: list[int] = []
     heads.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr(cluster, "_BLOCK_NUMBERS", 3 * 6 * 7)
-    counts = cluster._assignment_counts(heads, Features(values, np.arange(40), torch.device("cpu")))
+    monkeypatch.setattr(head_choice, "_BLOCK_NUMBERS", 3 * 6 * 7)
+    counts = head_choice.assignment_counts(heads, Features(values, np.arange(40), torch.device("cpu")), 100)
     assert sizes == [7, 7, 7, 7, 7, 5]
     expected = [np.bincount(row, minlength=6) for row in heads(torch.from_numpy(values)).argmax(dim=2).numpy()]
     np.testing.assert_array_equal(counts.numpy(), expected)

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from PIL import Image
 
-from elfs.catalog import DATASETS, has_root
 from elfs.data.samples import SampleTable
 from elfs.data.synthetic.spec import PREFIX, parse_source
 from elfs.errors import InputDataError
+from elfs.source_names import DATASETS, has_root
 from elfs.suggestions import choose
 
 __all__ = ["NO_LIMIT", "ImageReader", "Source", "open_source"]
@@ -50,7 +50,7 @@ class Source(Protocol):
     Attributes
     ----------
     name : str
-        A key of ``catalog.DATASETS``, ``synthetic:SPEC``, or a kind of ``catalog.SOURCES``, some with ``:`` and more.
+        A key of ``DATASETS``, ``synthetic:SPEC``, or a kind of ``SOURCES``, some with ``:`` and more.
     channels : int
         1 if every image is gray, else 3. Readers give RGB either way.
     mirror : bool
@@ -121,9 +121,9 @@ def open_source(
     Parameters
     ----------
     name : str
-        A key of ``catalog.DATASETS``, ``synthetic:SPEC``, or a kind of ``catalog.SOURCES``, some with ``:`` and more.
+        A key of ``DATASETS``, ``synthetic:SPEC``, or a kind of ``SOURCES``, some with ``:`` and more.
     root : Path or None
-        Folder or file of a source that has one (`elfs.catalog.has_root`); for a named data set the folder that holds
+        Folder or file of a source that has one (`has_root`); for a named data set the folder that holds
         its files (None: the cache); unused otherwise.
     download : bool, default False
         Whether a named data set that is absent may be fetched.

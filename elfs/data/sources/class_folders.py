@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources.folder import FolderReader
 from elfs.data.sources.imagenet_subsets import IMAGENET_SUBSETS
 from elfs.data.sources.path_table import PathTable, describe_error
 from elfs.data.sources.torchvision_sets import default_data_root, fetch
 from elfs.errors import InputDataError
+from elfs.source_names import DATASETS
 
 __all__ = ["ClassFoldersSource", "find_class_folders"]
 
@@ -40,7 +40,7 @@ def find_class_folders(name: str, data_root: Path | None) -> Path:
     Parameters
     ----------
     name : str
-        A key of ``catalog.DATASETS`` with class folders.
+        A key of ``source_names.DATASETS`` with class folders.
     data_root : Path or None
         Folder of named data sets, or of this one alone; None is `default_data_root`.
 
@@ -85,7 +85,7 @@ class ClassFoldersSource:
     Attributes
     ----------
     name : str
-        A key of ``catalog.DATASETS`` with class folders.
+        A key of ``source_names.DATASETS`` with class folders.
     root : Path or None
         As `find_class_folders` takes it.
     download : bool

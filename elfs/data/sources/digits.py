@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources.arrays import ArrayReader, array_reader, array_table
+from elfs.source_names import DATASETS
 
 __all__ = ["NUM_TEST", "DigitsSource", "digits_order"]
 

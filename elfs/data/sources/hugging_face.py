@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from elfs.catalog import typed_source
 from elfs.data.decoding import BadImageError, decode
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources.folder import read_image
 from elfs.data.sources.parquet import choose_column
 from elfs.data.sources.path_table import split_by_group
 from elfs.errors import InputDataError
+from elfs.source_names import typed_source
 
 __all__ = ["HuggingFaceReader", "HuggingFaceSource"]
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.catalog import DATASETS
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources.arrays import ArrayReader, array_reader, array_table
 from elfs.errors import InputDataError
+from elfs.source_names import DATASETS
 
 __all__ = ["TorchvisionSource", "default_data_root", "fetch", "open_torchvision"]
 
@@ -44,7 +44,7 @@ def open_torchvision(name: str, root: Path | None, split: Split, download: bool)
     Parameters
     ----------
     name : str
-        A key of ``catalog.DATASETS`` that has a torchvision class.
+        A key of ``source_names.DATASETS`` that has a torchvision class.
     root : Path or None
         Folder that torchvision calls ``root``; None is `default_data_root`.
     split : Split
@@ -128,7 +128,7 @@ class TorchvisionSource:
     Attributes
     ----------
     name : str
-        A key of ``catalog.DATASETS``.
+        A key of ``source_names.DATASETS``.
     root : Path or None
         Folder that holds the files; None is `default_data_root`.
     download : bool

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs import __version__
-from elfs.catalog import DATASETS
 from elfs.config import EmbedConfig
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import CorruptArtifactError
 from elfs.pipeline.job import Job
+from elfs.source_names import DATASETS
 from elfs.workspace.files import digest_json
 from elfs.workspace.records import Artifact
 from elfs.workspace.tensors import RowArray, load_tensors, save_tensors
