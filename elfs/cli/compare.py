@@ -16,7 +16,7 @@ __all__ = ["EXAMPLES", "body"]
 EXAMPLES = (
     "elfs compare --methods elfs,random --budgets 0.01,0.05,0.1 --seeds 3",
     "elfs compare --methods elfs@el2n:0.3,random --budgets 100",
-    "elfs compare --rounds 5 --batch 2% --methods auto,margin,badge,random --network linear",
+    "elfs compare --rounds 5 --batch 2% --methods auto,margin,badge,random",
 )
 
 

@@ -39,15 +39,12 @@ _STYLES = {"fresh": "green", "kept": "green", "stale": "yellow", "missing": "dim
 def body(invocation: Invocation) -> None:
     """Show what is there, what is stale, and what to run next."""
     from elfs.pipeline.status import states
-    from elfs.workspace.commands import command_line
 
     output, workspace = invocation.output, invocation.workspace
     try:
         found = states(workspace)
     except MissingUpstreamError:
-        output.data(f"no workspace at {workspace}")
-        output.note(f"{'next':<10} {command_line('embed', None, workspace)}", style="cyan")
-        output.document({"workspace": str(workspace), "exists": False, "stages": []})
+        _say_nothing_is_there(output, workspace)
         return
     from elfs.pipeline.status import default_selection
     from elfs.workspace.manifest import open_manifest
@@ -67,13 +64,7 @@ def body(invocation: Invocation) -> None:
     left_out = _left_out(output, workspace, images)
     for image in left_out[:_SHOWN]:
         output.data(f"{'left out':<10} {image['id']}: {image['outcome']}{', ' if image['why'] else ''}{image['why']}")
-    try:
-        annotated, facts = _annotated(workspace)
-    except CorruptArtifactError as error:
-        output.warn(error.message)
-        annotated, facts = "", {}
-    if annotated:
-        output.data(annotated)
+    facts = _tell_annotations(output, workspace)
     selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
     for path in selections:
         output.data(f"selection  {path}")
@@ -95,6 +86,26 @@ def body(invocation: Invocation) -> None:
             "next": mending,
         }
     )
+
+
+def _say_nothing_is_there(output: "Output", workspace: Path) -> None:
+    from elfs.workspace.commands import command_line
+
+    output.data(f"no workspace at {workspace}")
+    output.note(f"{'next':<10} {command_line('embed', None, workspace)}", style="cyan")
+    output.document({"workspace": str(workspace), "exists": False, "stages": []})
+
+
+def _tell_annotations(output: "Output", workspace: Path) -> dict[str, Any]:
+    """Show how far the annotations are, and return the same as plain JSON values; empty if they cannot be read."""
+    try:
+        annotated, facts = _annotated(workspace)
+    except CorruptArtifactError as error:
+        output.warn(error.message)
+        return {}
+    if annotated:
+        output.data(annotated)
+    return facts
 
 
 def _is_selection(state: "StageState") -> bool:

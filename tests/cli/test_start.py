@@ -15,7 +15,7 @@ TYPER = {"annotated_doc", "annotated_types", "pydantic", "pydantic_core", "shell
 TYPER |= {"typing_inspection"}
 RICH = {"markdown_it", "mdurl", "pygments", "rich"}
 FILES = {"elfs.cli", "elfs.config", "elfs.models.published", "elfs.pipeline", "elfs.workspace", "elfs.parallel"}
-BASE = {"elfs.budget", "elfs.catalog", "elfs.errors", "elfs.models", "elfs.suggestions"}
+BASE = {"elfs.budget", "elfs.catalog", "elfs.errors", "elfs.models", "elfs.source_names", "elfs.suggestions"}
 MAX_MIB = 45
 
 REPORT = """

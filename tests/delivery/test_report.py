@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from elfs.annotations.annotating import annotate
 from elfs.catalog import SELECTORS
 from elfs.data.samples import SampleTable
 from elfs.delivery.report import render_report, write_report
@@ -104,11 +105,16 @@ def test_sheets_hold_a_few_dozen(empty: Any) -> None:
 @pytest.mark.parametrize("method", SELECTORS)
 def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = finished("folder", tmp_path_factory).copy(tmp_path / "copy")
+    asks = "annotations" in SELECTORS[method].reads  # such a method looks at no score, and its page shows none
+    if asks:
+        labels = [f"{kind}/{number:02d}.png,{kind}\n" for kind in "abc" for number in range(3)]
+        (tmp_path / "labels.csv").write_text("id,label\n" + "".join(labels))
+        annotate(path, tmp_path / "labels.csv")
     name = run_stage("select", path, method=method, key="tdds", budget="4").summary["name"]
     words = Page(render_report(path, name).html).words()
     assert "4selected" in words.replace(" selected", "selected")
     told = method in ("auto", "easiest", "elfs", "hardest", "random")
-    assert ("goes by more than this score, or by something else" in words) is not told
+    assert ("goes by more than this score, or by something else" in words) is not (told or asks)
 
 
 def test_key_that_the_scores_lack_leaves_the_histogram_out(shop: Any) -> None:
