@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.delivery.pool import EASY, HARD, KEPT, REST, Pool
+from elfs.delivery.learning import MeanCurve
+from elfs.delivery.pool import EASY, HARD, KEPT, NAMES, REST, Pool
 
-__all__ = ["cluster_bars", "score_histogram"]
+__all__ = ["cluster_bars", "learning_curves", "score_histogram"]
 
 _INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
 _FILL = {KEPT: "#040404", HARD: "#050505", EASY: "#060606", REST: "#060606"}
@@ -24,14 +25,14 @@ _VARIABLES = {
 }
 """Colours that matplotlib is given, and the variables that take their place."""
 
-_WIDTH_INCHES, _HEIGHT_INCHES = 8.6, 3.1
+_LARGE_INCHES, _SMALL_INCHES = (8.6, 3.1), (5.4, 2.6)
 _FONT_POINTS = 10
 _LEGEND: dict[str, Any] = {"frameon": False, "loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
 _MAX_BINS = 60
 _MAX_NAMED_CLUSTERS = 40
 
 
-def _svg(name: str, draw: Callable[[Any], None]) -> str:
+def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float] = _LARGE_INCHES) -> str:
     """Return what `draw` puts on a pair of axes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
         "ytick.labelcolor": _MUTED,
     }
     with mpl.rc_context(settings):
-        figure = Figure(figsize=(_WIDTH_INCHES, _HEIGHT_INCHES), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         buffer = io.StringIO()
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
@@ -154,3 +155,31 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
         axes.legend(ncols=2, **_LEGEND)
 
     return _svg("clusters", draw)
+
+
+def learning_curves(epochs: NDArray[np.int64], curves: list[MeanCurve]) -> str:
+    """Draw the mean margin of each band over the epochs.
+
+    Parameters
+    ----------
+    epochs : ndarray of shape (e,), int64
+        From 0.
+    curves : list of MeanCurve
+        At least one.
+
+    Returns
+    -------
+    str
+        An ``svg`` element.
+    """
+
+    def draw(axes: Any) -> None:
+        axes.axhline(0, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)))
+        for kind, values in curves:
+            axes.plot(epochs + 1, values, color=_FILL[kind], linewidth=2, label=NAMES[kind])
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean margin")
+        axes.margins(x=0.01)
+        axes.legend(ncols=3, **_LEGEND)
+
+    return _svg("learning", draw, _SMALL_INCHES)

@@ -12,12 +12,26 @@ from elfs.catalog import SCORES
 from elfs.delivery.chosen import Selection
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["EASY", "HARD", "KEPT", "REST", "Band", "Pool", "evenly", "load_pool", "read_column", "whole_tensor"]
+__all__ = [
+    "EASY",
+    "HARD",
+    "KEPT",
+    "NAMES",
+    "REST",
+    "Band",
+    "Pool",
+    "evenly",
+    "load_pool",
+    "read_column",
+    "whole_tensor",
+]
 
 HARD, KEPT, EASY, REST = "hard", "kept", "easy", "rest"
 """Kinds of bands: left out as too hard, selected, left out as too easy, left out for other reasons."""
 
-_NAMES = {HARD: "left out, too hard", KEPT: "selected", EASY: "left out, too easy", REST: "not selected"}
+NAMES = {HARD: "left out, too hard", KEPT: "selected", EASY: "left out, too easy", REST: "not selected"}
+"""What people call the kinds."""
+
 _WINDOWS = {"elfs": (HARD, KEPT, EASY), "hardest": (KEPT, EASY), "easiest": (HARD, KEPT)}
 """Bands of the methods that cut one window out of the order; all others leave a rest."""
 
@@ -40,7 +54,7 @@ class Band:
     @property
     def name(self) -> str:
         """What people call it."""
-        return _NAMES[self.kind]
+        return NAMES[self.kind]
 
 
 @dataclass(frozen=True)

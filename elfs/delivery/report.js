@@ -2,11 +2,14 @@
 // Looks around in the images of a selection. All data stands in the element "data"; nothing is fetched.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const KINDS = ["kept", "hard", "easy", "rest"];
-  const WORDS = ["selected", "left out: too hard", "left out: too easy", "not selected"];
+  const KINDS = ["kept", "hard", "easy", "rest", "broken"];
+  const WORDS = ["selected", "left out: too hard", "left out: too easy", "not selected", "unreadable"];
+  const BROKEN = 4;
   const PAGE = 60;
   const el = (id) => document.getElementById(id);
-  const items = data.items.map((item, number) => ({ ...item, number, score: item.scores[0] ?? null }));
+  const broken = data.broken.map(([id, problem]) => ({ id, problem, kind: BROKEN, scores: [], ranks: [] }));
+  const items = [...data.items, ...broken].map((item, number) => ({ ...item, number, score: item.scores[0] ?? null }));
+  data.groups.forEach((group, name) => group.items.forEach((number) => { items[number].group = name; }));
   const cloud = (data.points.at || []).map((at, i) => ({
     at, kind: data.points.kind[i], cluster: data.points.cluster?.[i], score: data.points.score?.[i] ?? null,
   }));
@@ -44,7 +47,10 @@
     (state.bar === null || barOf(item.score) === state.bar);
   const wanted = (item) =>
     meant(item) &&
-    (state.kind === "" || (state.kind === "copy" ? item.copy : String(item.kind) === state.kind)) &&
+    (state.kind === "" ? item.kind !== BROKEN
+      : state.kind === "copy" ? item.copy
+      : state.kind === "near" ? item.group !== undefined
+      : String(item.kind) === state.kind) &&
     (state.text === "" || item.id.toLowerCase().includes(state.text));
 
   function sorted(list) {
@@ -52,7 +58,7 @@
     if (state.sort === "id") return list.sort((a, b) => (a.id < b.id ? -1 : 1));
     const [key, direction] = state.sort.split("/");
     const sign = direction === "easy" ? -1 : 1;
-    return list.sort((a, b) => sign * (a.ranks[key] - b.ranks[key]));
+    return list.sort((a, b) => sign * ((a.ranks[key] ?? 0) - (b.ranks[key] ?? 0)) || a.number - b.number);
   }
 
   // --- the sheet --------------------------------------------------------------------------------------------------
@@ -78,7 +84,7 @@
     el("grid").replaceChildren(...found.slice(0, state.shown).map(tile));
     el("more").hidden = found.length <= state.shown;
     const shown = Math.min(state.shown, found.length);
-    const sampled = items.length < data.total ? `, of ${items.length.toLocaleString("en")} sampled out of ${data.total.toLocaleString("en")}` : "";
+    const sampled = data.items.length < data.total && state.kind !== String(BROKEN) ? `, of ${data.items.length.toLocaleString("en")} sampled out of ${data.total.toLocaleString("en")}` : "";
     el("count").textContent = `${shown.toLocaleString("en")} of ${found.length.toLocaleString("en")} images${sampled}`;
     el("clear").hidden = state.lasso === null && state.bar === null;
     draw();
@@ -116,23 +122,26 @@
       facts.push(["pseudo-label", `cluster ${item.cluster}${sure}`]);
     }
     if (item.copy) facts.push(["copies", "another image has the same pixels"]);
+    if (item.group !== undefined) facts.push(["near copies", `one of ${data.groups[item.group].images.toLocaleString("en")}`]);
+    if (item.kind === BROKEN) facts.push(["reason", item.problem]);
     const list = make("dl");
     for (const [name, value] of facts) list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
-    const body = [make("h3", { id: "view-title", textContent: item.id }), make("div", { className: "large" }, picture(item)), list];
+    const beside = make("div", {}, list);
     if (item.curve?.length > 1) {
-      body.push(make("h4", { textContent: "Margin while the proxy learned" }), make("div", { className: "margin" }, curve(item.curve)));
-      body.push(make("p", { className: "about", textContent: "Above the line the network agrees with the pseudo-label." }));
+      beside.append(make("h4", { textContent: "Margin while the proxy learned" }), make("div", { className: "margin" }, curve(item.curve)),
+        make("p", { className: "about", textContent: "Above the line the network agrees with the pseudo-label." }));
     }
-    if (data.keys.length) {
+    const body = [make("h3", { id: "view-title", textContent: item.id }), make("div", { className: "large" }, picture(item), beside)];
+    if (item.near?.length) {
+      const near = item.near.map((other) => (typeof other === "number" ? tile(items[other]) : make("div", { className: "elsewhere", textContent: other })));
+      body.push(make("h4", { textContent: "Nearest neighbours" }), make("div", { className: "sheet" }, ...near));
+    }
+    if (item.ranks.length) {
       const rows = data.keys.map((key, i) =>
         make("tr", {}, make("th", { scope: "row", textContent: key }), make("td", { textContent: number(item.scores[i]) }),
           make("td", { textContent: item.ranks[i].toLocaleString("en") })));
       const head = make("tr", {}, ...["score", "value", `rank of ${data.total.toLocaleString("en")}, 1 hardest`].map((text) => make("th", { scope: "col", textContent: text })));
       body.push(make("h4", { textContent: "Scores" }), make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
-    }
-    if (item.near?.length) {
-      const near = item.near.map((other) => (typeof other === "number" ? tile(items[other]) : make("div", { className: "elsewhere", textContent: other })));
-      body.push(make("h4", { textContent: "Nearest neighbours" }), make("div", { className: "sheet" }, ...near));
     }
     el("view-body").replaceChildren(...body);
     if (!el("view").open) el("view").showModal();
@@ -144,6 +153,55 @@
     const next = found[place < 0 ? 0 : place + by];
     if (next) show(next.number);
   }
+
+  // --- clusters and groups of near copies -------------------------------------------------------------------------
+  const CARDS = 12;
+  let cards = CARDS;
+  const sheet = (name, numbers) => make("div", { className: name }, ...numbers.map((which) => tile(items[which])));
+  function clusterCard(facts) {
+    const go = make("button", { type: "button", className: "button", textContent: "Show its images" });
+    go.setAttribute("aria-label", `Show the images of cluster ${facts.cluster}`);
+    go.addEventListener("click", () => {
+      for (const [name, value] of [["kind", ""], ["cluster", String(facts.cluster)]]) state[name] = el(name).value = value;
+      state.shown = PAGE;
+      update();
+      el("explore").scrollIntoView();
+    });
+    const part = (share, name) => {
+      const bar = make("i", { className: name });
+      bar.style.width = `${100 * share}%`;
+      return bar;
+    };
+    const most = Math.max(...data.clusters.flatMap((each) => [each.images / data.total, each.selected / data.selected]));
+    const [pool, picked] = [facts.images / data.total, facts.selected / data.selected];
+    const percent = (share) => `${(100 * share).toFixed(1)}%`;
+    const card = make("div", { className: "card" }, make("h3", { textContent: `cluster ${facts.cluster}` }, ),
+      make("div", { className: "share" },
+        make("span", { textContent: `pool ${percent(pool)}` }), part(pool / most, ""),
+        make("span", { textContent: `picks ${percent(picked)}` }), part(picked / most, "picked")));
+    card.querySelector("h3").append(go);
+    const list = make("dl");
+    const said = [["images", facts.images.toLocaleString("en")], ["selected", facts.selected.toLocaleString("en")],
+      ...facts.means.map(([name, value]) => [name, number(value)])];
+    for (const [name, value] of said) list.append(make("dt", { textContent: name }), make("dd", { textContent: value }));
+    card.append(list);
+    if (facts.typical.length) card.append(make("h4", { textContent: "Most typical" }), sheet("sheet", facts.typical));
+    if (facts.odd.length) card.append(make("h4", { textContent: "Least typical" }), sheet("sheet", facts.odd));
+    return card;
+  }
+  function groupCard(group) {
+    const text = `${group.images.toLocaleString("en")} images, ${group.selected.toLocaleString("en")} selected`;
+    return make("div", { className: "card" }, make("h3", { textContent: text }), sheet("sheet group", group.items));
+  }
+  function showClusters() {
+    el("clusters-cards").replaceChildren(...data.clusters.slice(0, cards).map(clusterCard));
+    el("clusters-more").hidden = data.clusters.length <= cards;
+  }
+  el("clusters").hidden = data.clusters.length === 0;
+  el("clusters-count").textContent = data.clusters.length.toLocaleString("en");
+  el("clusters-more").addEventListener("click", () => { cards += CARDS; showClusters(); });
+  el("groups").hidden = data.groups.length === 0;
+  el("groups-count").textContent = data.grouped.toLocaleString("en") + (data.groups.length < data.grouped ? `, the largest ${data.groups.length} shown` : "");
 
   // --- the map and the bars ---------------------------------------------------------------------------------------
   const map = el("map");
@@ -265,7 +323,8 @@
   const kinds = [...new Set(items.map((item) => item.kind))].sort();
   el("kind").append(...kinds.map((kind) => option(String(kind), WORDS[kind])));
   if (items.some((item) => item.copy)) el("kind").append(option("copy", "copies of others"));
-  el("kind").append(option("", "all"));
+  if (data.groups.length) el("kind").append(option("near", "near copies"));
+  el("kind").append(option("", broken.length ? "all that can be read" : "all"));
   const clusters = [...new Set(items.map((item) => item.cluster).filter((cluster) => cluster !== undefined))].sort((a, b) => a - b);
   el("cluster").append(option("", "all"), ...clusters.map((cluster) => option(String(cluster), String(cluster))));
   el("cluster").parentElement.hidden = clusters.length === 0;
@@ -274,7 +333,7 @@
   if (clusters.length) el("colour").append(option("cluster", "cluster"));
   if (scores.length) el("colour").append(option("score", data.keys[0]));
   el("bars-range").textContent = `from ${number(low)} to ${number(high)}`;
-  el("map-part").hidden = !hasMap;
+  el("map-part").hidden = el("colour-part").hidden = !hasMap;
   el("bars-part").hidden = scores.length === 0;
   for (const name of ["kind", "cluster", "sort"]) {
     el(name).addEventListener("change", () => { state[name] = el(name).value; state.shown = PAGE; update(); });
@@ -298,6 +357,9 @@
   });
   window.addEventListener("resize", draw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  document.documentElement.classList.add("live");
   el("explore").hidden = false;
+  showClusters();
+  el("groups-cards").replaceChildren(...data.groups.map(groupCard));
   light(null);
 })();

@@ -1,14 +1,13 @@
 """Tables of the page about a selection: its clusters, what other budgets would buy, how methods compare."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from elfs.delivery.chosen import Selection
-from elfs.delivery.pool import Pool, read_column
+from elfs.delivery.clusters import cluster_facts, cluster_means
+from elfs.delivery.pool import Pool
 
 __all__ = ["PageTable", "page_tables"]
 
@@ -27,12 +26,15 @@ class PageTable:
         Names of the columns; the first one names the rows.
     rows : sequence of tuple of str
         As many cells each.
+    is_live : bool
+        Whether the page's script shows the same, and more.
     """
 
     title: str
     about: str
     head: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
+    is_live: bool = False
 
 
 def page_tables(selection: Selection, pool: Pool) -> list[PageTable]:
@@ -54,34 +56,26 @@ def page_tables(selection: Selection, pool: Pool) -> list[PageTable]:
     found = [_clusters(selection, pool)]
     found += [_plan(records["plan"].summary)] if "plan" in records else []
     found += [_comparison(records["compare"].summary)] if "compare" in records else []
-    return [table for table in found if table is not None and table.rows]
+    return [table for table in found if table.rows]
 
 
-def _clusters(selection: Selection, pool: Pool) -> PageTable | None:
-    labels = pool.pseudo_labels
-    if labels is None:
-        return None
-    confidence = read_column(selection, "pseudo_labels", "confidence", pool.rows)
-    chosen = np.isin(pool.rows, selection.rows)
-    names, sizes = np.unique(labels, return_counts=True)
-    rows = []
-    for cluster in names[np.argsort(-sizes, kind="stable")][:_MOST_CLUSTERS].tolist():
-        members = labels == cluster
-        row = (str(cluster), f"{int(members.sum()):,}", f"{int((members & chosen).sum()):,}")
-        rows.append((*row, _mean(pool.scores, members), _mean(confidence, members)))
+def _clusters(selection: Selection, pool: Pool) -> PageTable:
+    found = cluster_facts(selection, pool)
+    means = cluster_means(selection.config.key)
+    known = [field for field in means if any(math.isfinite(getattr(each, field)) for each in found)]
+    rows = [
+        (str(each.cluster), f"{each.images:,}", f"{each.selected:,}", *(_mean(getattr(each, name)) for name in known))
+        for each in found[:_MOST_CLUSTERS]
+    ]
     about = "Largest first. Hard clusters have a low mean margin (aum); unsure ones have a low confidence."
-    if len(names) > _MOST_CLUSTERS:
-        about += f" The largest {_MOST_CLUSTERS} of {len(names):,}."
-    head = ("cluster", "images", "selected", f"mean {selection.config.key}", "mean confidence")
-    return PageTable("Each cluster", about, head, rows)
+    if len(found) > _MOST_CLUSTERS:
+        about += f" The largest {_MOST_CLUSTERS} of {len(found):,}."
+    head = ("cluster", "images", "selected", *(means[field] for field in known))
+    return PageTable("Each cluster", about, head, rows, is_live=True)
 
 
-def _mean(values: NDArray[Any] | None, members: NDArray[np.bool_]) -> str:
-    if values is None:
-        return "-"
-    known = values[members]
-    known = known[np.isfinite(known)]
-    return f"{known.mean(dtype=np.float64):.3g}" if len(known) else "-"
+def _mean(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
 def _plan(summary: dict[str, Any]) -> PageTable:

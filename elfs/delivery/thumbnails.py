@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from dataclasses import dataclass
 
 from PIL import Image
@@ -19,6 +20,11 @@ _TINY_SIDE = 64
 """Smaller pictures stay as they are, and the page shows their pixels enlarged."""
 
 _JPEG_QUALITY = 80
+_LARGE_SIDE, _LEAST_SIDE = 384, 32
+_LARGE_BYTES = 8_000_000
+"""What the larger pictures of a page may weigh together, before they become text; each gets an equal share."""
+
+_BYTES_PER_PIXEL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +57,72 @@ class Thumbnails:
 
     def __init__(self, pictures: Pictures) -> None:
         self.pictures = pictures
-        self.problems: list[str] = []
+        self._problems: dict[int, str] = {}
 
-    def thumbnail(self, row: int, side: int = _SIDE) -> Thumbnail:
-        """Return a thumbnail; one that cannot be had stops nothing.
+    @property
+    def problems(self) -> list[str]:
+        """Why pictures cannot be had, one sentence for each that was asked for."""
+        return list(self._problems.values())
+
+    def thumbnail(self, row: int) -> Thumbnail:
+        """Return a picture of 160 pixels; one that cannot be had stops nothing.
 
         Parameters
         ----------
         row : int
             Row of the workspace.
-        side : int, default 160
-            Larger pictures are made this large (pixels).
 
         Returns
         -------
         Thumbnail
             Of that row.
         """
+        return self._fitted(row, _SIDE, math.inf)
+
+    def large(self, row: int, count: int) -> Thumbnail:
+        """Return one of many pictures, each as large as its share of the page allows: 384 pixels at most.
+
+        Parameters
+        ----------
+        row : int
+            Row of the workspace.
+        count : int
+            How many there are, at least 1.
+
+        Returns
+        -------
+        Thumbnail
+            Of that row; one that cannot be had stops nothing.
+        """
+        share = _LARGE_BYTES / count
+        return self._fitted(row, min(_LARGE_SIDE, int(math.sqrt(share / _BYTES_PER_PIXEL))), share)
+
+    def _fitted(self, row: int, side: int, most_bytes: float) -> Thumbnail:
         if not self.pictures.exist:
             return Thumbnail(problem="no image")
         try:
             image = self.pictures.image(row)
         except BadImageError as error:
-            self.problems.append(str(error))
+            self._problems[row] = str(error)
             return Thumbnail(problem=error.outcome.name.lower())
         except InputDataError as error:
-            self.problems.append(error.message)
+            self._problems[row] = error.message
             return Thumbnail(problem="no image")
-        if max(image.size) <= _TINY_SIDE:
-            return Thumbnail(_address(image, "png"), tiny=True)
+        is_tiny = max(image.size) <= _TINY_SIDE
+        if is_tiny and len(data := _encoded(image, "png")) <= most_bytes:
+            return Thumbnail(_address(data, "png"), tiny=True)
         image.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=2)
-        return Thumbnail(_address(image, "jpeg"))
+        while len(data := _encoded(image, "jpeg")) > most_bytes and max(image.size) > _LEAST_SIDE:
+            side = max(_LEAST_SIDE, int(0.95 * max(image.size) * math.sqrt(most_bytes / len(data))))
+            image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        return Thumbnail(_address(data, "jpeg"), tiny=is_tiny)
 
 
-def _address(image: Image.Image, kind: str) -> str:
+def _encoded(image: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, quality=_JPEG_QUALITY, optimize=True)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
+
+
+def _address(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not instal
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     place = tmp_path_factory.mktemp("page")
     path = finished("digits", tmp_path_factory).copy(place / "workspace")
-    run_stage("select", path, budget="70", name="x")
+    run_stage("select", path, method="elfs", hard_rate="0.1", budget="70", name="x")
     write_report(path, "x", place / "page.html")
     return (place / "page.html").as_uri()
 
@@ -68,6 +68,59 @@ def test_filters_and_order(page: Any) -> None:
     assert page.get_attribute("#grid .tile >> nth=0", "aria-label") != first
     page.fill("#text", first.split(",")[0].upper())
     assert number_shown(page) == 1
+
+
+@pytest.mark.parametrize(("kind", "word"), [("1", "too hard"), ("2", "too easy")])
+def test_images_that_were_left_out_have_a_filter(page: Any, kind: str, word: str) -> None:
+    page.select_option("#kind", kind)
+    assert number_shown(page) > 0
+    assert all(word in tile.get_attribute("aria-label") for tile in page.locator("#grid .tile").all())
+
+
+def test_clusters_show_their_images_and_lead_to_them(page: Any) -> None:
+    cards = page.locator("#clusters-cards .card")
+    assert cards.count() == min(12, int(page.inner_text("#clusters-count")))
+    assert cards.first.locator(".tile").count() == 6
+    cluster = cards.nth(1).locator("h3").inner_text().split()[1]
+    cards.nth(1).locator("h3 button").click()
+    assert page.input_value("#cluster") == cluster
+    captions = page.locator("#grid .tile .caption span:first-child").all_inner_texts()
+    assert set(captions) == {f"cluster {cluster}"}
+
+
+def test_what_the_script_shows_is_not_there_twice(page: Any) -> None:
+    assert page.locator(".static").count() > 4
+    assert not any(part.is_visible() for part in page.locator(".static").all())
+
+
+def test_without_the_script_the_page_can_be_read(address: str) -> None:
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(java_script_enabled=False)
+        opened.goto(address)
+        assert opened.locator("#explore").is_hidden()
+        assert all(part.is_visible() for part in opened.locator(".static").all())
+        browser.close()
+
+
+def test_unreadable_images_and_copies_have_a_filter(broken: Any) -> None:
+    write_report(broken.path, None, broken.path / "page.html")
+    with playwright.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.goto((broken.path / "page.html").as_uri())
+        opened.select_option("#kind", "4")
+        assert number_shown(opened) == 2
+        assert opened.locator("#grid .frame").all_inner_texts() == [
+            "broken: damaged <b>header</b>",
+            "too large: 9 x 9 pixels",
+        ]
+        opened.click("#grid .tile >> nth=0")
+        assert "reason" in opened.inner_text("#view-body")
+        opened.keyboard.press("Escape")
+        opened.select_option("#kind", "")
+        assert number_shown(opened) == 18
+        browser.close()
 
 
 def test_a_large_view_and_the_keys(page: Any) -> None:

@@ -69,8 +69,21 @@ def test_large_pools_are_sampled(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name, most in (("_MOST_SELECTED", 10), ("_MOST_OTHERS", 5), ("_MOST_POINTS", 20)):
         monkeypatch.setattr(explore, name, most)
     found = data_of(path, "x")
-    assert [item["kind"] for item in found["items"]].count(0) == 10
-    assert (len(found["items"]), len(found["points"]["at"]), found["selected"]) == (15, 20, 30)
+    items, clusters = found["items"], found["clusters"]
+    assert [item.get("rank") for item in items[:10]] == [1, 4, 7, 11, 14, 17, 20, 24, 27, 30]
+    assert [item["kind"] for item in items[10:15]] == [3] * 5
+    typical = {number for cluster in clusters for number in cluster["typical"] + cluster["odd"]}
+    assert set(range(15, len(items))) <= typical
+    assert (len(items) + len(found["points"]["at"]), found["selected"]) == (35, 30)
+
+
+def test_each_cluster_has_typical_and_odd_images(path: Path) -> None:
+    found = data_of(path, "x")
+    assert len(found["clusters"]) > 1
+    for cluster in found["clusters"]:
+        for end in ("typical", "odd"):
+            assert [found["items"][number]["cluster"] for number in cluster[end]] == [cluster["cluster"]] * 3
+        assert not set(cluster["typical"]) & set(cluster["odd"])
 
 
 def test_a_workspace_with_scores_alone_has_no_map_and_no_curves(shop: Any) -> None:

@@ -1,11 +1,13 @@
 """Tables of the page."""
 
+import base64
 from pathlib import Path
 
 import pytest
 
 from elfs.config import CompareConfig, PlanConfig
 from elfs.delivery.chosen import load_selection
+from elfs.delivery.comparison_figure import comparison_figure
 from elfs.delivery.pool import load_pool
 from elfs.delivery.tables import PageTable, page_tables
 from elfs.evaluation.compare import compare
@@ -32,6 +34,8 @@ def path(digits: Finished, workspace: Path) -> Path:
 def test_clusters_add_up(path: Path) -> None:
     (table,) = tables(path).values()
     selection = load_selection(path, "x")
+    assert comparison_figure(selection) is None
+    assert "proxies that agree" not in table.head  # there is one proxy
     assert sum(int(row[1].replace(",", "")) for row in table.rows) == len(load_pool(selection))
     assert sum(int(row[2]) for row in table.rows) == 30
     assert [int(row[1]) for row in table.rows] == sorted((int(row[1]) for row in table.rows), reverse=True)
@@ -49,3 +53,6 @@ def test_plan_and_comparison_are_shown_once_they_are_there(path: Path) -> None:
     comparison = found["How methods compare"]
     assert comparison.head == ("method", "20")
     assert [row[1] for row in comparison.rows] == [cell.text for cell in report.comparison.cells]
+    address = comparison_figure(load_selection(path, "x"))
+    assert address is not None
+    assert base64.b64decode(address.partition(",")[2]) == (path / "comparison/figure.svg").read_bytes()

@@ -3,6 +3,8 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 from PIL import Image
 
 from elfs.data.samples import SampleTable
@@ -57,3 +59,17 @@ def test_embeddings_alone_are_no_problem(empty: Any) -> None:
     thumbnails = thumbnails_of(empty)
     assert thumbnails.thumbnail(0).problem == "no image"
     assert thumbnails.problems == []
+
+
+@pytest.mark.parametrize("side", [60, 400])
+@pytest.mark.parametrize("count", [1, 1_800])
+def test_each_picture_of_many_gets_an_equal_share_of_the_page(empty: Any, side: int, count: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3)).astype(np.uint8)  # nothing is larger
+    empty.root.mkdir()
+    Image.fromarray(noise).save(empty.root / "x.png")
+    empty.embed()
+    empty.select(method="random", budget="1", name="one")
+    thumbnail = thumbnails_of(empty).large(0, count)
+    assert len(thumbnail.address) * count <= 11_000_000
+    assert thumbnail.tiny == (side == 60)
+    assert max(opened(thumbnail).size) == min(side, 384) if count == 1 else 32 <= max(opened(thumbnail).size) <= side

@@ -1,0 +1,107 @@
+"""Figures, warnings and unreadable images of the page about a selection."""
+
+from typing import Any
+
+import numpy as np
+
+from elfs.data.samples import Outcome, Split
+from elfs.delivery.chosen import Selection
+from elfs.delivery.pool import Pool
+from elfs.delivery.thumbnails import Thumbnails
+from elfs.pipeline.trust import doubt
+
+__all__ = ["page_facts", "page_warnings", "unreadable_images"]
+
+_MAX_BROKEN = 200
+
+
+def page_warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails: Thumbnails) -> list[str]:
+    """Return what a reader should know before anything else.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was selected.
+    stages : list of dict
+        As `elfs.delivery.stage_table.stage_table` gives them.
+    thumbnails : Thumbnails
+        Once all pictures of the page are made.
+
+    Returns
+    -------
+    list of str
+        A sentence or two each.
+    """
+    found = []
+    smoke = [stage["stage"] for stage in stages if stage["smoke"]]
+    if smoke:
+        found.append(f"Smoke settings ({', '.join(smoke)}): every step ran, the result means nothing.")
+    if selection.remark is not None:
+        found.append(selection.remark[0].upper() + selection.remark[1:])
+    unreliable = doubt(selection.record.summary)
+    if unreliable is not None:
+        found.append(f"{unreliable[0].upper()}{unreliable[1:]}")
+    if thumbnails.problems:
+        first, count = thumbnails.problems[0], len(thumbnails.problems)
+        subject = "An image" if count == 1 else f"{count:,} images"
+        advice = " If the folder has moved: elfs embed --root FOLDER" if thumbnails.pictures.are_files else ""
+        found.append(f"{subject} of this page can no longer be read ({first.rstrip('.')}).{advice}")
+    return found
+
+
+def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
+    """Return the figures at the top.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was selected.
+    pool : Pool
+        What it was selected from.
+
+    Returns
+    -------
+    list of (str, str)
+        A figure, and what it counts.
+    """
+    table, summary = selection.table, selection.record.summary
+    found = [
+        (f"{len(selection.images):,}", "selected"),
+        (f"{len(pool):,}", "in the pool"),
+    ]
+    if summary.get("copies_left_out"):
+        found.append((f"{summary['copies_left_out']:,}", "left out as copies"))
+    if "clusters" in summary:
+        found.append((f"{summary['clusters_covered']:,} of {summary['clusters']:,}", "clusters covered"))
+    if "hard_rate" in summary:
+        found.append((f"{summary['hard_rate']:.0%}", "pruned as too hard"))
+    if "trust" in summary:
+        found.append((f"{summary['trust']:.2f} of 1", "trust in the pseudo-labels"))
+    num_test = len(table.rows(Split.TEST))
+    found += [(f"{num_test:,}", "in the test split")] if num_test else []
+    num_broken = int((~table.usable()).sum())
+    found += [(f"{num_broken:,}", "left out as unreadable")] if num_broken else []
+    return found
+
+
+def unreadable_images(selection: Selection) -> dict[str, Any]:
+    """Return the images that were left out as unreadable.
+
+    Parameters
+    ----------
+    selection : Selection
+        Names the workspace.
+
+    Returns
+    -------
+    dict
+        ``count`` of all, and ``images``, the first 200: id, what is wrong in a word or two, and the reason.
+    """
+    table = selection.table
+    reasons = table.reasons()
+    rows = np.flatnonzero(~table.usable())
+    named = [
+        (table.id(row), Outcome(int(table.outcome[row])).name.lower().replace("_", " "), reasons.get(row, ""))
+        for row in rows[:_MAX_BROKEN].tolist()
+    ]
+    return {"images": named, "count": len(rows)}

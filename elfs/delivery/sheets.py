@@ -1,0 +1,89 @@
+"""Contact sheets of the page about a selection: what was kept, and what was left out at either end."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elfs.delivery.chosen import Selection
+from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly
+from elfs.delivery.thumbnails import Thumbnails
+
+__all__ = ["contact_sheets"]
+
+_NUM_KEPT, _NUM_LEFT = 36, 24
+"""Thumbnails of the selection, and of each band that was left out."""
+
+_SHEETS = {
+    KEPT: ("Selected", "Evenly spread over the ranks, the first rank first."),
+    HARD: ("Left out: too hard", "The hardest of all. Many carry a wrong pseudo-label, or show nothing clear."),
+    EASY: ("Left out: too easy", "The easiest of all. The network learns them without seeing their labels."),
+    REST: ("Not selected", "Evenly spread from hard to easy where there are scores."),
+}
+
+
+def contact_sheets(selection: Selection, pool: Pool, thumbnails: Thumbnails) -> list[dict[str, Any]]:
+    """Return a sheet of each band, the selection first.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was selected.
+    pool : Pool
+        What it was selected from.
+    thumbnails : Thumbnails
+        Makes the pictures.
+
+    Returns
+    -------
+    list of dict
+        What the page's template shows: ``kind``, ``title``, ``explanation``, ``count`` and ``tiles``.
+    """
+    return [_sheet(selection, pool, band, thumbnails) for band in sorted(pool.bands, key=_sheet_order)]
+
+
+def _sheet_order(band: Band) -> int:
+    return list(_SHEETS).index(band.kind)
+
+
+def _sheet(selection: Selection, pool: Pool, band: Band, thumbnails: Thumbnails) -> dict[str, Any]:
+    """Return a contact sheet of a band."""
+    title, explanation = _SHEETS[band.kind]
+    if band.kind == KEPT:
+        in_pool = list(selection.in_pool())
+        tiles = [
+            _tile(thumbnails, row, image.id, image.pseudo_label, image.score, f"rank {image.rank}: {image.why}")
+            for image, row in (in_pool[i] for i in evenly(np.arange(len(in_pool)), _NUM_KEPT))
+        ]
+    else:
+        tiles = [_left_tile(selection, pool, thumbnails, position) for position in _examples(band)]
+    return {
+        "kind": band.kind,
+        "title": title,
+        "explanation": explanation,
+        "count": len(band.positions),
+        "tiles": tiles,
+    }
+
+
+def _examples(band: Band) -> NDArray[np.int64]:
+    if band.kind == HARD:
+        return band.positions[:_NUM_LEFT]
+    if band.kind == EASY:
+        return band.positions[: -_NUM_LEFT - 1 : -1]
+    return evenly(band.positions, _NUM_LEFT)
+
+
+def _left_tile(selection: Selection, pool: Pool, thumbnails: Thumbnails, position: np.int64) -> dict[str, Any]:
+    row = int(pool.rows[position])
+    label = None if pool.pseudo_labels is None else int(pool.pseudo_labels[position])
+    score = None if pool.scores is None else float(pool.scores[position])
+    return _tile(thumbnails, row, selection.table.id(row), label, score, "not selected")
+
+
+def _tile(
+    thumbnails: Thumbnails, row: int, name: str, label: int | None, score: float | None, why: str
+) -> dict[str, Any]:
+    parts = [] if label is None else [f"cluster {label}"]
+    parts += [] if score is None or not np.isfinite(score) else [f"{score:.3g}"]
+    return {"picture": thumbnails.thumbnail(row), "id": name, "caption": parts, "why": why}
