@@ -64,20 +64,22 @@ class Thumbnails:
         """Why pictures cannot be had, one sentence for each that was asked for."""
         return list(self._problems.values())
 
-    def thumbnail(self, row: int) -> Thumbnail:
-        """Return a picture of 160 pixels; one that cannot be had stops nothing.
+    def thumbnail(self, row: int, side: int = _SIDE) -> Thumbnail:
+        """Return a thumbnail; one that cannot be had stops nothing.
 
         Parameters
         ----------
         row : int
             Row of the workspace.
+        side : int, default 160
+            Larger pictures are made this large (pixels).
 
         Returns
         -------
         Thumbnail
             Of that row.
         """
-        return self._fitted(row, _SIDE, math.inf)
+        return self._fitted(row, side, math.inf)
 
     def large(self, row: int, count: int) -> Thumbnail:
         """Return one of many pictures, each as large as its share of the page allows: 384 pixels at most.
