@@ -1,12 +1,15 @@
-"""Whatever bytes come in, a parser returns what it should or refuses it with an error that a user can mend.
+"""Whatever bytes come in, a parser returns what it should or refuses it with an error that a user can mend, in time.
 
 `FUZZ_EXAMPLES=20000 python -m pytest tests/test_fuzz.py -n 2` looks for longer.
 """
 
 import contextlib
+import io
 import json
 import os
-from collections.abc import Callable
+import signal
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from elfs.annotations.matching import match_answers
+from elfs.annotations.reading import read_answers
 from elfs.budget import Budget
 from elfs.cli._settings import load_settings, parse_count
+from elfs.data.bad_image import BadImageError
 from elfs.data.embeddings_file import load_embeddings
 from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
+from elfs.data.sources.parquet import ParquetSource
+from elfs.data.sources.tar_shards import TarSource
 from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import ElfsError
 from elfs.parallel.devices import parse_devices
@@ -27,8 +35,12 @@ from elfs.workspace.documents import parse_json
 from elfs.workspace.journal import settle_journal
 from elfs.workspace.manifest import Manifest
 from elfs.workspace.tensors import load_tensors, save_tensors
+from tests.annotations.exports import coco, cvat, studio, studio_table, table
 from tests.chain import run_stage
+from tests.data_package import test_parquet as parquet_files
+from tests.data_package import test_tar_shards as tar_files
 
+CPU_SECONDS = 10
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "120"))
 FUZZ = settings(
     max_examples=EXAMPLES,
@@ -81,9 +93,25 @@ def replaced(draw: Any, document: Any) -> bytes:
     return json.dumps(root).encode()
 
 
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Fail what takes more processor time than any small input may."""
+
+    def late(*_: object) -> None:
+        raise AssertionError(f"still at work after {CPU_SECONDS} s")
+
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
 def survives(parse: Callable[[], object]) -> None:
-    """Call a parser; anything but a refusal that elfs means fails the test."""
-    with contextlib.suppress(ElfsError):
+    """Call a parser; anything but a refusal that elfs means, and in time, fails the test."""
+    with in_time(), contextlib.suppress(ElfsError):
         parse()
 
 
@@ -223,3 +251,89 @@ def test_row_53_devices_and_counts(text: str) -> None:
 )
 def test_row_48_synthetic_specs(text: str) -> None:
     survives(lambda: canonical_source(f"synthetic:{text}"))
+
+
+LABELS = {"a/01.png": "cat", "a/02.png": "big; dog", "b/\u00fc 3.png": "d\u00f6g"}
+NAMED = SampleTable.from_ids(sorted(LABELS), 0, 0)
+
+
+def zipped(data: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", data)
+    return file.getvalue()
+
+
+def split_lines(document: list[Any]) -> bytes:
+    return "\n".join(json.dumps(entry) for entry in document).encode()
+
+
+STUDIO = json.loads(studio(LABELS))
+STUDIO[0]["annotations"][0]["result"][0]["value"] = {"taxonomy": [["animal", "cat"]]}
+ANSWERS: dict[str, st.SearchStrategy[bytes]] = {
+    "label-studio": mutated(studio(LABELS).encode()) | replaced(STUDIO),
+    "lines": mutated(split_lines(STUDIO)),
+    "coco": mutated(json.dumps(coco(LABELS)).encode()) | replaced(coco(LABELS)),
+    "cvat": mutated(cvat(LABELS).encode()) | mutated(cvat(LABELS).encode("utf-16")),
+    "zip": mutated(zipped(cvat(LABELS).encode())) | mutated(cvat(LABELS).encode()).map(zipped),
+    "csv": mutated(table(LABELS).encode()) | mutated(b"sep=;\n" + table(LABELS, ";").encode()),
+    "tsv": mutated(studio_table(LABELS, "\t").encode()) | mutated(studio_table(LABELS, "\t").encode("utf-16")),
+    "bytes": st.binary(),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_annotations(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+
+    @FUZZ
+    @given(ANSWERS[kind])
+    def check(data: bytes) -> None:
+        path.write_bytes(data)
+        survives(lambda: match_answers(read_answers(path), NAMED, root=None, said=str(path)).facts())
+
+    check()
+
+
+def read_all(source: TarSource | ParquetSource) -> None:
+    """List a source and read every image, of which some may be bad."""
+    table = source.list()
+    reader = source.reader(table)
+    for row in range(len(table)):
+        with contextlib.suppress(BadImageError):
+            reader.read(row)
+
+
+@pytest.mark.parametrize("header", ["ustar", "gnu", "pax"])
+def test_row_44_tar_shards(header: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    name = "a" * 120 if header != "ustar" else "a"
+    members = [(f"{name}/{number}.png", tar_files.picture(number)) for number in range(2)]
+    tar_files.write(path, members, {"ustar": 0, "gnu": 1, "pax": 2}[header])
+    data = path.read_bytes()[:6144]
+
+    @FUZZ
+    @given(mutated(data) | mutated(data[:512]).map(lambda start: start + data[512:]) | st.binary())
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        survives(lambda: read_all(TarSource(path, 10_000)))
+
+    check()
+
+
+@pytest.mark.parametrize("kind", ["struct", "bytes"])
+def test_row_44_parquet_files(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    images = parquet_files.structs([1, 2, 3])
+    columns = {"image": images if kind == "struct" else [image["bytes"] for image in images], "label": [0, 1, 2]}
+    parquet_files.write(path, columns, row_group_size=2)
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+
+    @FUZZ
+    @given(mutated(data) | mutated(data[footer:-8]).map(lambda end: data[:footer] + end + data[-8:]) | st.binary())
+    def check(content: bytes) -> None:
+        path.write_bytes(content)
+        survives(lambda: read_all(ParquetSource(path, 10_000)))
+
+    check()

@@ -68,7 +68,7 @@ def one_or_more(values: Any) -> tuple[str, ...]:
     found: list[str] = []
     if isinstance(values, dict):
         for name, value in values.items():
-            if name == "taxonomy":
+            if name == "taxonomy" and isinstance(value, list):
                 found += [text_of(path[-1]) for path in value if isinstance(path, list) and path]
             elif name == "choices" or name.endswith("labels"):
                 found += one_or_more(value)

@@ -69,6 +69,8 @@ def read_cvat(data: bytes) -> list[Answer]:
     parser.StartDoctypeDeclHandler = _refuse_document_type
     try:
         parser.Parse(data, True)
-    except expat.ExpatError as error:
+    except UnknownFormatError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the latter two of encodings
         raise UnknownFormatError(f"is no XML that can be read: {error}") from None
     return reader.answers

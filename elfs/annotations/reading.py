@@ -3,7 +3,9 @@
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
+from lzma import LZMAError
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ _JSON_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[Any], list[Answer]]], 
 
 _IN_ARCHIVES = (".xml", ".json", ".jsonl", ".csv", ".tsv")
 _ZIP = b"PK\x03\x04"
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, ValueError, NotImplementedError, RuntimeError)
+"""What `zipfile` and the decompressors that it calls say of damage."""
+
 _LOOKED_AT = 4096
 _MAX_UNPACKED = 1 << 31
 
@@ -91,14 +96,15 @@ def _read(data: bytes) -> list[Answer]:
     first = text.lstrip()[:1]
     if first == "<":
         return read_cvat(data)
-    return _read_json(text) if first in ("{", "[") else read_table(text)
+    try:
+        return _read_json(text) if first in ("{", "[") else read_table(text)
+    except RecursionError:
+        raise UnknownFormatError("is JSON nested too deeply to be labels") from None
 
 
 def _read_json(text: str) -> list[Answer]:
     try:
         document = json.loads(text)
-    except RecursionError:
-        raise UnknownFormatError("is JSON nested too deeply to be labels") from None
     except ValueError as error:
         try:
             document = [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -139,5 +145,7 @@ def _unpacked(data: bytes) -> bytes:
             if found[0].file_size > _MAX_UNPACKED:
                 raise UnknownFormatError("is an archive with more than 2 GiB in it")
             return archive.read(found[0])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UnknownFormatError(f"is an archive that cannot be read: {error}") from None
+    except UnknownFormatError:
+        raise
+    except _BAD_ARCHIVE as error:
+        raise UnknownFormatError(f"is an archive that cannot be read: {str(error) or 'it is cut off'}") from None

@@ -123,6 +123,9 @@ WIDE = ",".join(f"{number:x>99}" for number in range(10, 30)) + "\n1\n"
         (b"<html><body>Sign in</body></html>", r"is XML of another kind: <html>, expected CVAT's <annotations>\.$"),
         (b"<annotations><image", r"is no XML that can be read: "),
         (b"PK\x03\x04 no archive", r"is an archive that cannot be read: "),
+        (b'{"id": "a", "label": 1}\n' + b"[" * 100_000, r"is JSON nested too deeply to be labels\.$"),
+        (b'<?xml version="1.0" encoding="foo"?><annotations/>', r"is no XML that can be read: unknown encoding: foo"),
+        (b'<?xml version="1.0" encoding="euc_jp"?><annotations/>', r"is no XML that can be read: multi-byte encodings"),
     ],
 )
 def test_another_kind_of_file_is_a_short_error(tmp_path: Path, contents: bytes, message: str) -> None:
@@ -143,6 +146,21 @@ def test_an_archive_holds_one_file_with_labels(tmp_path: Path, names: list[str])
         InputDataError, match=rf"is an archive with {len(names)} files that could hold labels, expected one"
     ):
         read_answers(path)
+
+
+def test_no_damaged_byte_of_an_archive_is_a_fault_of_ours(tmp_path: Path) -> None:
+    path = tmp_path / "labels.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("annotations.xml", cvat(LABELS))
+    data = path.read_bytes()
+    said = set()
+    for position in range(0, len(data), 3):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 255]) + data[position + 1 :])
+        try:
+            read_answers(path)
+        except InputDataError as error:
+            said.add(error.message.partition("cannot be read: ")[2].partition(":")[0])
+    assert "Error -3 while decompressing data" in said
 
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

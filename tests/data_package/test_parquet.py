@@ -57,7 +57,7 @@ def test_structs_with_bytes_over_several_files_and_row_groups(tmp_path: Path) ->
     assert table.split.tolist() == [Split.TEST] + [Split.TRAIN] * 5
     assert levels(source, table) == [9, 0, 1, 2, 3, 4]
     assert np.all(table.num_bytes >= len(picture(1)))
-    assert table.num_bytes.max() < 400  # Parquet's own bytes are counted too
+    assert table.num_bytes.max() < 500  # the other columns' and Parquet's own bytes are counted too
     assert levels(source, table.take(np.array([2, 5]))) == [1, 4]
     assert (source.name, source.channels, source.mirror, source.num_classes) == ("parquet", 3, True, None)
     assert source.has_images

@@ -91,7 +91,10 @@ class ParquetReader:
         group = int(np.searchsorted(self.group_start, position, side="right")) - 1
         if self._kept[0] != group:
             self._kept = (group, self._read_group(group))
-        value = self._kept[1][position - int(self.group_start[group])].as_py()
+        try:
+            value = self._kept[1][position - int(self.group_start[group])].as_py()
+        except IndexError:
+            raise BadImageError(Outcome.BROKEN, "its row group holds fewer rows than it says") from None
         data = value["bytes"] if isinstance(value, dict) else value
         if data is None:
             raise BadImageError(Outcome.MISSING, "the row holds no image")
@@ -162,8 +165,10 @@ class ParquetSource:
                 raise InputDataError(f"{path} is no Parquet file that can be read: {error}.") from None
             columns.add(column)
             counts.append(metadata.num_rows)
-            for index in range(metadata.num_row_groups):
-                groups.append((number, index, *_size(metadata.row_group(index), column)))
+            sizes = [_size(metadata.row_group(index)) for index in range(metadata.num_row_groups)]
+            if sum(rows for rows, _ in sizes) != metadata.num_rows or min((min(size) for size in sizes), default=0) < 0:
+                raise InputDataError(f"{path} is no Parquet file that can be read: its row groups contradict it.")
+            groups += [(number, index, *size) for index, size in enumerate(sizes)]
         if len(columns) > 1:
             raise InputDataError(
                 f"the files of {self.root} have images in different columns: {', '.join(sorted(columns))}."
@@ -206,8 +211,6 @@ def _described_images(metadata: bytes) -> set[str]:
         return set()
 
 
-def _size(group: Any, column: str) -> tuple[int, int]:
-    """Return the rows of a row group and the mean size of their images."""
-    chunks = [group.column(index) for index in range(group.num_columns)]
-    size = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema == column)
-    return group.num_rows, size // max(1, group.num_rows)
+def _size(group: Any) -> tuple[int, int]:
+    """Return the rows of a row group and their mean size; asked for a damaged column, pyarrow ends the process."""
+    return group.num_rows, group.total_byte_size // max(1, group.num_rows)
