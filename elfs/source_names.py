@@ -50,7 +50,7 @@ DATASETS: dict[str, Dataset] = {
 SOURCES: dict[str, str] = {
     "folder": "a folder of images, at any depth",
     "files": "the images that --files lists, below a folder",
-    "tar": "tar:PATH, uncompressed tar shards (WebDataset): one file, or a folder of them",
+    "tar": "tar:PATH[:SUFFIX], uncompressed tar shards (WebDataset): one file, or a folder of them",
     "parquet": "parquet:PATH, Parquet files with an image column: one file, or a folder of them",
     "hf": "hf:NAME[:SPLIT], a Hugging Face data set: from the hub, or a folder that save_to_disk wrote",
     "synthetic": "synthetic:SPEC, drawn from a seed: a preset or name=value pairs (docs/synthetic.md)",
@@ -114,4 +114,7 @@ def typed_source(source: str, root: str | None) -> str | None:
         return root
     if not has_root(source):
         return source
-    return f"hf:{root}{source.removeprefix(_SAVED)}" if source.startswith(_SAVED) else f"{source}:{root}"
+    if source.startswith(_SAVED):
+        return f"hf:{root}{source.removeprefix(_SAVED)}"
+    kind, colon, suffix = source.partition(":")
+    return f"{kind}:{root}{colon}{suffix}"

@@ -87,6 +87,7 @@ SOURCES = {
     "folder": (True, True, "/r"),
     "files": (True, True, "/r"),
     "tar": (True, False, "tar:/r"),
+    "tar:.seg.png": (True, False, "tar:/r:.seg.png"),
     "parquet": (True, False, "parquet:/r"),
     "hf:.": (True, False, "hf:/r"),
     "hf:.:test": (True, False, "hf:/r:test"),

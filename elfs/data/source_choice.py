@@ -94,9 +94,7 @@ def choose_source(
     if kind == "hf" and colon:
         return _hugging_face(place, remapped)
     if kind in _SHARDS and colon:
-        if remapped is None and not Path(place).exists():
-            raise UsageError(f"{source}: there is no such file or folder. Expected {SOURCES[kind]}.")
-        return SourceChoice(kind, remapped or Path(place).absolute())
+        return _shards(kind, place, remapped)
     path = Path(source)
     if path.is_dir():
         return SourceChoice(FOLDER, remapped or path.absolute())
@@ -140,6 +138,19 @@ def _listed(source: str | None, remapped: Path | None) -> SourceChoice:
     if source is not None and (source in DATASETS or not Path(source).is_dir()):
         raise UsageError(f"--files lists images below a folder, and SOURCE is {source!r}, which is none.")
     return SourceChoice(FILES, remapped or Path(source or ".").absolute())
+
+
+def _shards(kind: str, place: str, remapped: Path | None) -> SourceChoice:
+    """Return the source of ``tar:`` or ``parquet:``; of tar shards, with the suffix of the members' names."""
+    folder, colon, suffix = place.rpartition(":")
+    if kind == "tar" and colon and suffix.startswith(".") and "/" not in suffix and not Path(place).exists():
+        kind, place = f"tar:{suffix}", folder
+    if remapped is None and not Path(place).exists():
+        raise UsageError(
+            f"{kind.partition(':')[0]}:{place}: there is no such file or folder. "
+            f"Expected {SOURCES[kind.partition(':')[0]]}."
+        )
+    return SourceChoice(kind, remapped or Path(place).absolute())
 
 
 def _hugging_face(place: str, remapped: Path | None) -> SourceChoice:

@@ -98,8 +98,21 @@ def test_shards_by_prefix_or_by_extension(kind: str) -> None:
     assert choose(f"{kind}:{file}") == choose(str(file)) == SourceChoice(kind, Path.cwd() / file)
     assert choose("shards") == SourceChoice("folder", Path.cwd() / "shards")
     assert choose(None, recorded=kind, root=file) == SourceChoice(kind, Path.cwd() / file)
-    with pytest.raises(UsageError, match=f"{kind}:gone: there is no such file or folder. Expected {kind}:PATH, "):
+    expected = rf"{kind}:gone: there is no such file or folder\. Expected {kind}:PATH(\[:SUFFIX\])?, "
+    with pytest.raises(UsageError, match=expected):
         choose(f"{kind}:gone")
+
+
+def test_tar_shards_with_the_suffix_of_their_images() -> None:
+    Path("shards").mkdir()
+    Path("a:.png").mkdir()
+    assert choose("tar:shards:.seg.png") == SourceChoice("tar:.seg.png", Path.cwd() / "shards")
+    assert choose("tar:a:.png") == SourceChoice("tar", Path.cwd() / "a:.png")
+    assert choose("tar:a:.png:.jpg") == SourceChoice("tar:.jpg", Path.cwd() / "a:.png")
+    assert choose(None, recorded="tar:.jpg", root=Path("shards")) == SourceChoice("tar:.jpg", Path.cwd() / "shards")
+    for wrong in ("tar:gone:.jpg", "tar:shards:jpg", "parquet:shards:.png"):
+        with pytest.raises(UsageError, match="there is no such file or folder"):
+            choose(wrong)
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])

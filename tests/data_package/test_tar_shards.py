@@ -17,6 +17,8 @@ from elfs.data.sources.tar_shards import TarSource
 from elfs.errors import InputDataError
 
 LIMIT = 1_000_000
+PHOTOS, MASKS = {"0": 10, "1": 11, "2": 12}, {"0": 20, "1": 21, "2": 22}
+ENDINGS = {".JPG": 10, ".seg.png": 20, ".txt": 30}
 
 
 def picture(level: int, image_format: str = "PNG") -> bytes:
@@ -291,6 +293,30 @@ def test_masks_beside_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     members = [(name, picture(1)) for number in range(3) for name in (f"{number}.jpg", f"{number}.seg.png")]
     assert len(TarSource(write(tmp_path / "a.tar", members), LIMIT).list()) == 6
     assert "3 samples have several images each, such as 0.jpg and 0.seg.png" in caplog.text
+    assert "tar:PATH:.EXTENSION takes those whose names end so" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("suffix", "found"),
+    [(".jpg", PHOTOS), (".seg.png", MASKS), (".png", MASKS)],
+)
+def test_a_suffix_takes_the_images_or_the_masks_alone(
+    suffix: str, found: dict[str, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    members = [
+        (f"{number}{ending}", picture(level + number)) for number in range(3) for ending, level in ENDINGS.items()
+    ]
+    source = open_source(f"tar:{suffix}", write(tmp_path / "a.tar", members), max_pixels=LIMIT)
+    assert isinstance(source, TarSource)
+    assert dict(zip(ids(source.list()), levels(source, source.list()), strict=True)) == found
+    assert open_source(source.name, source.root, max_pixels=LIMIT) == source
+    assert caplog.text == ""
+
+
+def test_a_suffix_that_no_member_has_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.tar", [("0.png", picture(1))])
+    with pytest.raises(InputDataError, match=r"^no image whose name ends in '\.jpg' in the 1 tar files of "):
+        TarSource(tmp_path, LIMIT, ".jpg").list()
 
 
 @pytest.mark.parametrize("place", [".cache/old.tar.gz", ".old.tgz", "annotations.tar.gz", "x/more.tar.xz"])

@@ -174,10 +174,11 @@ def _open_root(name: str, root: Path, max_pixels: int, files: str | None) -> Sou
         from elfs.data.sources.file_list import FileListSource
 
         return FileListSource(root, files, max_pixels)
-    if name == "tar":
+    kind, _, suffix = name.partition(":")
+    if kind == "tar":
         from elfs.data.sources.tar_shards import TarSource
 
-        return TarSource(root, max_pixels)
+        return TarSource(root, max_pixels, suffix)
     if name == "parquet":
         from elfs.data.sources.parquet import ParquetSource
 

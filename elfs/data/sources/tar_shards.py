@@ -103,16 +103,24 @@ class TarSource:
         A tar file, or a folder of them.
     max_pixels : int
         Larger images are TOO_LARGE.
+    suffix : str
+        Of members, those count whose names end so, in either case, such as ``.jpg`` or ``.rgb.png`` where a sample has
+        masks beside its image. Empty: all images.
     """
 
     root: Path
     max_pixels: int
+    suffix: str = ""
 
-    name = "tar"
     channels = 3
     mirror = True
     num_classes = None
     has_images = True
+
+    @property
+    def name(self) -> str:
+        """``tar``, with ``:`` and the suffix where there is one."""
+        return f"tar:{self.suffix}" if self.suffix else "tar"
 
     def list(self) -> SampleTable:
         """List the images, shard by shard in ascending order of their names, each in its own order.
@@ -131,10 +139,11 @@ class TarSource:
         """Return the listing, and what reads all of it."""
         _refuse_compressed(self.root)
         paths, shards = find_shards(self.root, ".tar")
-        members = _Members()
+        members = _Members(self.suffix.lower())
         names = TextColumn.from_strings(members.names(paths))
         if not len(names):
-            raise InputDataError(f"no image in the {len(paths):,} tar files of {self.root}.")
+            ending = f" whose name ends in {self.suffix!r}" if self.suffix else ""
+            raise InputDataError(f"no image{ending} in the {len(paths):,} tar files of {self.root}.")
         shard = np.repeat(np.arange(len(paths), dtype=np.int32), members.counts)
         ids, rows = _ids(names, shards, shard)
         splits, sizes = shard_splits(shards, members.counts)[rows], np.frombuffer(members.sizes, np.int64)[rows]
@@ -152,6 +161,7 @@ class TarSource:
 class _Members:
     """Where the images of all shards lie: offset and size of each, and how many each shard has."""
 
+    suffix: str
     starts: "array[int]" = field(default_factory=lambda: array("q"))
     sizes: "array[int]" = field(default_factory=lambda: array("q"))
     counts: list[int] = field(default_factory=list)
@@ -181,7 +191,7 @@ class _Members:
             shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
             _tell_damage(path, file, end, member.offset)
             end = shard.offset
-            if _is_image(member):
+            if _is_image(member) and member.name.lower().endswith(self.suffix):
                 if member.islnk() or member.issym():
                     self.links[_clean(member.name)] = _target(member)
                 elif member.issparse():
@@ -290,7 +300,7 @@ def _tell_several(names: TextColumn, shard: NDArray[np.int32]) -> None:
         ]
         _log.warning(
             "%d samples have several images each, such as %s: all of them are in the pool, masks too; "
-            "a shard of the wanted ones alone leaves the others out",
+            "tar:PATH:.EXTENSION takes those whose names end so",
             len(several),
             " and ".join(dict.fromkeys(example)),
         )
