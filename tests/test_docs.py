@@ -52,10 +52,10 @@ def test_the_tutorial(capsys: pytest.CaptureFixture[str]) -> None:
         if line.startswith("elfs export"):
             fill_in(Path(shlex.split(line)[-1]) / "labels.csv")
     assert "accuracy" in said["train"]
-    with open("predictions.csv", newline="") as file:
-        predicted = {row["id"]: row["label"] for row in csv.DictReader(file)}
-    with open("elfs-workspace/selections/first/selection.csv", newline="") as file:
-        first = {row["id"] for row in csv.DictReader(file)}
+    with open("predictions.csv", newline="") as table:
+        predicted = {row["id"]: row["label"] for row in csv.DictReader(table)}
+    with open("elfs-workspace/selections/first/selection.csv", newline="") as table:
+        first = {row["id"] for row in csv.DictReader(table)}
     assert set(predicted) == {path.name for path in Path("photos").iterdir()} - first
     assert set(predicted.values()) <= set("abc")
     assert "<html" in Path("report.html").read_text(encoding="utf-8")
