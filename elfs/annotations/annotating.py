@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from elfs.annotations.asking import Progress, askers, progress_of
+from elfs.annotations.asking import AnnotationProgress, askers, progress_of
 from elfs.annotations.kept import ARTIFACT, FILE, Annotations, kept_annotations
 from elfs.annotations.matching import match_answers
 from elfs.annotations.merging import added, removed
@@ -40,7 +40,7 @@ class Report:
     ----------
     after : Annotations
         What the workspace holds then.
-    progress : list of Progress
+    progress : list of AnnotationProgress
         How far people are with each selection.
     remarks : list of str
         What a person should know, a sentence each.
@@ -52,7 +52,7 @@ class Report:
     """
 
     after: Annotations
-    progress: list[Progress]
+    progress: list[AnnotationProgress]
     remarks: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     changed: tuple[tuple[str, str, str], ...] = ()

@@ -8,11 +8,11 @@ from elfs.pipeline.graph import COMPARE_PREFIX
 from elfs.pipeline.selections import read_images
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Progress", "askers", "progress_of"]
+__all__ = ["AnnotationProgress", "askers", "progress_of"]
 
 
 @dataclass(frozen=True)
-class Progress:
+class AnnotationProgress:
     """How far people are with a selection.
 
     Attributes
@@ -55,7 +55,7 @@ def askers(workspace: Workspace) -> dict[str, tuple[str, bool]]:
     return found
 
 
-def progress_of(workspace: Workspace, annotations: Annotations) -> list[Progress]:
+def progress_of(workspace: Workspace, annotations: Annotations) -> list[AnnotationProgress]:
     """Return how far people are with each selection that they have begun.
 
     Parameters
@@ -67,7 +67,7 @@ def progress_of(workspace: Workspace, annotations: Annotations) -> list[Progress
 
     Returns
     -------
-    list of Progress
+    list of AnnotationProgress
         In the order in which the selections were made; those without an annotated image are left out, and those whose
         table is damaged, which whoever uses them is told.
     """
@@ -79,7 +79,7 @@ def progress_of(workspace: Workspace, annotations: Annotations) -> list[Progress
             continue
         annotated = sum(image.id in annotations.of_image for image in images)
         if annotated:
-            found.append(Progress(name, len(images), annotated))
+            found.append(AnnotationProgress(name, len(images), annotated))
     return found
 
 

@@ -14,7 +14,7 @@ from elfs.errors import UsageError
 
 if TYPE_CHECKING:
     from elfs.annotations.annotating import Report
-    from elfs.annotations.asking import Progress
+    from elfs.annotations.asking import AnnotationProgress
     from elfs.annotations.kept import Annotations
 
 __all__ = ["EXAMPLES", "body", "progress_line"]
@@ -109,14 +109,14 @@ def _lines(report: "Report", *, dry_run: bool) -> list[str]:
     return lines
 
 
-def progress_line(annotations: "Annotations", progress: "list[Progress]") -> str:
+def progress_line(annotations: "Annotations", progress: "list[AnnotationProgress]") -> str:
     """Return how far people are, as ``annotate`` and ``status`` say it.
 
     Parameters
     ----------
     annotations : Annotations
         What they said.
-    progress : list of Progress
+    progress : list of AnnotationProgress
         How far they are with each selection that they have begun.
 
     Returns

@@ -46,13 +46,13 @@ def _show(invocation: Invocation, report: "CompareReport") -> None:
     """Print the table, what it says in words, and where it lies."""
     output = invocation.output
     output.table(report.comparison.rows())
-    if report.rounds:
-        from elfs.evaluation.learning_curves import curve_table
+    from elfs.evaluation.learning_curves import curve_table, gain_line
 
+    if report.rounds:
         output.data("")
         output.table(curve_table(report.comparison))
     output.data("")
-    for line in report.comparison.lines():
+    for line in filter(None, (*report.comparison.lines(), gain_line(report.comparison))):
         output.data(line)
     for position, name in enumerate(report.files):
         output.note(f"{'files' if position == 0 else '':<11} {name}", style="cyan")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from elfs.annotations.kept import kept_annotations
 from elfs.data.decoded_text import decoded
 from elfs.delivery.chosen import Selection
 from elfs.errors import InputDataError, UsageError
@@ -79,7 +80,7 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
         What is annotated.
     classes : sequence of str or None
         Names that a person gave. Where clusters are offered as pre-annotations, the first is that of cluster 0, and so
-        on; None for the clusters themselves.
+        on. None for the classes that people have annotated already, and for the clusters themselves before that.
     pre_annotate : bool
         Whether clusters are offered.
 
@@ -97,8 +98,10 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
     if pre_annotate and any(image.pseudo_label is None for image in selection.images):
         raise UsageError(f"--pre-annotate needs pseudo-labels, and selection '{selection.name}' was made without.")
     if classes is None:
-        names = {cluster: f"cluster {cluster}" for cluster in range(clusters)}
-        return Choices(tuple(names.values()) or _EXAMPLES, names, is_example=not names)
+        known = kept_annotations(selection.workspace).names
+        names = dict(enumerate(_learned_names(selection) or [f"cluster {cluster}" for cluster in range(clusters)]))
+        offered = known if known and not pre_annotate else tuple(dict.fromkeys([*known, *names.values()]))
+        return Choices(offered or _EXAMPLES, names, is_example=not offered)
     if pre_annotate and len(classes) != clusters:
         raise UsageError(
             f"--classes has {len(classes)} names and there are {clusters} clusters: --pre-annotate needs one for each "
@@ -106,6 +109,16 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
         )
     named = dict(enumerate(classes)) if len(classes) == clusters else {}
     return Choices(tuple(dict.fromkeys(classes)), named)
+
+
+def _learned_names(selection: Selection) -> Sequence[str]:
+    """Return what the pseudo-labels are called that the selection was made from, if ``label`` learned from people."""
+    workspace = selection.workspace
+    artifact = workspace.manifest.artifacts.get("pseudo_labels")
+    if artifact is None or selection.record.inputs.get("pseudo_labels") != artifact.digest:
+        return ()
+    names: Sequence[str] = artifact.metadata.get("names", ())
+    return names
 
 
 def _clusters(selection: Selection) -> int:

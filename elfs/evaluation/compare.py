@@ -15,7 +15,7 @@ from elfs.evaluation.comparison_selections import Selections, select_all
 from elfs.evaluation.comparison_tables import cells_csv, tabulate
 from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
-from elfs.evaluation.learning_curves import curve_facts
+from elfs.evaluation.learning_curves import curve_facts, gain_facts
 from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
 from elfs.evaluation.rounds import needed_in_rounds, play_rounds
 from elfs.evaluation.trainings import missing_labels, needed_trainings, train_all
@@ -63,6 +63,7 @@ class CompareReport:
     def as_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         facts = self.comparison.as_json() | {"files": list(self.files), "smoke": self.smoke}
+        facts |= {"learning": gain_facts(self.comparison)}
         return facts | ({"curves": curve_facts(self.comparison)} if self.rounds else {})
 
 

@@ -1,11 +1,17 @@
-"""What the learning curves of a comparison in rounds come to: areas, and labels needed for what random reaches."""
+"""What the learning curves of a comparison come to: areas, labels needed for what random reaches, what more bring."""
 
+import math
 import statistics
 from typing import Any
 
 from elfs.evaluation.comparison import BASELINE, Cell, Comparison, paired_difference
+from elfs.ops.learning_curve import Gain, expected_gain
+from elfs.train.seeding import generator
 
-__all__ = ["areas", "curve_facts", "curve_table", "labels_needed"]
+__all__ = ["MORE", "areas", "curve_facts", "curve_table", "gain_facts", "gain_line", "gains", "labels_needed"]
+
+MORE = 100
+"""Labels beyond the largest budget of which it is said what they are expected to bring."""
 
 
 def areas(comparison: Comparison, method: str) -> list[float]:
@@ -113,3 +119,72 @@ def curve_table(comparison: Comparison) -> list[tuple[str, ...]]:
         needed = "-" if line["labels_needed"] is None else f"{line['labels_needed']:,.0f}"
         rows.append((line["method"], f"{100 * line['area']:.1f}{spread}", line["against_random"] or "-", needed))
     return rows
+
+
+def gains(comparison: Comparison) -> dict[str, Gain]:
+    """Return what 100 more labels are expected to bring each method, by the curve that fits its budgets.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Any.
+
+    Returns
+    -------
+    dict of str to Gain
+        In accuracy, by method. A method with fewer than four different budgets is left out: its curve cannot tell. The
+        error of a mean is the larger of its standard error over the seeds and that of so many test images.
+    """
+    found = {}
+    for method in comparison.methods:
+        cells = [cell for cell in _curve(comparison, method) if cell.accuracies]
+        images = [cell.images or 0 for cell in cells]
+        means = [statistics.fmean(cell.accuracies) for cell in cells]
+        errors = [_error(cell, comparison.protocol["test_images"]) for cell in cells]
+        gain = expected_gain(images, means, errors, MORE, generator(0, "learning curve"))
+        if gain is not None:
+            found[method] = gain
+    return found
+
+
+def _error(cell: Cell, num_test: int) -> float:
+    mean, number = statistics.fmean(cell.accuracies), len(cell.accuracies)
+    inside = min(max(mean, 0.5 / num_test), 1 - 0.5 / num_test)  # all right or all wrong is not known for certain
+    by_tests = math.sqrt(inside * (1 - inside) / (number * num_test))
+    return max(by_tests, (cell.deviation or 0.0) / math.sqrt(number))
+
+
+def gain_facts(comparison: Comparison) -> dict[str, Any]:
+    """Return plain JSON values.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Any.
+
+    Returns
+    -------
+    dict
+        ``more``, the labels; ``gains``, for each method that `gains` names ``estimate``, ``low`` and ``high``.
+    """
+    return {"more": MORE, "gains": {method: gain._asdict() for method, gain in gains(comparison).items()}}
+
+
+def gain_line(comparison: Comparison) -> str | None:
+    """Return what stands under the table.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Any.
+
+    Returns
+    -------
+    str or None
+        Points, and between which nine of ten curves lie; None where no curve can tell.
+    """
+    parts = [
+        f"{method} {100 * gain.estimate:+.1f} ({100 * gain.low:.1f} to {100 * gain.high:.1f})"
+        for method, gain in gains(comparison).items()
+    ]
+    return f"{'more':<11} {MORE} more labels are expected to bring {', '.join(parts)} points" if parts else None

@@ -69,14 +69,14 @@ def play_rounds(job: Job, setting: Setting, config: CompareConfig) -> Selections
     ranks = job.runtime.ranks
     played: list[list[int]] | None = None
     if ranks.is_first:
-        played = [rows.tolist() for rows in _Game(job, setting, config).everything()]
+        played = [rows.tolist() for rows in _Simulation(job, setting, config).everything()]
     rows = [np.array(found, dtype=np.int64) for found in ranks.broadcast(played)]
     return Selections(dict.fromkeys(setting.plans, ""), dict(zip(setting.plans, rows, strict=True)), {})
 
 
 @dataclasses.dataclass(frozen=True)
-class _Game:
-    """One comparison in rounds."""
+class _Simulation:
+    """One comparison in rounds, played by methods whose questions the true labels answer."""
 
     job: Job
     setting: Setting

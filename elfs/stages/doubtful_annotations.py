@@ -11,16 +11,11 @@ from elfs.data.cells import csv_text, safe_cell
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.ops.doubtful import doubtful_labels
-from elfs.ops.folds import deal_folds
-from elfs.ops.linear_classifier import cross_validated
 from elfs.pipeline.upstream import require
-from elfs.train.features import Features, standardization
-from elfs.train.seeding import generator
+from elfs.train.annotated import Annotated, AnnotatedClassifier
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["Doubt", "doubtful_annotations", "doubts_csv"]
-
-_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +70,10 @@ def doubtful_annotations(path: Path) -> tuple[Doubt, ...]:
             f"{ARTIFACT} of {len(rows):,} images of the pool, without two classes of two images each: nothing speaks "
             "against any of them yet."
         )
-    embeddings = workspace.tensors("embeddings")["embeddings"]
-    mean, scale = standardization(embeddings, np.flatnonzero(table.eligible()))
-    features = Features(embeddings, rows, torch.device("cpu"), mean=mean, inverse_deviation=scale)
-    labels = torch.from_numpy(classes)
-    folds = deal_folds(labels, min(_FOLDS, len(rows)), generator(0, "annotated folds"))
-    found = cross_validated(features.take(torch.arange(len(rows))), labels, len(annotations.names), folds)
-    doubts = doubtful_labels(found.probabilities, labels)
+    embeddings, pool = workspace.tensors("embeddings")["embeddings"], np.flatnonzero(table.eligible())
+    trained = AnnotatedClassifier.fit(embeddings, pool, Annotated(rows, classes, annotations.names), seed=0)
+    assert trained.cross_validation is not None  # there are several images
+    doubts = doubtful_labels(trained.cross_validation.probabilities, torch.from_numpy(classes))
     return tuple(
         Doubt(table.id(int(rows[place])), annotations.names[classes[place]], annotations.names[other], support)
         for place, other, support in zip(

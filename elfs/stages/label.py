@@ -67,7 +67,7 @@ def run(job: Job, config: LabelConfig) -> Result:
         return Result("", {})
     learned = _learned(job, table, rows, pieces)
     clusters = report["clusters"] if learned is None else len(learned.names)
-    sizes, num_confident = _publish(job, table, rows, _Source(pieces, learned), clusters)
+    sizes, num_confident = _publish(job, table, rows, _Labelled(pieces, learned), clusters)
     confident = num_confident / int(sizes.sum())
     summary = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
@@ -174,7 +174,7 @@ def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Ru
 
 
 @dataclass(frozen=True)
-class _Source:
+class _Labelled:
     """Where labels come from: the pieces of the draft, or what was learned from annotations."""
 
     pieces: Pieces
@@ -189,7 +189,7 @@ class _Source:
 
 
 def _publish(
-    job: Job, table: SampleTable, rows: NDArray[np.int64], source: _Source, num_clusters: int
+    job: Job, table: SampleTable, rows: NDArray[np.int64], labelled: _Labelled, num_clusters: int
 ) -> tuple[NDArray[np.int64], int]:
     """Lay the labels out over all rows of the workspace; return the clusters' sizes and the number of confident ones.
 
@@ -204,7 +204,7 @@ def _publish(
         first, last = np.searchsorted(rows, [start, stop])
         if last > first:
             own = rows[first:last] - start
-            labels[own], confidence[own] = source.read(rows, int(first), int(last))
+            labels[own], confidence[own] = labelled.read(rows, int(first), int(last))
         pool = eligible[start:stop]
         sizes += np.bincount(labels[pool], minlength=num_clusters)
         num_confident += int(np.count_nonzero(confidence[pool] > _CONFIDENT))

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.chain import make_pictures
 
 Elfs = Callable[..., Any]
 
+COLOURS = {"colour a", "colour b", "colour c"}
 CHAIN = ("--encoder", "pixels", "--neighbors", "5", "--clusters", "3", "--dynamics-epochs", "3", "--window", "2")
 
 
@@ -47,6 +49,12 @@ def test_two_rounds(elfs: Elfs, tmp_path: Path) -> None:
     assert not set(second) & set(first + asked_for("test"))
     summary = json.loads(elfs("select", "--budget", "9", "--name", "round2", "--json").out)["selection"]
     assert summary["trust_by"].keys() == {"annotations"}
+    assert elfs("export", "--format", "label-studio", "--pre-annotate", "-o", "to-label", "-q").code == 0
+    offered = ElementTree.parse("to-label/config.xml").iter("Choice")
+    assert {choice.get("value") for choice in offered} == COLOURS
+    tasks = json.loads(Path("to-label/tasks.json").read_text())
+    said_of = {result["value"]["choices"][0] for task in tasks for result in task["predictions"][0]["result"]}
+    assert said_of <= COLOURS
 
     said = elfs("annotate", answer(second, "2.csv")).out
     assert "9 of 9 of round1 annotated, 6 of 6 of test annotated, 9 of 9 of round2 annotated, 3 classes" in said

@@ -85,6 +85,7 @@ def test_a_part_of_the_rows_is_found_by_id(tmp_path: Path) -> None:
     table = source.list().take(np.array([7, 8, 2]))
     assert levels(source, table) == [7, 8, 2]
     write(tmp_path / "a.tar", [("7.png", picture(7))])
+    source = TarSource(tmp_path, LIMIT)
     with pytest.raises(InputDataError, match="2 of 3 ids are unknown: '8', '2'; ids look like '7'"):
         source.reader(table)
 
@@ -294,6 +295,13 @@ def test_masks_beside_images_are_told(tmp_path: Path, caplog: pytest.LogCaptureF
     assert len(TarSource(write(tmp_path / "a.tar", members), LIMIT).list()) == 6
     assert "3 samples have several images each, such as 0.jpg and 0.seg.png" in caplog.text
     assert "tar:PATH:.EXTENSION takes those whose names end so" in caplog.text
+
+
+def test_a_warning_is_given_once_by_a_source(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = TarSource(write(tmp_path / "a.tar", [("0.jpg", picture(1)), ("0.seg.png", picture(2))]), LIMIT)
+    for _ in range(2):
+        assert source.reader(source.list()).read(0).size == (4, 4)
+    assert caplog.text.count("have several images each") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Workshop:
             seed=None,
             smoke=smoke,
             summary={"headline": f"{stage} done   well"},
-            metadata={"samples": metadata} if stage == "embed" else {},
+            metadata={"samples": metadata} if stage == "embed" else dict.fromkeys(tensors, facts) if facts else {},
             run={"started": "2025-01-01T00:00:00+00:00", "seconds": 1.25, "device": "cpu"},
             source_root=str(self.root),
         )
@@ -71,9 +71,14 @@ class Workshop:
         self.commit("embed", {"samples": table.tensors()}, config={"source": source}, **facts)
         return table
 
-    def label(self, num_rows: int, *, smoke: bool = False) -> None:
-        labels = np.arange(num_rows, dtype=np.int64) % 3
-        self.commit("label", {"pseudo_labels": {"pseudo_labels": labels}}, inputs=("samples",), smoke=smoke)
+    def label(self, num_rows: int, *, smoke: bool = False, first: int = 0, names: Sequence[str] | None = None) -> None:
+        """Publish pseudo-labels that go round from `first` on, with names where they were learned from people."""
+        labels = (np.arange(num_rows, dtype=np.int64) + first) % 3
+        tensors, inputs = {"pseudo_labels": {"pseudo_labels": labels}}, ("samples",)
+        if names is None:
+            self.commit("label", tensors, inputs=inputs, smoke=smoke)
+            return
+        self.commit("label", tensors, inputs=(*inputs, "annotations"), names=list(names))
 
     def score(self, values: np.ndarray) -> None:
         self.commit("score", {"scores": {"aum": values.astype(np.float32)}}, inputs=("samples",))

@@ -43,13 +43,13 @@ def test_rounds_grow_from_one_opening_and_every_method_goes_its_way(
     used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[Any] = []
-    play = rounds._Game.everything
+    play = rounds._Simulation.everything
 
     def watched(game: Any) -> Any:
         kept.append((game.setting.plans, play(game)))
         return kept[-1][1]
 
-    monkeypatch.setattr(rounds._Game, "everything", watched)
+    monkeypatch.setattr(rounds._Simulation, "everything", watched)
     report = played(used)
     ((plans, rows),) = kept
     sets = {(plan.seed, plan.entry.method, plan.budget): set(found) for plan, found in zip(plans, rows, strict=True)}

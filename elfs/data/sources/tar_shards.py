@@ -10,6 +10,7 @@ names of the shards (`elfs.data.sources.shards.shard_splits`).
 """
 
 import contextlib
+import functools
 import logging
 import os
 import posixpath
@@ -127,14 +128,15 @@ class TarSource:
 
         Ids follow the rule of this module. Refused where a shard is compressed or no tar file.
         """
-        return self._index()[0]
+        return self._index[0]
 
     def reader(self, table: SampleTable) -> TarReader:
-        """Return what reads the images; the headers of the shards are read again."""
-        listing, index = self._index()
+        """Return what reads the images; the headers of the shards are read unless `list` has done so."""
+        listing, index = self._index
         rows = listing.rows_of(table.names)
         return TarReader(index.shards, index.shard[rows], index.offset[rows], index.num_bytes[rows], self.max_pixels)
 
+    @functools.cached_property
     def _index(self) -> tuple[SampleTable, TarReader]:
         """Return the listing, and what reads all of it."""
         _refuse_compressed(self.root)

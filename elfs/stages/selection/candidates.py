@@ -21,7 +21,7 @@ from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
 from elfs.pipeline.status import recorded_config
 from elfs.pipeline.upstream import require_key
-from elfs.stages.selection.informed import informed, require_annotations
+from elfs.stages.selection.informed import informed, is_informed, require_annotations, with_annotated_settled
 from elfs.stages.selection.rounds import settled_rows
 from elfs.train.annotated import Annotated
 from elfs.train.gradients import proxy_outputs
@@ -115,7 +115,9 @@ def gather_candidates(
     require_annotations(config.method, annotated)
     pool = _with_fields(job, config, table, pool, rows, is_annotated=annotated is not None)
     if annotated is not None:
-        pool = informed(pool, rows, config, annotated, job.workspace.tensors("embeddings")["embeddings"])
+        pool = with_annotated_settled(pool, rows, annotated)
+        if is_informed(config.method):
+            pool = informed(pool, rows, config, annotated, job.workspace.tensors("embeddings")["embeddings"])
     return Candidates(pool, rows, known.included, num_copies, num_annotated)
 
 

@@ -14,7 +14,7 @@ from elfs.ops.selection import Pool
 from elfs.train.annotated import Annotated, AnnotatedClassifier
 from elfs.train.features import EmbeddingRows
 
-__all__ = ["informed", "is_informed", "require_annotations"]
+__all__ = ["informed", "is_informed", "require_annotations", "with_annotated_settled"]
 
 
 def is_informed(method: str) -> bool:
@@ -57,6 +57,27 @@ def require_annotations(method: str, annotated: Annotated | None) -> None:
         )
 
 
+def with_annotated_settled(pool: Pool, rows: NDArray[np.int64], annotated: Annotated) -> Pool:
+    """Return the pool in which annotated rows are settled: they are not selected again, and what they cover is covered.
+
+    Parameters
+    ----------
+    pool : Pool
+        In canonical order.
+    rows : ndarray of shape (n_rows,), int64
+        Row of the workspace of each row of the pool.
+    annotated : Annotated
+        What people have named; images outside the pool change nothing.
+
+    Returns
+    -------
+    Pool
+        What was settled before still is.
+    """
+    settled_M = ~pool.candidates() | torch.from_numpy(np.isin(rows, annotated.rows))
+    return dataclasses.replace(pool, settled=settled_M)
+
+
 def informed(
     pool: Pool, rows: NDArray[np.int64], config: SelectConfig, annotated: Annotated, embeddings: EmbeddingRows
 ) -> Pool:
@@ -69,7 +90,7 @@ def informed(
     rows : ndarray of shape (n_rows,), int64
         Row of the workspace of each row of the pool.
     config : SelectConfig
-        Method, seed.
+        Method, one that `is_informed`; seed.
     annotated : Annotated
         What a classifier is trained on; images outside the pool, such as copies, count too.
     embeddings : EmbeddingRows
@@ -78,19 +99,17 @@ def informed(
     Returns
     -------
     Pool
-        Annotated rows are settled: they are not selected again, and what they cover is covered.
+        With class probabilities, what dropout changes, or gradients.
     """
-    settled_M = ~pool.candidates() | torch.from_numpy(np.isin(rows, annotated.rows))
     fields: dict[str, Tensor] = {}
-    if is_informed(config.method):
-        trained = AnnotatedClassifier.fit(embeddings, rows, annotated, config.seed)
-        if config.method == "dropquery":
-            fields["disagreement"] = trained.disagreement(rows, config.seed)
-        elif config.method == "badge":
-            errors_MC = trained.probabilities(rows)
-            named_M = errors_MC.argmax(dim=1, keepdim=True)
-            fields["errors"] = errors_MC.scatter_add_(1, named_M, torch.full(named_M.shape, -1.0))
-            fields["features"] = trained.features(rows).take(torch.arange(len(rows)))
-        else:
-            fields["probabilities"] = trained.probabilities(rows)
-    return dataclasses.replace(pool, settled=settled_M, scores=pool.scores, **fields)
+    trained = AnnotatedClassifier.fit(embeddings, rows, annotated, config.seed)
+    if config.method == "dropquery":
+        fields["disagreement"] = trained.disagreement(rows, config.seed)
+    elif config.method == "badge":
+        errors_MC = trained.probabilities(rows)
+        named_M = errors_MC.argmax(dim=1, keepdim=True)
+        fields["errors"] = errors_MC.scatter_add_(1, named_M, torch.full(named_M.shape, -1.0))
+        fields["features"] = trained.features(rows).take(torch.arange(len(rows)))
+    else:
+        fields["probabilities"] = trained.probabilities(rows)
+    return dataclasses.replace(pool, scores=pool.scores, **fields)

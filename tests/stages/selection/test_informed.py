@@ -10,7 +10,7 @@ from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.errors import MissingUpstreamError
 from elfs.ops.selection import Pool
-from elfs.stages.selection.informed import informed, is_informed
+from elfs.stages.selection.informed import informed, is_informed, with_annotated_settled
 from elfs.train.annotated import Annotated
 from tests.chain import Finished, run_stage
 
@@ -29,11 +29,9 @@ def example() -> tuple[Pool, np.ndarray, Annotated]:
 
 
 @pytest.mark.parametrize("method", [name for name in SELECTORS if is_informed(name)])
-def test_annotated_rows_are_settled_and_the_method_gets_what_it_reads(method: str) -> None:
+def test_a_method_gets_what_it_reads(method: str) -> None:
     pool, embeddings, annotated = example()
     found = informed(pool, np.arange(5, 65), SelectConfig(method=method), annotated, embeddings)
-    assert found.settled is not None
-    assert found.settled.nonzero().flatten().tolist() == [0, 1, 2, 3, 15, 16, 28, 59]
     if method == "dropquery":
         assert found.disagreement is not None
         assert found.disagreement.shape == (60,)
@@ -50,11 +48,11 @@ def test_annotated_rows_are_settled_and_the_method_gets_what_it_reads(method: st
     assert (named == torch.arange(5, 65) % 2).float().mean() > 0.9
 
 
-def test_methods_that_are_not_informed_get_the_settled_rows_alone() -> None:
-    pool, embeddings, annotated = example()
-    found = informed(pool, np.arange(5, 65), SelectConfig(method="random"), annotated, embeddings)
+def test_annotated_rows_are_settled_besides_those_that_were() -> None:
+    pool, _, annotated = example()
+    found = with_annotated_settled(pool, np.arange(5, 65), annotated)
     assert found.settled is not None
-    assert int(found.settled.sum()) == 8
+    assert found.settled.nonzero().flatten().tolist() == [0, 1, 2, 3, 15, 16, 28, 59]
     assert found.probabilities is None
 
 
