@@ -17,9 +17,13 @@ from elfs.catalog import STAGES
 from elfs.config import CONFIGS, StageConfig, from_json
 from elfs.parallel.runtime import Runtime, Silence
 from elfs.pipeline.execution import Outcome, execute
+from tests.everything import finish
 
 ROOT = Path(__file__).parents[1]
 """The repository's folder: subprocesses that import `tests` start there."""
+
+STRIDE = int(os.environ.get("FAULT_STRIDE", "101"))
+"""Of faults without number, every so manieth is tried; 1 is all of them. It is odd, so that kinds in turn all occur."""
 
 NUM_PICTURES = 60
 CORRUPT = "b/19.png"
@@ -132,7 +136,10 @@ class Interruption(Silence):
 
 @dataclass(frozen=True)
 class Finished:
-    """A workspace in which every stage has run, to be read or copied, never changed; and the folder of its images."""
+    """A workspace in which every stage has run, to be read or copied, never changed; and the folder of its images.
+
+    Of ``everything``, `path` is a folder with the workspace ``w`` and what people gave.
+    """
 
     path: Path
     root: Path | None
@@ -143,7 +150,7 @@ class Finished:
 
 
 def finished(kind: str, places: pytest.TempPathFactory) -> Finished:
-    """Return a finished workspace of ``folder``, ``digits`` or ``embeddings``.
+    """Return a finished workspace of ``folder``, ``digits``, ``embeddings`` or ``everything``.
 
     The first of pytest-xdist's workers that asks for it makes it; each has a copy of its own, so that no two meet at
     the lock of a workspace. Pictures are only read, and are there once.
@@ -167,8 +174,12 @@ def _make(kind: str, place: Path, root: Path | None) -> None:
     options: dict[str, Any] = {"source": kind}
     if root is not None:
         make_pictures(root, corrupt=True)
-    elif kind == "digits":
-        options["limit"] = 200
+    elif kind in ("digits", "everything"):
+        options |= {"source": "digits", "limit": 200}
     else:
         options |= {"embeddings": str(make_embeddings(place / "own.npy")), "encoder": None}
-    run_chain(place / "workspace", root=root, **options)
+    if kind != "everything":
+        run_chain(place / "workspace", root=root, **options)
+        return
+    run_chain(place / "workspace" / "w", **options)
+    finish(place / "workspace")

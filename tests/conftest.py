@@ -40,6 +40,11 @@ def embeddings(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return finished("embeddings", tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished("everything", tmp_path_factory)
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     return tmp_path / "workspace"

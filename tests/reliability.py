@@ -70,9 +70,6 @@ ROWS = {
 """Number of each row to what happens."""
 
 OPEN = {
-    3: "the commit, which all stages share, is tested in row 9, and label's pieces in tests/workspace/test_pieces.py",
-    5: "one pass without a draft: only its commit can be interrupted, which is row 9",
-    6: "one pass without a draft: only its commit can be interrupted, which is row 9",
     56: "needs a host or container whose limits can be set",
 }
 """Rows without a test of their own, and why."""
@@ -99,11 +96,14 @@ def document() -> str:
         "default; `python -m pytest -k test_row_14` runs those of a row.",
         "",
         "- Every tensor of every artifact, a flipped value each, times every command that reads it:",
-        "  `tests/pipeline/test_damage.py`.",
+        "  `tests/pipeline/test_damage.py`; one flipped bit of every value of a workspace in which every command has been",
+        "  run, times every command: `tests/cli/test_flipped_values.py`.",
         "- Parsers of all that comes in (manifests, journals, tensors, lists, tables, settings, arrays, annotations of",
         "  every tool, tar shards, Parquet) are fuzzed with 120 examples each in the default run;",
         "  `FUZZ_EXAMPLES=20000 python -m pytest tests/test_fuzz.py` looks for longer, with other examples each time.",
-        "- Every file operation of a commit fails, or is the last one before a kill: `tests/workspace/test_crash.py`.",
+        "- Every file operation of a commit fails, or is the last one before a kill: `tests/workspace/test_crash.py`; and",
+        "  every one of each command: `tests/cli/test_interrupted_commands.py`. The default run takes one in 101 of these",
+        "  and of the flips; `FAULT_STRIDE=1 python -m pytest -n 0 -s --timeout 3600 FILE` takes all and counts them.",
         "",
         "| row | what happens | tests |",
         "|---|---|---|",

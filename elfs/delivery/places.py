@@ -1,13 +1,13 @@
 """Where an export goes: nothing is overwritten unasked, and nothing half-written stays."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from elfs.errors import UsageError
-from elfs.workspace.files import atomic_write, make_directory, storage_errors
+from elfs.workspace.files import atomic_write, make_directory, remove_file, remove_tree, storage_errors
+from elfs.workspace.temporary import is_abandoned, temporary_name
 
 __all__ = ["publish_directory", "publish_file"]
 
@@ -36,7 +36,7 @@ def publish_file(path: Path, contents: Callable[[], bytes], *, force: bool) -> N
     if os.path.lexists(path) and not force:
         raise UsageError(f"{path} is there already: give another --output, or --force to replace it.")
     data = contents()
-    make_directory(path.parent)
+    _prepare(path)
     with atomic_write(path) as file:
         file.write(data)
 
@@ -69,8 +69,8 @@ def publish_directory(path: Path, fill: Callable[[Path], None], *, force: bool) 
         raise UsageError(
             f"{path} is not empty: give another --output, or --force to replace files of the same names in it."
         )
-    make_directory(path.parent)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    _prepare(path)
+    temporary = path.with_name(temporary_name(path.name))
     with storage_errors("write", path):
         temporary.mkdir()
         try:
@@ -78,6 +78,18 @@ def publish_directory(path: Path, fill: Callable[[Path], None], *, force: bool) 
             _move(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _prepare(path: Path) -> None:
+    """Make the folder around a place, and remove there what a killed process had begun under the same name."""
+    make_directory(path.parent)
+    with storage_errors("read", path.parent):
+        begun = [entry for entry in path.parent.iterdir() if entry.name.startswith(f"{path.name}.tmp-")]
+    for entry in filter(is_abandoned, begun):
+        if entry.is_dir():
+            remove_tree(entry)
+        else:
+            remove_file(entry)
 
 
 def _move(directory: Path, path: Path) -> None:

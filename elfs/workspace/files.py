@@ -240,7 +240,7 @@ def remove_leftovers(root: Path) -> None:
     with storage_errors("search", root):
         leftovers = sorted(root.rglob("*.tmp-*"))
     for path in leftovers:
-        if is_abandoned(path):
+        if path.is_file() and is_abandoned(path):
             remove_file(path)
 
 

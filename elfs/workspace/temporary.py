@@ -51,12 +51,12 @@ def temporary_name(name: str) -> str:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Return whether a file is a temporary one that nobody writes any more.
+    """Return whether a file or folder is a temporary one that nobody writes any more.
 
     Parameters
     ----------
     path : Path
-        Any file.
+        Any file or folder.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def is_abandoned(path: Path) -> bool:
         Whether a process lives can be asked on its own host alone; a file of another host counts when it is a day old.
     """
     match = TEMPORARY_NAME.search(path.name)
-    if match is None or not path.is_file():
+    if match is None or not path.exists():
         return False
     if match[2] in (None, host_mark()):
         return not is_alive(int(match[1]))

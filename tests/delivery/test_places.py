@@ -1,9 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from elfs.delivery.places import publish_directory, publish_file
 from elfs.errors import StorageError, UsageError
+from elfs.workspace.temporary import host_mark
 
 
 def nothing() -> bytes:
@@ -92,3 +94,27 @@ def test_nothing_half_written_stays(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="no space left"):
         publish_directory(tmp_path / "out", stop, force=False)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_a_killed_process_had_begun_under_the_same_name_goes(tmp_path: Path, kind: str) -> None:
+    dead, alive, foreign = f"tmp-{2**22 + 1}", f"tmp-{os.getpid()}", "tmp-1-ffffffff"
+    for name in ("x", "y"):
+        for begun in (dead, alive, foreign):
+            path = tmp_path / f"{name}.{begun}{'-' + host_mark() if begun != foreign else ''}01234567"
+            if kind == "file":
+                path.write_bytes(b"half")
+            else:
+                fill(make(path))
+    if kind == "file":
+        publish_file(tmp_path / "x", lambda: b"data", force=False)
+    else:
+        publish_directory(tmp_path / "x", fill, force=False)
+    left = {path.name.rpartition("-")[0] for path in tmp_path.iterdir() if path.name.startswith("x.")}
+    assert left == {f"x.{alive}", "x.tmp-1"}
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith("y.")]) == 3
+
+
+def make(path: Path) -> Path:
+    path.mkdir()
+    return path
