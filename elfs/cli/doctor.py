@@ -33,7 +33,7 @@ _PACKAGES = {
     "timm": "",
     "safetensors": "",
     "sklearn": "",
-    "faiss": "not there: neighbours are searched with torch",
+    "faiss": "not there: no inverted lists, and k-means by torch",
 }
 """Package to what its absence means; nothing where elfs cannot do without it."""
 

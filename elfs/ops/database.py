@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["SOLO", "Database", "Embeddings", "Ring", "RowReader", "Solo"]
+__all__ = ["SOLO", "Database", "Embeddings", "Ring", "RowReader", "Solo", "widened"]
 
 _BLOCK_BYTES = 1 << 26
 _LEAST_BLOCK_ROWS = 4096
-# Elements that are float64 at a time: 16 MiB.
-_WIDE_ELEMENTS = 1 << 21
+# Elements that are float64 at a time: 1 MiB, which a core's cache holds; more for a GPU.
+_WIDE_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 27}
 
 
 class RowReader(Protocol):
@@ -29,8 +29,12 @@ class RowReader(Protocol):
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return a copy of a run of rows."""
 
-    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Return copies of rows, in the order asked for."""
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of each number."""
+
+    def take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return copies of rows, in the order asked for, in an array that is given or a new one."""
 
 
 Embeddings = Tensor | NDArray[Any] | RowReader
@@ -65,6 +69,25 @@ class Solo:
 
 SOLO = Solo()
 """The only process."""
+
+
+def widened(raw: Tensor, out: Tensor) -> Tensor:
+    """Write numbers as float64.
+
+    Parameters
+    ----------
+    raw : Tensor
+        Of any floating dtype.
+    out : Tensor, float64
+        Of the same shape.
+
+    Returns
+    -------
+    Tensor
+        `out`.
+    """
+    # Half precision by way of float32: torch converts it to float64 one number at a time.
+    return out.copy_(raw.float() if raw.dtype.itemsize == 2 else raw)
 
 
 class Database:
@@ -115,6 +138,7 @@ class Database:
         self.num_dims = int(embeddings.shape[1])
         self.block_rows = block_rows or max(_LEAST_BLOCK_ROWS, _BLOCK_BYTES // (4 * max(1, self.num_dims)))
         self._embeddings, self._rows = embeddings, rows
+        self._narrow: NDArray[Any] = np.empty((0, self.num_dims))
         self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
         norm_N = torch.empty(self._num_rows, dtype=torch.float64, device=self.device)
         for start, stop, norms in self._handed_round(ring, self._norms):
@@ -165,15 +189,36 @@ class Database:
         Tensor of shape (n_taken, n_dims)
             A copy, in the embeddings' own dtype, on the device.
         """
-        wanted = positions.cpu().numpy()
-        return self._take(wanted if self._rows is None else self._rows[wanted])
+        return self._take(self._rows_at(positions))
 
-    def _take(self, rows: NDArray[np.int64]) -> Tensor:
+    def take_widened(self, positions: Tensor, out: Tensor) -> None:
+        """Write rows as they are into a buffer of float64, by way of a buffer that is kept.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_taken,), int64
+            Any order, repeats allowed; on any device.
+        out : Tensor of shape (n_taken, n_dims), float64
+            On the device.
+        """
+        if isinstance(self._embeddings, Tensor):
+            widened(self.take(positions), out)
+            return
+        if len(self._narrow) < len(positions):
+            self._narrow = np.empty((len(positions), self.num_dims), dtype=self._embeddings.dtype)
+        widened(self._take(self._rows_at(positions), self._narrow[: len(positions)]), out)
+
+    def _rows_at(self, positions: Tensor) -> NDArray[np.int64]:
+        wanted = positions.cpu().numpy()
+        return wanted if self._rows is None else self._rows[wanted]
+
+    def _take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> Tensor:
         if isinstance(self._embeddings, Tensor):
             return self._embeddings[torch.from_numpy(rows).to(self._embeddings.device)].to(self.device)
         if isinstance(self._embeddings, np.ndarray):
-            return torch.from_numpy(self._embeddings[rows]).to(self.device)
-        return torch.from_numpy(self._embeddings.take(rows)).to(self.device)
+            taken = np.take(self._embeddings, rows, axis=0, out=out, mode="clip")  # any other mode makes a copy
+            return torch.from_numpy(taken).to(self.device)
+        return torch.from_numpy(self._embeddings.take(rows, out)).to(self.device)
 
     def unit_run(self, start: int, stop: int) -> Tensor:
         """Return a run of rows scaled to length 1.
@@ -207,21 +252,22 @@ class Database:
 
     def _unit(self, raw_BD: Tensor, scale_B: Tensor) -> Tensor:
         unit_BD = torch.empty(raw_BD.shape, dtype=torch.float32, device=self.device)
-        for rows in self._pieces(len(raw_BD)):
-            # Not in place: float64 rows may be a view of the caller's.
-            unit_BD[rows] = (raw_BD[rows].double() * scale_B[rows].unsqueeze(1)).float()
+        for rows, wide_BD in self._widened_pieces(raw_BD):
+            unit_BD[rows] = wide_BD.mul_(scale_B[rows].unsqueeze(1))
         return unit_BD
 
     def _norms(self, start: int, stop: int) -> Tensor:
         raw_BD = self.read(start, stop)
-        norms = [torch.linalg.vector_norm(raw_BD[rows].double(), dim=1) for rows in self._pieces(len(raw_BD))]
+        norms = [torch.linalg.vector_norm(wide_BD, dim=1) for _, wide_BD in self._widened_pieces(raw_BD)]
         return torch.cat([*norms, torch.empty(0, dtype=torch.float64, device=self.device)])
 
-    def _pieces(self, num_rows: int) -> Iterator[slice]:
-        """Yield slices of so many rows that their float64 copy is small."""
-        step = max(1, _WIDE_ELEMENTS // max(1, self.num_dims))
-        for start in range(0, num_rows, step):
-            yield slice(start, min(start + step, num_rows))
+    def _widened_pieces(self, raw_BD: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield a few rows at a time, and a copy of them in float64 that is written over by the next."""
+        step = max(1, _WIDE_ELEMENTS[self.device.type] // max(1, self.num_dims))
+        buffer = torch.empty(min(step, len(raw_BD)), self.num_dims, dtype=torch.float64, device=self.device)
+        for start in range(0, len(raw_BD), step):
+            rows = slice(start, min(start + step, len(raw_BD)))
+            yield rows, widened(raw_BD[rows], out=buffer[: rows.stop - start])
 
     def unit_blocks(self, ring: Ring = SOLO) -> Iterator[tuple[int, int, Tensor]]:
         """Yield the whole database in blocks of unit rows, each read by one process and handed round.

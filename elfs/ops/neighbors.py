@@ -1,10 +1,10 @@
 """Exact nearest neighbours by cosine, in bounded memory, by one process or several.
 
-An engine (FAISS, or blocked matrix products in torch) proposes a few more candidates than asked for, in float32. Their
-cosines are then computed again in float64 and rounded to float32, and those decide: so the result depends on neither
-the engine, the device, the size of the blocks nor the number of processes. Where the last candidates are too close to
-call, the row is compared with all others in float64. Shape suffixes: N rows of the database, Q queries, B rows of a
-block, G groups of columns, M candidates, K neighbours, D dimensions.
+Products in float32 propose a few more candidates than asked for. Their cosines are then computed again in float64 and
+rounded to float32, and those decide: so the result depends on neither the device, the size of the blocks nor the number
+of processes. Where the last candidates are too close to call, the row is compared with all others in float64. Shape
+suffixes: N rows of the database, Q queries, B rows of a block, P pairs of rows, M candidates, K neighbours,
+D dimensions.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.ops._engine import Engine, resolved_engine
 from elfs.ops.database import SOLO, Database, Embeddings, Ring
+from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all
 
 __all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
 
 Advance = Callable[[float], None]
 """Takes the share of the work that was done since the last call; the shares add up to 1."""
 
-_Top = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
-"""From unit queries [Q, D], a block [B, D] and a number M <= B to the M largest cosines, falling, and columns."""
-
 NUM_SPARE = 17
 """Candidates beyond the neighbours asked for: the row itself, and some so that the last ones are rarely a draw."""
 
 _QUERY_BYTES = 1 << 29
 _MOST_QUERIES = 65_536
-# Cosines of one product in torch: 128 MiB.
-_PRODUCT_ELEMENTS = 1 << 25
-_GROUP_COLUMNS = 32
-# Elements gathered at a time for the exact cosines: 16 MiB of float64.
-_GATHERED_ELEMENTS = 1 << 21
+# Elements gathered at a time for the exact cosines: 1 MiB of float64, which a core's cache holds; more for a GPU.
+_GATHERED_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 27}
+_RANKED_ROWS = 1024
 _EXHAUSTIVE_ROWS = 1024
 _EXHAUSTIVE_COLUMNS = 8192
 _LOW_BITS = 2**32 - 1
@@ -65,59 +60,6 @@ def queries_at_once(num_dims: int, k: int) -> int:
     return max(1, min(_MOST_QUERIES, _QUERY_BYTES // num_bytes))
 
 
-def _faiss_top(query_QD: Tensor, block_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    import faiss
-
-    cosine, columns = faiss.knn(query_QD.cpu().numpy(), block_BD.cpu().numpy(), num, metric=faiss.METRIC_INNER_PRODUCT)
-    return torch.from_numpy(cosine).to(query_QD.device), torch.from_numpy(columns).to(query_QD.device)
-
-
-def _torch_top(query_QD: Tensor, block_BD: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    parts = [
-        _top_columns(query @ block_BD.T, num)
-        for query in torch.split(query_QD, max(1, _PRODUCT_ELEMENTS // len(block_BD)))
-    ]
-    return torch.cat([values for values, _ in parts]), torch.cat([columns for _, columns in parts])
-
-
-def _top_columns(cosine_QB: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Return the largest of each row, falling, and where they are.
-
-    They lie in the groups of columns with the largest maxima: it takes a short look at all to leave out most.
-    """
-    num_groups, num_rest = divmod(cosine_QB.shape[1], _GROUP_COLUMNS)
-    if num_groups < 4 * num:
-        top = cosine_QB.topk(num, dim=1)
-        return top.values, top.indices
-    peak_QG = cosine_QB[:, : cosine_QB.shape[1] - num_rest].unflatten(1, (num_groups, _GROUP_COLUMNS)).amax(dim=2)
-    groups = peak_QG.topk(num, dim=1, sorted=False).indices
-    within = torch.arange(_GROUP_COLUMNS, device=groups.device)
-    columns = (groups.unsqueeze(2) * _GROUP_COLUMNS + within).flatten(1)
-    rest = torch.arange(num_groups * _GROUP_COLUMNS, cosine_QB.shape[1], device=groups.device)
-    columns = torch.cat([columns, rest.expand(len(columns), -1)], dim=1)
-    top = cosine_QB.gather(1, columns).topk(num, dim=1)
-    return top.values, columns.gather(1, top.indices)
-
-
-def _proposals(
-    database: Database, query_QD: Tensor, num: int, top: _Top, ring: Ring, advance: Advance
-) -> tuple[Tensor, Tensor]:
-    """Return float32 cosines [Q, M], falling, and positions of the nearest of all rows, as the engine sees them.
-
-    Every process goes through all blocks, one without queries too.
-    """
-    best_QM = torch.empty(len(query_QD), 0, device=database.device)
-    positions_QM = torch.empty(len(query_QD), 0, dtype=torch.int64, device=database.device)
-    for start, stop, block_BD in database.unit_blocks(ring):
-        if len(query_QD) and stop > start:
-            cosine, columns = top(query_QD, block_BD, min(num, stop - start))
-            best_QM = torch.cat([best_QM, cosine], dim=1)
-            best_QM, kept = best_QM.topk(min(num, best_QM.shape[1]), dim=1)
-            positions_QM = torch.cat([positions_QM, columns + start], dim=1).gather(1, kept)
-        advance((stop - start) / len(database))
-    return best_QM, positions_QM
-
-
 def _rank_key(cosine: Tensor, positions: Tensor) -> Tensor:
     """Return int64 numbers in whose falling order cosines (float32) fall, and positions rise where they are equal."""
     bits = (cosine + 0.0).view(torch.int32)  # + 0.0: no negative zero
@@ -135,16 +77,31 @@ def _from_rank_key(key: Tensor) -> tuple[Tensor, Tensor]:
 def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) -> Tensor:
     """Return the cosines of queries and their candidates, computed in float64, rounded to float32.
 
-    Each is a product of two rows as they are, summed in one order whatever the shapes, times both scales.
+    Each is a product of two rows as they are, times both scales. A product whose rounding hangs on the order of its
+    summands, which depends on the shapes, is computed again, one order for all.
     """
-    query_B1D = database.take(queries_B).double().unsqueeze(1)
-    raw_BMD = database.take(positions_BM.flatten()).double().view(*positions_BM.shape, -1)
-    dot_BM = raw_BMD.mul_(query_B1D).sum(dim=2)
-    return (dot_BM * (database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM])).float()
+    num_candidates, num_dims = positions_BM.shape[1], database.num_dims
+    scale_BM = database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM]
+    cosine_BM = torch.empty_like(scale_BM)
+    num_rows = max(1, _GATHERED_ELEMENTS[database.device.type] // max(1, num_candidates * num_dims))
+    wide = torch.empty(num_rows, num_candidates, num_dims, dtype=torch.float64, device=database.device)
+    for start in range(0, len(queries_B), num_rows):
+        part = slice(start, min(start + num_rows, len(queries_B)))
+        raw_BMD = wide[: part.stop - start]
+        database.take_widened(positions_BM[part].flatten(), out=raw_BMD.view(-1, num_dims))
+        query_BD1 = database.take(queries_B[part]).double().unsqueeze(2)
+        torch.bmm(raw_BMD, query_BD1, out=cosine_BM[part].unsqueeze(2))
+    cosine_BM *= scale_BM
+    bound = (num_dims + 8) * 2.0**-52  # of the sums' error, for the rows have length 1
+    in_doubt = ((cosine_BM - bound).float() != (cosine_BM + bound).float()) & (scale_BM > 0)
+    for rows, columns in zip(*(part.split(_RANKED_ROWS) for part in in_doubt.nonzero(as_tuple=True)), strict=True):
+        raw_PD = database.take(queries_B[rows]).double() * database.take(positions_BM[rows, columns]).double()
+        cosine_BM[rows, columns] = raw_PD.sum(dim=1) * scale_BM[rows, columns]
+    return cosine_BM.float()
 
 
 def _exhaustive_keys(database: Database, queries_B: Tensor, k: int, advance: Advance) -> Tensor:
-    """Return the rank keys of the k nearest of all rows, without the proposals of an engine."""
+    """Return the rank keys of the k nearest of all rows, without proposals."""
     raw_BD, scale_B1 = database.take(queries_B).double(), database.scale[queries_B].unsqueeze(1)
     best_BK = torch.empty(len(queries_B), 0, dtype=torch.int64, device=database.device)
     for start in range(0, len(database), _EXHAUSTIVE_COLUMNS):
@@ -197,10 +154,8 @@ def reranked(
     """
     best_QK = torch.empty(len(queries), k, dtype=torch.int64, device=database.device)
     unsure_Q = torch.zeros(len(queries), dtype=torch.bool, device=database.device)
-    num_candidates = proposed[1].shape[1]
-    step = max(1, _GATHERED_ELEMENTS // max(1, num_candidates * database.num_dims))
-    for start in range(0, len(queries), step):
-        block = slice(start, min(start + step, len(queries)))
+    for start in range(0, len(queries), _RANKED_ROWS):
+        block = slice(start, min(start + _RANKED_ROWS, len(queries)))
         fast_BM, positions_BM = proposed[0][block], proposed[1][block]
         is_there = positions_BM >= 0
         exact_BM = _exact_cosines(database, queries[block], positions_BM.clamp_min(0))
@@ -209,8 +164,8 @@ def reranked(
         best_QK[block] = key_BM.topk(k, dim=1).values
         unsure_Q[block] = best_QK[block, -1] == _LAST
         if complete:
-            # A row that is no candidate is at most as near as the last candidate, give or take the engine's rounding:
-            # the float32 bound for unit vectors, or what is seen here (reduced-precision products may exceed it).
+            # A row that is no candidate is at most as near as the last candidate, give or take the rounding of the
+            # proposals: float32's for unit vectors, or what is seen here (reduced precision may exceed it).
             rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.num_dims * 2.0**-23)
             unsure_Q[block] |= _from_rank_key(best_QK[block, -1])[1] <= fast_BM[:, -1] + rounding
         advance(0.0)
@@ -226,7 +181,6 @@ def exact_neighbors(
     k: int,
     *,
     ring: Ring = SOLO,
-    engine: Engine = "auto",
     advance: Advance = ignore,
 ) -> tuple[Tensor, Tensor]:
     """Return the exact k nearest neighbours of some rows of a database by cosine, the rows themselves left out.
@@ -244,9 +198,6 @@ def exact_neighbors(
     ring : Ring, optional
         Processes that each read a part of the database and hand the blocks round. All call this at the same time with
         the same database and `k`, and queries of their own.
-    engine : {"auto", "faiss", "torch"}, default "auto"
-        What proposes candidates: FAISS, a block of the database at a time, or blocked matrix products on the
-        database's device. ``auto``: FAISS where that is a CPU and FAISS is installed. The result is the same.
     advance : Callable, optional
         Called often, with the share of the database that was searched since the last call.
 
@@ -262,7 +213,7 @@ def exact_neighbors(
     Raises
     ------
     ValueError
-        If `k` is out of range, or the engine is unknown.
+        If `k` is out of range.
 
     Notes
     -----
@@ -274,10 +225,13 @@ def exact_neighbors(
     """
     if not 1 <= k < len(database):
         raise ValueError(f"k is {k}, expected 1 to {len(database) - 1} for {len(database)} rows.")
-    top = _faiss_top if resolved_engine(engine, database.device) == "faiss" else _torch_top
     queries = queries.to(database.device)
     num_candidates = min(len(database), k + NUM_SPARE)
-    proposed = _proposals(database, database.unit_rows(queries), num_candidates, top, ring, advance)
+    unit_QD = database.unit_rows(queries)
+    if ring.size == 1 and torch.equal(queries, torch.arange(len(database), device=database.device)):
+        proposed = candidates_of_all(unit_QD, num_candidates, advance)
+    else:
+        proposed = candidates_among_all(database, unit_QD, num_candidates, ring, advance)
     if len(queries) == 0:
         return torch.empty(0, k, dtype=torch.int64), torch.empty(0, k)
     return reranked(database, queries, proposed, k, complete=num_candidates < len(database), advance=advance)
@@ -289,7 +243,6 @@ def cosine_neighbors(
     *,
     device: torch.device | str,
     rows: NDArray[np.int64] | None = None,
-    engine: Engine = "auto",
     block_rows: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the exact k nearest neighbours of every row by cosine, the row itself left out.
@@ -304,8 +257,6 @@ def cosine_neighbors(
         Where to compute.
     rows : ndarray of shape (n_database,), int64, optional
         Rows that are compared, ascending; None: all.
-    engine : {"auto", "faiss", "torch"}, default "auto"
-        What proposes candidates; see `exact_neighbors`.
     block_rows : int, optional
         Rows of a block of the database, and queries at a time. None: see `Database` and `queries_at_once`.
 
@@ -319,8 +270,7 @@ def cosine_neighbors(
     Raises
     ------
     ValueError
-        If `embeddings` is not 2-D or holds a NaN or an infinity, `rows` do not rise, `k` is out of range, or the
-        engine is unknown.
+        If `embeddings` is not 2-D or holds a NaN or an infinity, `rows` do not rise, or `k` is out of range.
     """
     database = Database(embeddings, device=device, rows=rows, block_rows=block_rows)
     step = block_rows or queries_at_once(database.num_dims, k)
@@ -328,6 +278,6 @@ def cosine_neighbors(
     similarity_NK = torch.empty(positions_NK.shape)
     for start in range(0, len(database), step):
         run = slice(start, min(start + step, len(database)))
-        positions, similarity_NK[run] = exact_neighbors(database, torch.arange(run.start, run.stop), k, engine=engine)
+        positions, similarity_NK[run] = exact_neighbors(database, torch.arange(run.start, run.stop), k)
         positions_NK[run] = positions.to(positions_NK.dtype)
     return positions_NK, similarity_NK

@@ -269,13 +269,15 @@ class RowArray:
             raise IndexError(f"columns {start} to {stop} are outside those of shape {self.shape}.")
         return np.concatenate([shard[:, start:stop] for shard in self._shards])
 
-    def take(self, rows: ArrayLike) -> np.ndarray:
+    def take(self, rows: ArrayLike, out: np.ndarray | None = None) -> np.ndarray:
         """Return some rows, in memory, in the order asked for.
 
         Parameters
         ----------
         rows : array-like of shape (n_rows,), integer
             Rows in ``[0, len(self))``; any order, repeats allowed.
+        out : ndarray of shape (n_rows, ...), optional
+            Where to write them; of the same dtype. None: a new array.
 
         Returns
         -------
@@ -290,7 +292,9 @@ class RowArray:
         wanted: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
         if wanted.size and not 0 <= int(wanted.min()) <= int(wanted.max()) < len(self):
             raise IndexError(f"rows {wanted.min()} to {wanted.max()} are outside 0 to {len(self) - 1}.")
-        result = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype)
+        result = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype) if out is None else out
+        if len(self._shards) == 1:
+            return np.take(self._shards[0], wanted, axis=0, out=result, mode="clip")  # any other mode makes a copy
         owner = np.searchsorted(self._starts, wanted, side="right") - 1
         for index in np.unique(owner):
             mine = owner == index

@@ -88,10 +88,10 @@ def test_rows_that_lie_evenly_are_hardly_ever_near_copies(num_dims: int, spread:
     generator = torch.Generator().manual_seed(num_dims)
     centre = 3 * torch.eye(num_dims + 1)[torch.arange(900) % 3 % (num_dims + 1)]
     rows = normalize(centre + spread * torch.rand(900, num_dims + 1, generator=generator))
-    neighbors, similarity = cosine_neighbors(rows, 20, engine="torch", device=torch.device("cpu"))
+    neighbors, similarity = cosine_neighbors(rows, 20, device=torch.device("cpu"))
     pairs = near_pairs(neighbors, similarity, near_distances(similarity))
     assert int(kept_of_near(pairs, none_settled(900)).sum()) >= 880
     copies = torch.cat([rows, normalize(rows[:100] + 1e-5)])
-    neighbors, similarity = cosine_neighbors(copies, 20, engine="torch", device=torch.device("cpu"))
+    neighbors, similarity = cosine_neighbors(copies, 20, device=torch.device("cpu"))
     pairs = near_pairs(neighbors, similarity, near_distances(similarity))
     assert int(kept_of_near(pairs, none_settled(1000))[900:].sum()) <= 2

@@ -1,4 +1,3 @@
-import importlib.util
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +11,11 @@ import torch
 from torch import Tensor
 
 from elfs.ops import neighbors
-from elfs.ops._engine import Engine
 from elfs.ops.database import Database
 from elfs.ops.neighbors import cosine_neighbors, exact_neighbors, queries_at_once, reranked
 from elfs.parallel.ranks import Ranks
 from elfs.workspace.tensors import RowArray
 from tests.ranks import in_ranks
-
-HAS_FAISS = importlib.util.find_spec("faiss") is not None
-ENGINES = [pytest.param("faiss", marks=pytest.mark.skipif(not HAS_FAISS, reason="FAISS is not installed")), "torch"]
-each_engine = pytest.mark.parametrize("engine", ENGINES)
 
 
 def random_rows(num_rows: int, dim: int, seed: int = 0) -> Tensor:
@@ -38,110 +32,93 @@ def oracle(embeddings: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return order.indices[:, :k].int(), order.values[:, :k]
 
 
-def assert_equals_oracle(embeddings: Tensor, k: int, engine: Engine, block_rows: int = 64) -> None:
-    indices, similarity = cosine_neighbors(embeddings, k, device="cpu", engine=engine, block_rows=block_rows)
+def assert_equals_oracle(embeddings: Tensor, k: int, block_rows: int = 64) -> None:
+    indices, similarity = cosine_neighbors(embeddings, k, device="cpu", block_rows=block_rows)
     expected_indices, expected_similarity = oracle(embeddings, k)
     assert indices.dtype == torch.int32
     assert torch.equal(indices, expected_indices)
     assert torch.equal(similarity, expected_similarity)
 
 
-@each_engine
 @pytest.mark.parametrize("block_rows", [50, 128, 1000])
-def test_random_rows(engine: Engine, block_rows: int) -> None:
-    assert_equals_oracle(random_rows(300, 24), 20, engine, block_rows)
+def test_random_rows(block_rows: int) -> None:
+    assert_equals_oracle(random_rows(300, 24), 20, block_rows)
 
 
-@each_engine
 @pytest.mark.parametrize(("num_rows", "k"), [(2, 1), (7, 6), (40, 39)])
-def test_all_other_rows(engine: Engine, num_rows: int, k: int) -> None:
-    assert_equals_oracle(random_rows(num_rows, 5), k, engine)
+def test_all_other_rows(num_rows: int, k: int) -> None:
+    assert_equals_oracle(random_rows(num_rows, 5), k)
 
 
-@each_engine
-def test_exact_copies_are_neighbours_and_the_row_itself_is_not(engine: Engine) -> None:
+def test_exact_copies_are_neighbours_and_the_row_itself_is_not() -> None:
     distinct = random_rows(30, 8)
     rows = distinct.repeat(3, 1)  # row r equals r + 30 and r + 60
-    assert_equals_oracle(rows, 10, engine)
-    indices, similarity = cosine_neighbors(rows, 2, device="cpu", engine=engine)
+    assert_equals_oracle(rows, 10)
+    indices, similarity = cosine_neighbors(rows, 2, device="cpu")
     for row in range(90):
         assert indices[row].tolist() == [other for other in (row % 30, row % 30 + 30, row % 30 + 60) if other != row]
     assert torch.equal(similarity, torch.ones(90, 2))
 
 
-@each_engine
-def test_more_copies_than_candidates(engine: Engine) -> None:
+def test_more_copies_than_candidates() -> None:
     """Of 150 equal rows the lowest are the neighbours, though no engine can tell the rows apart."""
     rows = torch.cat([random_rows(20, 8), random_rows(1, 8, seed=1).repeat(150, 1), random_rows(20, 8, seed=2)])
     rows *= torch.rand(190, 1, generator=torch.Generator().manual_seed(3)) + 0.5  # the length does not matter
     rows[20:170] = rows[20]
-    indices, similarity = cosine_neighbors(rows, 5, device="cpu", engine=engine, block_rows=64)
+    indices, similarity = cosine_neighbors(rows, 5, device="cpu", block_rows=64)
     for row in range(20, 170):
         assert indices[row].tolist() == [other for other in range(20, 26) if other != row][:5]
     assert torch.equal(similarity[20:170], torch.ones(150, 5))
-    assert_equals_oracle(rows, 5, engine)
+    assert_equals_oracle(rows, 5)
 
 
-@each_engine
-def test_row_of_zeros_is_equally_far_from_all(engine: Engine) -> None:
+def test_row_of_zeros_is_equally_far_from_all() -> None:
     rows = random_rows(60, 4)
     rows[[0, 30]] = 0
-    indices, similarity = cosine_neighbors(rows, 3, device="cpu", engine=engine, block_rows=16)
+    indices, similarity = cosine_neighbors(rows, 3, device="cpu", block_rows=16)
     assert indices[[0, 30]].tolist() == [[1, 2, 3], [0, 1, 2]]
     assert torch.equal(similarity[[0, 30]], torch.zeros(2, 3))
-    assert_equals_oracle(rows, 3, engine, block_rows=16)
+    assert_equals_oracle(rows, 3, block_rows=16)
 
 
-@each_engine
-def test_opposite_and_tiny_rows(engine: Engine) -> None:
+def test_opposite_and_tiny_rows() -> None:
     rows = torch.tensor([[1.0, 0.0], [-1e-20, 0.0], [1e30, 0.0], [0.0, 1.0]])
-    indices, similarity = cosine_neighbors(rows, 3, device="cpu", engine=engine)
+    indices, similarity = cosine_neighbors(rows, 3, device="cpu")
     assert indices[0].tolist() == [2, 3, 1]
     assert similarity[0].tolist() == [1.0, 0.0, -1.0]
 
 
-@each_engine
-def test_zero_from_below_is_zero(engine: Engine) -> None:
+def test_zero_from_below_is_zero() -> None:
     rows = torch.tensor([[1.0, 0.0], [-1e-60, 1.0], [0.0, 1.0]], dtype=torch.float64)
-    indices, _ = cosine_neighbors(rows, 2, device="cpu", engine=engine)
+    indices, _ = cosine_neighbors(rows, 2, device="cpu")
     assert indices[0].tolist() == [1, 2]
 
 
-@each_engine
-def test_float16_memory_map(engine: Engine, tmp_path: Path) -> None:
+def test_float16_memory_map(tmp_path: Path) -> None:
     rows = random_rows(120, 16).half()
     np.save(tmp_path / "rows.npy", rows.numpy())
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
-    indices, similarity = cosine_neighbors(mapped, 7, device="cpu", engine=engine, block_rows=50)
+    indices, similarity = cosine_neighbors(mapped, 7, device="cpu", block_rows=50)
     expected_indices, expected_similarity = oracle(rows, 7)
     assert torch.equal(indices, expected_indices)
     assert torch.equal(similarity, expected_similarity)
 
 
-@each_engine
-def test_permuted_rows_have_the_permuted_neighbours(engine: Engine) -> None:
+def test_permuted_rows_have_the_permuted_neighbours() -> None:
     rows = random_rows(200, 12)
     permutation = torch.randperm(200, generator=torch.Generator().manual_seed(1))
-    indices, _ = cosine_neighbors(rows, 9, device="cpu", engine=engine, block_rows=64)
-    permuted, _ = cosine_neighbors(rows[permutation], 9, device="cpu", engine=engine, block_rows=64)
+    indices, _ = cosine_neighbors(rows, 9, device="cpu", block_rows=64)
+    permuted, _ = cosine_neighbors(rows[permutation], 9, device="cpu", block_rows=64)
     assert torch.equal(permutation[permuted.long()], indices[permutation].long())
 
 
-def test_coarse_proposals_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("among", ["all", "some"])
+def test_coarse_proposals_do_not_change_the_result(among: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that multiplies in reduced precision proposes badly; the rows in doubt are done again."""
     rows = random_rows(300, 6)
-    top = neighbors._torch_top
-    monkeypatch.setattr(neighbors, "_torch_top", lambda query, block, num: top((2 * query).round() / 2, block, num))
-    assert_equals_oracle(rows, 9, "torch", block_rows=128)
-
-
-def test_without_faiss_auto_takes_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(query: Tensor, block: Tensor, num: int) -> tuple[Tensor, Tensor]:
-        raise AssertionError("FAISS was used")
-
-    monkeypatch.setattr(neighbors, "_faiss_top", refuse)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert_equals_oracle(random_rows(50, 6), 4, "auto")
+    unit_rows = Database.unit_rows
+    monkeypatch.setattr(Database, "unit_rows", lambda database, asked: (8 * unit_rows(database, asked)).round() / 8)
+    assert_equals_oracle(rows, 9, block_rows=128 if among == "some" else 1000)
 
 
 @pytest.mark.gpu
@@ -179,77 +156,63 @@ def test_embeddings_of_the_wrong_rank() -> None:
         cosine_neighbors(torch.zeros(4, 2, 3), 1, device="cpu")
 
 
-def test_unknown_engine() -> None:
-    with pytest.raises(ValueError, match="engine is 'annoy', expected 'auto', 'faiss' or 'torch'"):
-        cosine_neighbors(random_rows(5, 3), 1, device="cpu", engine="annoy")  # type: ignore[arg-type]
-
-
-@each_engine
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_embeddings_of_the_caller_stay_as_they_are(engine: Engine, dtype: torch.dtype) -> None:
+def test_embeddings_of_the_caller_stay_as_they_are(dtype: torch.dtype) -> None:
     rows = random_rows(90, 6).to(dtype)
     before = rows.clone()
-    assert_equals_oracle(rows, 4, engine, block_rows=40)
+    assert_equals_oracle(rows, 4, block_rows=40)
     assert torch.equal(rows, before)
 
 
-def test_unknown_engine_of_a_database() -> None:
-    with pytest.raises(ValueError, match="engine is 'annoy', expected"):
-        exact_neighbors(
-            Database(random_rows(5, 3), device="cpu"),
-            torch.arange(5),
-            1,
-            engine="annoy",  # type: ignore[arg-type]
-        )
-
-
-@each_engine
 @pytest.mark.parametrize("kind", ["tensor", "array", "files"])
-def test_rows_that_form_the_database(engine: Engine, kind: str) -> None:
+def test_rows_that_form_the_database(kind: str) -> None:
     """Neighbours are places among the rows that count, wherever the rows are."""
     everything = random_rows(200, 10).half()
     rows = np.flatnonzero(np.random.default_rng(0).random(200) < 0.6)
     shards = RowArray([part.numpy() for part in everything.split(70)])
     embeddings: Any = {"tensor": everything, "array": everything.numpy(), "files": shards}[kind]
-    indices, similarity = cosine_neighbors(embeddings, 8, device="cpu", rows=rows, engine=engine, block_rows=50)
+    indices, similarity = cosine_neighbors(embeddings, 8, device="cpu", rows=rows, block_rows=50)
     expected_indices, expected_similarity = oracle(everything[rows], 8)
     assert torch.equal(indices, expected_indices)
     assert torch.equal(similarity, expected_similarity)
 
 
-@each_engine
-def test_some_queries_in_any_order(engine: Engine) -> None:
+def test_some_queries_in_any_order() -> None:
     rows = random_rows(150, 8)
     database, queries = Database(rows, device="cpu", block_rows=40), torch.tensor([149, 3, 3, 77])
-    positions, similarity = exact_neighbors(database, queries, 6, engine=engine)
+    positions, similarity = exact_neighbors(database, queries, 6)
     expected_positions, expected_similarity = oracle(rows, 6)
     assert torch.equal(positions, expected_positions[queries].long())
     assert torch.equal(similarity, expected_similarity[queries])
-    positions, similarity = exact_neighbors(database, torch.arange(0), 6, engine=engine)
+    positions, similarity = exact_neighbors(database, torch.arange(0), 6)
     assert (positions.shape, positions.dtype, similarity.shape) == ((0, 6), torch.int64, (0, 6))
 
 
-def test_groups_of_columns_hold_the_largest() -> None:
-    """With many columns torch looks at maxima of groups first, and at the columns that fill no group."""
-    cosine = random_rows(40, 5003, seed=1)
-    cosine[0, 5000], cosine[1, 17], cosine[1, 18] = 100.0, 90.0, 80.0
-    values, columns = neighbors._top_columns(cosine, 30)
-    expected = cosine.topk(30, dim=1)
-    assert torch.equal(values, expected.values)
-    assert torch.equal(columns, expected.indices)
+def test_sums_that_hang_on_their_order_are_computed_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Products of other shapes may sum in another order; where float32 shows it, that order does not count."""
+    rows, bmm = random_rows(200, 12), torch.bmm
+    expected = cosine_neighbors(rows, 9, device="cpu")
+
+    def noisy(first: Tensor, second: Tensor, *, out: Tensor) -> Tensor:
+        noise = torch.rand(out.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 0.5
+        return out.copy_(bmm(first, second) * (1 + 2.0**-50 * noise))
+
+    monkeypatch.setattr(torch, "bmm", noisy)
+    found = cosine_neighbors(rows, 9, device="cpu")
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
-def test_products_of_torch_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_PRODUCT_ELEMENTS", 500)
-    monkeypatch.setattr(neighbors, "_GATHERED_ELEMENTS", 3000)
-    assert_equals_oracle(random_rows(300, 24), 20, "torch", block_rows=100)
+def test_exact_cosines_are_gathered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbors, "_GATHERED_ELEMENTS", {"cpu": 3000})
+    monkeypatch.setattr(neighbors, "_RANKED_ROWS", 17)
+    assert_equals_oracle(random_rows(300, 24), 20, block_rows=100)
 
 
-@each_engine
-def test_exact_copies_are_compared_in_blocks(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_copies_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neighbors, "_EXHAUSTIVE_ROWS", 7)
     monkeypatch.setattr(neighbors, "_EXHAUSTIVE_COLUMNS", 13)
-    assert_equals_oracle(random_rows(4, 6).repeat(40, 1), 5, engine)
+    assert_equals_oracle(random_rows(4, 6).repeat(40, 1), 5)
 
 
 def test_cosine_is_symmetric() -> None:
@@ -305,10 +268,9 @@ def in_ring(size: int, function: "Callable[[ThreadRing], Any]") -> list[Any]:
         return list(pool.map(lambda rank: function(ThreadRing(rank, size, links)), range(size)))
 
 
-@each_engine
 @pytest.mark.parametrize("size", [2, 3, 5])
 @pytest.mark.parametrize(("num_rows", "block_rows"), [(3, None), (140, None), (140, 20), (141, 47)])
-def test_a_ring_finds_what_one_process_finds(engine: Engine, size: int, num_rows: int, block_rows: int | None) -> None:
+def test_a_ring_finds_what_one_process_finds(size: int, num_rows: int, block_rows: int | None) -> None:
     """Each reads a part of the blocks; some have no queries; copies are compared with all rows."""
     rows = random_rows(num_rows, 9)
     rows[num_rows // 2 :] = rows[: num_rows - num_rows // 2].clone()
@@ -318,7 +280,7 @@ def test_a_ring_finds_what_one_process_finds(engine: Engine, size: int, num_rows
     def search(ring: ThreadRing) -> tuple[Tensor, Tensor]:
         database = Database(rows, device="cpu", ring=ring, block_rows=block_rows)
         queries = torch.arange(bounds[ring.rank], bounds[ring.rank + 1])
-        return exact_neighbors(database, queries, 2, ring=ring, engine=engine)
+        return exact_neighbors(database, queries, 2, ring=ring)
 
     found = in_ring(size, search)
     expected_indices, expected_similarity = oracle(rows, 2)
