@@ -5,6 +5,7 @@ from pathlib import Path
 import typer
 
 from elfs.cli._completion_scripts import SHELLS, script
+from elfs.cli._json_reference import json_reference, json_schema
 from elfs.cli._reference import option_list, reference
 from elfs.cli.app import assemble
 
@@ -21,6 +22,7 @@ def generated() -> dict[str, str]:
     """
     root = typer.main.get_command(assemble())
     files = {f"completions/elfs.{shell}": script(shell, root) + "\n" for shell in SHELLS}
+    files |= {"docs/json.md": json_reference(), "docs/json-schema.json": json_schema()}
     return {**files, "docs/cli.md": reference(root), "tests/cli/options.txt": option_list(root)}
 
 

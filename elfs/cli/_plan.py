@@ -175,4 +175,4 @@ def show_plan(
     steps = plan(invocation.workspace, calls, force=invocation.force, sources=sources)
     invocation.output.table([(stage.record, stage.action, stage.reason) for stage in steps])
     document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(stage) for stage in steps]}
-    invocation.output.document(document)
+    invocation.output.document("dry-run", document)

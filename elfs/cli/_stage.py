@@ -161,7 +161,7 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
     commands = next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE, labelled=labelled)
     for position, line in enumerate(commands):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
-    output.document(document)
+    output.document("stages", document)
 
 
 def _has_labels(workspace: Path) -> bool:

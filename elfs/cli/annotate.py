@@ -76,7 +76,7 @@ def body(
     for line in _lines(report, dry_run=dry_run):
         output.data(line)
     document = report.as_json() | {"workspace": str(path), "dry_run": dry_run}
-    output.document(document)
+    output.document("annotate", document)
 
 
 def _show_doubtful(invocation: Invocation, target: str | None, *, force: bool) -> None:
@@ -93,7 +93,7 @@ def _show_doubtful(invocation: Invocation, target: str | None, *, force: bool) -
     if target is not None:
         output.note(f"file        {target}", style="cyan")
     listed = [dataclasses.asdict(doubt) for doubt in doubts]
-    output.document({"workspace": str(invocation.workspace), "doubtful": listed, "path": target})
+    output.document("doubtful", {"workspace": str(invocation.workspace), "doubtful": listed, "path": target})
 
 
 def _lines(report: "Report", *, dry_run: bool) -> list[str]:

@@ -14,7 +14,7 @@ import typer
 
 import elfs
 from elfs.cli._commands import COMMANDS
-from elfs.cli._errors import bug, describe, interrupted
+from elfs.cli._errors import Failure, as_document, bug, describe, interrupted
 from elfs.cli._output import Output
 from elfs.cli._ranks import ARGUMENTS, Joined, fail_as_rank, own_place
 
@@ -117,8 +117,14 @@ def run(arguments: Sequence[str]) -> int:
         output.failure(failure)
         return failure.exit_code
     if code in (SIGINT_EXIT, SIGTERM_EXIT) and place is None:
-        output.note("stopped: what is finished is kept, the same command continues from there.")
+        _say_stopped(output, int(code))
     return int(code)
+
+
+def _say_stopped(output: Output, code: int) -> None:
+    message = "stopped: what is finished is kept, the same command continues from there."
+    output.note(message)
+    output.document("error", as_document(Failure(message, None, code)))
 
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:

@@ -58,7 +58,7 @@ def _show(invocation: Invocation, report: "CompareReport") -> None:
         output.note(f"{'files' if position == 0 else '':<11} {name}", style="cyan")
     if report.smoke:
         output.warn(SMOKE_WARNING)
-    output.document(report.as_json() | {"workspace": str(invocation.workspace)})
+    output.document("compare", report.as_json() | {"workspace": str(invocation.workspace)})
 
 
 def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
@@ -71,4 +71,4 @@ def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
     invocation.output.table([tuple(name.upper() for name in columns), *rows])
     left = sum(cell["action"] != "recorded" for cell in cells)
     invocation.output.note(f"{plural(left, 'training')} at most, {len(cells) - left} recorded already")
-    invocation.output.document({"workspace": str(invocation.workspace), "cells": cells})
+    invocation.output.document("compare-dry-run", {"workspace": str(invocation.workspace), "cells": cells})

@@ -65,7 +65,7 @@ def body(invocation: Invocation) -> None:
     found = list(checks(invocation.workspace, invocation.devices))
     output = invocation.output
     output.table([(check.name, check.state, check.text) for check in found], [_STYLES[check.state] for check in found])
-    output.document({"checks": [dataclasses.asdict(check) for check in found]})
+    output.document("doctor", {"checks": [dataclasses.asdict(check) for check in found]})
     if any(check.state == BAD for check in found):
         raise typer.Exit(DeviceError.exit_code)
 

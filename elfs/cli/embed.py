@@ -121,7 +121,7 @@ def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path |
     output.note(stage_row("embed", done, clock(time.perf_counter() - started) if report.num_made else "fresh"))
     output.note(f"{'next':<10} {report.next_command}", style="cyan")
     facts = dataclasses.asdict(report) | {"number": number, "count": count}
-    output.document({"workspace": str(invocation.workspace), "shard": facts})
+    output.document("shard", {"workspace": str(invocation.workspace), "shard": facts})
 
 
 def _merge(invocation: Invocation, source: str | None, root: Path | None) -> None:
@@ -152,7 +152,7 @@ def _list(invocation: Invocation, pattern: str | None) -> None:
         for item in found
     ]
     invocation.output.table([titles, *rows], ["bold", *(None for _ in rows)])
-    invocation.output.document([dataclasses.asdict(item) for item in found])
+    invocation.output.document("encoders", {"encoders": [dataclasses.asdict(item) for item in found]})
 
 
 def _number(value: int | None) -> str:

@@ -32,4 +32,4 @@ def body(invocation: Invocation, labels: LabelsOption = None) -> None:
     report = read_steadily(path, lambda: evaluate(path, None if labels == "auto" else labels))
     for line in report.lines():
         invocation.output.data(line)
-    invocation.output.document(report.as_json())
+    invocation.output.document("evaluate", report.as_json())

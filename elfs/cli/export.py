@@ -106,7 +106,7 @@ def body(
         output.note(f"{plural(len(chosen.images), 'image')} of selection {chosen.name}, as {options.format}")
         output.data(target)
         output.document(
-            {"selection": chosen.name, "format": options.format, "images": len(chosen.images), "path": target}
+            "export", {"selection": chosen.name, "format": options.format, "images": len(chosen.images), "path": target}
         )
     if (note := export.note(Path(target))) is not None:
         output.note(note)

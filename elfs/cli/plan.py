@@ -30,7 +30,9 @@ def body(invocation: Invocation) -> None:
     if outcome.smoke:
         invocation.output.warn(SMOKE_WARNING)
     document = {name: value for name, value in outcome.summary.items() if name != "headline"}
-    invocation.output.document(document | {"workspace": str(path), "files": [str(path / "plan" / "table.csv")]})
+    invocation.output.document(
+        "budgets", document | {"workspace": str(path), "files": [str(path / "plan" / "table.csv")]}
+    )
 
 
 def _show(invocation: Invocation, summary: dict[str, Any]) -> None:

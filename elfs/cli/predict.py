@@ -77,4 +77,4 @@ def body(
     output.note(f"{plural(facts['images'], 'image')} named by the network of selection {found.model}, {sure}")
     if target != "-":
         output.data(target)
-        output.document(facts | {"format": written, "path": target})
+        output.document("predict", facts | {"format": written, "path": target})

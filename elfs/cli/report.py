@@ -38,4 +38,4 @@ def body(
     for text in report.warnings:
         output.warn(text)
     output.data(str(target))
-    output.document({"selection": report.selection, "path": str(target), "warnings": report.warnings})
+    output.document("report", {"selection": report.selection, "path": str(target), "warnings": report.warnings})

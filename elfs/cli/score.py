@@ -28,5 +28,6 @@ def body(invocation: Invocation, show_list: ListOption = False) -> None:
     rows = [(key, score.harder, score.source, str(epochs[key]), score.summary) for key, score in SCORES.items()]
     invocation.output.table([("KEY", "HARDER", "FROM", "EPOCHS", "MEANING"), *rows])
     invocation.output.document(
-        {"scores": {key: dataclasses.asdict(score) | {"epochs": epochs[key]} for key, score in SCORES.items()}}
+        "scores",
+        {"scores": {key: dataclasses.asdict(score) | {"epochs": epochs[key]} for key, score in SCORES.items()}},
     )

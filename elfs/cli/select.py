@@ -34,4 +34,6 @@ def body(invocation: Invocation, show_list: ListOption = False) -> None:
         return
     rows = [(name, ", ".join(method.reads) or "nothing", method.summary) for name, method in SELECTORS.items()]
     invocation.output.table([("METHOD", "READS", "MEANING"), *rows])
-    invocation.output.document({"methods": {name: dataclasses.asdict(method) for name, method in SELECTORS.items()}})
+    invocation.output.document(
+        "methods", {"methods": {name: dataclasses.asdict(method) for name, method in SELECTORS.items()}}
+    )

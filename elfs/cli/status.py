@@ -32,6 +32,12 @@ _TOLD = ("hard_rate", "include", "exclude", "holdout")
 _USUAL = {"balance": "none", "dedup": "exact", "blocks": 1, "seed": 0}
 """Options of a selection that status names where they are given, and where they are unusual."""
 
+_NOTHING: dict[str, Any] = {
+    **{"exists": False, "source": {}, "stages": [], "doing": {}, "images": {}, "left_out": [], "selections": []},
+    **{"default_selection": None, "annotations": {}, "next": None},
+}
+"""What the JSON document says where there is no workspace."""
+
 _STYLES = {"fresh": "green", "kept": "green", "stale": "yellow", "missing": "dim"}
 
 
@@ -72,6 +78,7 @@ def body(invocation: Invocation) -> None:
     if mending is not None and not doing:
         output.note(f"{'next':<10} {mending}", style="cyan")
     output.document(
+        "status",
         {
             "workspace": str(workspace),
             "exists": True,
@@ -84,7 +91,7 @@ def body(invocation: Invocation) -> None:
             "default_selection": default,
             "annotations": facts,
             "next": mending,
-        }
+        },
     )
 
 
@@ -92,8 +99,9 @@ def _say_nothing_is_there(output: "Output", workspace: Path) -> None:
     from elfs.workspace.commands import command_line
 
     output.data(f"no workspace at {workspace}")
-    output.note(f"{'next':<10} {command_line('embed', None, workspace)}", style="cyan")
-    output.document({"workspace": str(workspace), "exists": False, "stages": []})
+    next_command = command_line("embed", None, workspace)
+    output.note(f"{'next':<10} {next_command}", style="cyan")
+    output.document("status", _NOTHING | {"workspace": str(workspace), "next": next_command})
 
 
 def _tell_annotations(output: "Output", workspace: Path) -> dict[str, Any]:

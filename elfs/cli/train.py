@@ -20,4 +20,4 @@ def body(invocation: Invocation) -> None:
     report = train(invocation.workspace, config, runtime, force=invocation.force, smoke=invocation.smoke)
     for line in report.lines():
         invocation.output.data(line)
-    invocation.output.document(report.as_json())
+    invocation.output.document("train", report.as_json())

@@ -32,7 +32,7 @@ def body(invocation: Invocation) -> None:
         output.table([(item.file, item.problem, text) for item, text in zip(findings, advice, strict=True)])
     else:
         output.data(f"{plural(num_artifacts, 'artifact')} as the manifest says")
-    output.document({"artifacts": num_artifacts, "findings": [dataclasses.asdict(item) for item in findings]})
+    output.document("verify", {"artifacts": num_artifacts, "findings": [dataclasses.asdict(item) for item in findings]})
     if findings:
         raise typer.Exit(CorruptArtifactError.exit_code)
 

@@ -2,9 +2,10 @@
 
 import math
 import statistics
+from dataclasses import asdict
 from typing import Any
 
-from elfs.evaluation.comparison import BASELINE, Cell, Comparison, paired_difference
+from elfs.evaluation.comparison import BASELINE, Cell, Comparison, Difference, paired_difference
 from elfs.ops.learning_curve import Gain, expected_gain
 from elfs.train.seeding import generator
 
@@ -83,7 +84,7 @@ def curve_facts(comparison: Comparison) -> list[dict[str, Any]]:
     -------
     list of dict
         ``method``; ``area``, the mean over the seeds, and its ``deviation``; ``labels_needed`` and ``against_random``,
-        the difference of the areas and whether it exceeds the spread, None without random.
+        a `Difference` of the areas, None without random.
     """
     has_baseline = BASELINE in comparison.methods
     found: list[dict[str, Any]] = []
@@ -95,7 +96,7 @@ def curve_facts(comparison: Comparison) -> list[dict[str, Any]]:
         line["against_random"] = None
         if has_baseline and method != BASELINE:
             num_test = comparison.protocol["test_images"]
-            line["against_random"] = paired_difference(own, areas(comparison, BASELINE), num_test).text
+            line["against_random"] = asdict(paired_difference(own, areas(comparison, BASELINE), num_test))
         found.append(line)
     return found
 
@@ -115,9 +116,10 @@ def curve_table(comparison: Comparison) -> list[tuple[str, ...]]:
     """
     rows: list[tuple[str, ...]] = [("over all rounds", "area (%)", "minus random", "labels for random's last")]
     for line in curve_facts(comparison):
+        against = "-" if line["against_random"] is None else Difference(**line["against_random"]).text
         spread = "" if line["deviation"] is None else f" +- {100 * line['deviation']:.1f}"
         needed = "-" if line["labels_needed"] is None else f"{line['labels_needed']:,.0f}"
-        rows.append((line["method"], f"{100 * line['area']:.1f}{spread}", line["against_random"] or "-", needed))
+        rows.append((line["method"], f"{100 * line['area']:.1f}{spread}", against, needed))
     return rows
 
 

@@ -90,7 +90,8 @@ def test_what_a_person_has_to_know_is_said(elfs: Elfs, selection: str) -> None:
 
 def test_json_describes_what_was_written(elfs: Elfs, selection: str) -> None:
     ran = elfs("export", "--format", "cvat", "-o", "manifest.jsonl", "--json")
-    assert json.loads(ran.out) == {"selection": "three", "format": "cvat", "images": 3, "path": "manifest.jsonl"}
+    facts = {"selection": "three", "format": "cvat", "images": 3, "path": "manifest.jsonl"}
+    assert json.loads(ran.out) == {"schema": "elfs/export/1"} | facts
     refused = elfs("export", "--json")
     assert refused.code == 2
     assert "--json needs --output FILE" in json.loads(refused.out)["error"]["message"]
@@ -136,6 +137,7 @@ def test_the_report_is_written_where_it_is_asked_for(elfs: Elfs, selection: str)
     assert (ran.code, ran.out, ran.err) == (0, "elfs-report.html\n", "")
     assert Path("elfs-report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     document = json.loads(elfs("report", "--output", "other.html", "--selection", "three", "--json").out)
+    assert document.pop("schema") == "elfs/report/1"
     assert document == {"selection": "three", "path": "other.html", "warnings": []}
     assert Path("other.html").read_text() == Path("elfs-report.html").read_text()
     assert elfs("report", "--selection", "four").code == 2

@@ -25,7 +25,7 @@ def test_encoders_without_weights_have_dashes(elfs: Elfs) -> None:
 
 def test_document(elfs: Elfs) -> None:
     ran = elfs("embed", "--list-encoders", "--json")
-    listed = {item["name"]: item for item in json.loads(ran.out)}
+    listed = {item["name"]: item for item in json.loads(ran.out)["encoders"]}
     assert listed.keys() == {"patches", "pixels", *PUBLISHED}
     assert listed["msn_vit_large"] == {
         "name": "msn_vit_large",

@@ -228,7 +228,7 @@ def test_train_prints_its_report(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) ->
     assert (ran.code, ran.out) == (0, "report of train\nsecond line\n")
     config = TrainConfig(selection="aum-0.1", **SMOKE["train"])
     assert seen == [(Path("elfs-workspace"), config, "cpu", {"force": True, "smoke": True})]
-    assert json.loads(elfs("train", "--json").out) == {"name": "train"}
+    assert json.loads(elfs("train", "--json").out) == {"schema": "elfs/train/1", "name": "train"}
 
 
 @pytest.mark.parametrize(
@@ -245,5 +245,5 @@ def test_evaluate_prints_its_report(
 
     monkeypatch.setattr("elfs.evaluation.evaluate.evaluate", evaluate)
     assert elfs("evaluate", *arguments).out == "report of evaluate\nsecond line\n"
-    assert json.loads(elfs("evaluate", *arguments, "--json").out) == {"name": "evaluate"}
+    assert json.loads(elfs("evaluate", *arguments, "--json").out) == {"schema": "elfs/evaluate/1", "name": "evaluate"}
     assert seen == 2 * [(Path("elfs-workspace"), labels)]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from elfs.cli._errors import Failure
-from elfs.cli._output import LiveProgress, Output, PlainProgress, may_animate, may_colour
+from elfs.cli._output import Output, may_animate, may_colour
+from elfs.cli._progress import LiveProgress, PlainProgress
 from elfs.parallel.runtime import Silence
 
 
@@ -45,7 +46,7 @@ def test_people_read_data_on_stdout_and_the_rest_on_stderr(capsys: pytest.Captur
     output.table([("a", "b")])
     output.note("note")
     output.warn("look")
-    output.document({"x": 1})
+    output.document("status", {"x": 1})
     assert capsys.readouterr() == ("data\na  b\n", "note\nwarning: look\n")
 
 
@@ -53,9 +54,9 @@ def test_programs_read_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output(as_json=True, environ={})
     output.data("data")
     output.note("note")
-    output.document({"b": 1, "a": "\udcff"})
+    output.document("status", {"b": 1, "a": "\udcff"})
     said = capsys.readouterr()
-    assert json.loads(said.out) == {"a": "\udcff", "b": 1}
+    assert json.loads(said.out) == {"schema": "elfs/status/1", "a": "\udcff", "b": 1}
     assert said.err == "note\n"
 
 
@@ -74,7 +75,7 @@ def test_only_the_first_of_several_processes_speaks(capsys: pytest.CaptureFixtur
         output.note("note")
         output.warn("warning")
         output.data("data")
-        output.document({"a": 1})
+        output.document("status", {"a": 1})
         assert isinstance(output.progress(), Silence)
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""

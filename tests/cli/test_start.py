@@ -13,7 +13,7 @@ from tests.chain import Finished
 
 TYPER = {"annotated_doc", "annotated_types", "pydantic", "pydantic_core", "shellingham", "typer", "typing_extensions"}
 TYPER |= {"typing_inspection"}
-RICH = {"markdown_it", "mdurl", "pygments", "rich"}
+RICH = {"attr", "markdown_it", "mdurl", "pygments", "rich"}
 FILES = {"elfs.cli", "elfs.config", "elfs.models.published", "elfs.pipeline", "elfs.workspace", "elfs.parallel"}
 BASE = {"elfs.budget", "elfs.catalog", "elfs.errors", "elfs.models", "elfs.source_names", "elfs.suggestions"}
 MAX_MIB = 45
