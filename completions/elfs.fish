@@ -32,7 +32,7 @@ complete -c elfs -n __fish_use_subcommand -a dynamics -d 'Train a proxy network 
 complete -c elfs -n __fish_use_subcommand -a score -d 'Turn training dynamics and embeddings into difficulty scores.'
 complete -c elfs -n __fish_use_subcommand -a select -d 'Pick the images to annotate.'
 complete -c elfs -n __fish_use_subcommand -a report -d 'Show a selection on one page: what was kept, what was left out, and why.'
-complete -c elfs -n __fish_use_subcommand -a plan -d 'Say what budgets would buy, before anything is annotated.'
+complete -c elfs -n __fish_use_subcommand -a plan -d 'Say what budgets would buy and, once images are annotated, what 100 more labels are expected to bring.'
 complete -c elfs -n __fish_use_subcommand -a export -d 'Hand a selection to annotators and other programs.'
 complete -c elfs -n __fish_use_subcommand -a annotate -d 'Take labels from people into the workspace; without FILE, say what it holds.'
 complete -c elfs -n __fish_use_subcommand -a train -d 'Train a network on a selection that has been annotated, and test it.'

@@ -34,7 +34,7 @@ _elfs() {
         'score:Turn training dynamics and embeddings into difficulty scores.'
         'select:Pick the images to annotate.'
         'report:Show a selection on one page: what was kept, what was left out, and why.'
-        'plan:Say what budgets would buy, before anything is annotated.'
+        'plan:Say what budgets would buy and, once images are annotated, what 100 more labels are expected to bring.'
         'export:Hand a selection to annotators and other programs.'
         'annotate:Take labels from people into the workspace; without FILE, say what it holds.'
         'train:Train a network on a selection that has been annotated, and test it.'

@@ -16,7 +16,7 @@ EXAMPLES = ("elfs plan", "elfs plan --budgets 100,200,500 --exclude selections/a
 
 @command("plan")
 def body(invocation: Invocation) -> None:
-    """Say what budgets would buy, before anything is annotated."""
+    """Say what budgets would buy and, once images are annotated, what 100 more labels are expected to bring."""
     config = invocation.config("plan")
     assert isinstance(config, PlanConfig)
     if invocation.dry_run:
@@ -61,4 +61,20 @@ def _show(invocation: Invocation, summary: dict[str, Any]) -> None:
         output.data(f"copies      {plural(summary['copies_left_out'], 'image')} that are copies in no budget")
     for item in summary["left_out"]:
         output.data(f"not there   {item['budget']}: {item['reason']}")
+    if "annotations" in summary:
+        output.data(f"more        {_of_more(summary['annotations'])}")
     output.note(f"file        {invocation.workspace / 'plan' / 'table.csv'}", style="cyan")
+
+
+def _of_more(found: dict[str, Any]) -> str:
+    """Return what more annotations are expected to bring."""
+    there = f"{plural(found['annotated'], 'annotation')} of {found['classes']} class{'es' * (found['classes'] != 1)}"
+    gain = found["gain"]
+    if gain is None:
+        return f"cannot tell yet what more labels bring: {there}, and it takes about ten for each class"
+    last = found["points"][-1]
+    return (
+        f"{found['more']} more labels are expected to bring {100 * gain['estimate']:+.1f} points of accuracy "
+        f"({100 * gain['low']:.1f} to {100 * gain['high']:.1f}): {there}; a linear classifier of "
+        f"{last['annotations']:,} of them is right in {100 * last['accuracy']:.1f} %, by {found['judged_by']}"
+    )

@@ -123,8 +123,9 @@ def expected_gain(
     errors: Sequence[float],
     more: int,
     generator: torch.Generator,
+    now: int | None = None,
 ) -> Gain | None:
-    """Return what more annotations are expected to bring beyond the largest number that was tried.
+    """Return what more annotations are expected to bring.
 
     Parameters
     ----------
@@ -134,6 +135,8 @@ def expected_gain(
         Annotations that are thought of, at least 1.
     generator : torch.Generator
         Of the draws, on the CPU.
+    now : int or None
+        Annotations that there are already; None: as many as the largest number that was tried.
 
     Returns
     -------
@@ -154,16 +157,17 @@ def expected_gain(
     if curve is None:
         return None
     counts, values, sigma = np.array(annotations, float), np.array(accuracies, float), np.array(errors, float)
-    ends = np.array([counts.max(), counts.max() + more]) / curve.unit
+    held = float(counts.max()) if now is None else now
+    ends = np.array([held, held + more]) / curve.unit
     noise = torch.randn(_NUM_DRAWS, len(counts), generator=generator, dtype=torch.float64).numpy()
     gains = []
     for draw in noise:
         drawn = np.clip(values + sigma * draw, 0.0, 1.0)
-        now, then = _curve(_fitted(counts / curve.unit, drawn, sigma, curve[:4]), ends)
-        gains.append(then - now)
-    now, then = _curve(np.array(curve[:4]), ends)
+        before, after = _curve(_fitted(counts / curve.unit, drawn, sigma, curve[:4]), ends)
+        gains.append(after - before)
+    before, after = _curve(np.array(curve[:4]), ends)
     low, high = np.quantile(gains, _QUANTILES)
-    return Gain(float(then - now), float(min(low, then - now)), float(max(high, then - now)))
+    return Gain(float(after - before), float(min(low, after - before)), float(max(high, after - before)))
 
 
 def _curve(parameters: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:

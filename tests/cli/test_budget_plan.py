@@ -41,3 +41,22 @@ def test_what_is_missing_is_named(elfs: Elfs) -> None:
     ran = elfs("plan")
     assert (ran.code, ran.out) == (4, "")
     assert "elfs embed" in ran.err
+
+
+def test_with_annotations_it_says_what_more_bring(elfs: Elfs, tmp_path: Path) -> None:
+    elfs("embed", "synthetic:clean,images=120,test=0", "--encoder", "pixels", "--devices", "cpu")
+    call = ("plan", "--budgets", "5", "--method", "facility-location")
+    assert "more labels" not in elfs(*call).out
+    assert elfs("select", "--method", "random", "--budget", "100").code == 0
+    for count, said in (
+        (6, "cannot tell yet what more labels bring: 6 annotations of 2 classes"),
+        (100, "100 more labels"),
+    ):
+        lines = Path("elfs-workspace/selections/random-100/selection.csv").read_text().splitlines()[1 : count + 1]
+        rows = [f"{line.split(',')[1]},{'ab'[number % 2]}" for number, line in enumerate(lines)]
+        Path("l.csv").write_text("\n".join(["id,label", *rows]) + "\n")
+        assert elfs("annotate", "l.csv").code == 0
+        ran = elfs(*call)
+        assert said in ran.out
+    assert "are expected to bring +" in ran.out
+    assert "by cross-validation" in ran.out

@@ -61,3 +61,11 @@ def test_fewer_than_four_numbers_of_annotations_cannot_tell() -> None:
 def test_impossible_points_are_refused(counts: list[int], values: list[float], errors: list[float], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         fit_learning_curve(counts, values, errors)
+
+
+def test_the_gain_may_be_told_from_more_than_what_was_tried() -> None:
+    values = [TRUTH.accuracy(count) for count in COUNTS]
+    gain = expected_gain(COUNTS, values, [0.002] * 5, 100, torch.Generator().manual_seed(0), now=1000)
+    assert gain is not None
+    assert gain.estimate == pytest.approx(TRUTH.accuracy(1100) - TRUTH.accuracy(1000), abs=2e-3)
+    assert gain.low <= gain.estimate <= gain.high

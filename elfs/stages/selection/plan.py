@@ -1,4 +1,4 @@
-"""What budgets would buy, before anything is annotated: one selection each, of which none is kept."""
+"""What budgets would buy, one selection each, of which none is kept; and what more annotations are to bring."""
 
 import csv
 import io
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elfs.annotations.kept import ARTIFACT
 from elfs.config import PlanConfig, SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
@@ -21,6 +22,7 @@ from elfs.pipeline.graph import STAGES, Stage, needed_artifacts
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
+from elfs.stages.selection.gain import gain_of_more
 from elfs.stages.selection.rounds import list_digests
 from elfs.train.seeding import generator
 
@@ -142,6 +144,8 @@ def run(job: Job, config: PlanConfig) -> Result:
     summary = {"method": config.method, "key": config.key, "eligible": len(found.pool), "budgets": lines}
     summary |= {"copies_left_out": found.num_copies, "left_out": left_out}
     summary["bend"] = None if position is None else lines[position]["budget"]
+    gain = gain_of_more(job.workspace, table, config.seed) if ARTIFACT in job.inputs else None
+    summary |= {} if gain is None else {"annotations": gain}
     return Result(f"{len(lines)} budgets by {config.method}", summary)
 
 

@@ -1,0 +1,100 @@
+"""What more annotations are expected to bring, by what those that there are have brought. Axis: A annotated images."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from elfs.annotations.kept import Annotations, kept_annotations
+from elfs.data.samples import SampleTable
+from elfs.ops.annotation_curve import accuracy_by_number
+from elfs.ops.folds import deal_folds
+from elfs.ops.learning_curve import LEAST_POINTS, expected_gain
+from elfs.ops.linear_classifier import cross_validated
+from elfs.train.features import EmbeddingRows, Features, standardization
+from elfs.train.seeding import generator
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["MORE", "gain_of_more"]
+
+MORE = 100
+"""Annotations of which it is said what they are expected to bring."""
+
+_FOLDS = 5
+_ENOUGH_HELD_OUT = 20
+
+
+def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> dict[str, Any] | None:
+    """Return what the next annotations are expected to bring a linear classifier on the embeddings.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With embeddings and annotations.
+    table : SampleTable
+        Its samples.
+    seed : int
+        Deals the folds and draws the parts.
+
+    Returns
+    -------
+    dict or None
+        ``annotated``, the images that are learned from, of ``classes``; ``judged_by``, ``test set`` where 20 or more
+        images of one are annotated, else ``cross-validation`` over images whose class has another one; ``points``, for
+        each number of annotations ``annotations``, ``accuracy`` and ``error``; ``more`` and ``gain``: ``estimate``,
+        ``low`` and ``high`` as `elfs.ops.learning_curve.expected_gain` gives them, in accuracy, or None where there are
+        fewer than four points. None where nothing is annotated.
+    """
+    kept = kept_annotations(workspace)
+    rows_A, classes_A = kept.rows(table, held_out=False)
+    if not len(rows_A):
+        return None
+    used, labels = np.unique(classes_A, return_inverse=True)
+    facts: dict[str, Any] = {"annotated": len(rows_A), "classes": len(used), "more": MORE, "gain": None, "points": []}
+    tests, true = _test_set(kept, table, used.tolist())
+    by_test_set = len(tests) >= _ENOUGH_HELD_OUT
+    facts["judged_by"] = "test set" if by_test_set else "cross-validation"
+    if len(used) < 2:
+        return facts
+    embeddings = workspace.tensors("embeddings")["embeddings"]
+    inputs = _inputs(embeddings, table, np.concatenate([rows_A, tests]) if by_test_set else rows_A)
+    labels_A = torch.from_numpy(labels)
+    num_folds = min(_FOLDS, len(labels_A))
+    folds_A = deal_folds(labels_A, num_folds, generator(seed, "annotated-folds"))
+    penalty = cross_validated(inputs[: len(labels_A)], labels_A, len(used), folds_A).penalty
+    splits = [(torch.arange(len(labels_A)), torch.arange(len(labels_A), len(inputs)))]
+    if by_test_set:
+        labels_A = torch.cat([labels_A, torch.from_numpy(true)])
+    else:
+        judged_A = torch.bincount(labels_A)[labels_A] > 1
+        splits = [(_where(folds_A != fold), _where((folds_A == fold) & judged_A)) for fold in range(num_folds)]
+    points = accuracy_by_number(inputs, labels_A, splits, penalty, generator(seed, "annotation-curve"))
+    facts["points"] = [
+        {"annotations": point.number, "accuracy": round(point.accuracy, 6), "error": round(point.error, 6)}
+        for point in points
+    ]
+    if len(points) >= LEAST_POINTS:
+        numbers, accuracies, errors = zip(*points, strict=True)
+        draws = generator(seed, "learning curve")
+        gain = expected_gain(numbers, accuracies, errors, MORE, draws, now=len(rows_A))
+        facts["gain"] = None if gain is None else {name: round(value, 6) for name, value in gain._asdict().items()}
+    return facts
+
+
+def _where(mask: Tensor) -> Tensor:
+    return torch.nonzero(mask).flatten()
+
+
+def _test_set(kept: Annotations, table: SampleTable, used: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the annotated rows of test sets, and the place of their class in `used`, or one beyond the last."""
+    rows, classes = kept.rows(table, held_out=True)
+    place = {number: position for position, number in enumerate(used)}
+    return rows, np.array([place.get(number, len(used)) for number in classes.tolist()], dtype=np.int64)
+
+
+def _inputs(embeddings: EmbeddingRows, table: SampleTable, rows: np.ndarray) -> Tensor:
+    mean, inverse = standardization(embeddings, np.flatnonzero(table.eligible()))
+    cpu = torch.device("cpu")
+    features = Features(embeddings, rows, cpu, in_memory=False, mean=mean, inverse_deviation=inverse)
+    return features.take(torch.arange(len(rows)))
