@@ -1,5 +1,6 @@
 """``elfs run``."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -67,8 +68,19 @@ def body(
         require_same_source(invocation, sources)
     runtime = invocation.runtime(parallel=True)
     invocation.output.note(_header(invocation, runtime))
-    outcomes = [call_stage(invocation, runtime, stage, config, source_root) for stage, config in configs.items()]
+    outcomes = [
+        call_stage(invocation, _numbered(runtime, stage), stage, config, source_root)
+        for stage, config in configs.items()
+    ]
     show_end(invocation, outcomes)
+
+
+def _numbered(runtime: "Runtime", stage: str) -> "Runtime":
+    """Return a runtime whose progress says which of the six stages it shows."""
+    from elfs.cli._progress import Numbered
+
+    place = f"stage {STAGES.index(stage) + 1} of {len(STAGES)}"
+    return dataclasses.replace(runtime, progress=Numbered(runtime.progress, place))
 
 
 def _header(invocation: Invocation, runtime: "Runtime") -> str:

@@ -114,7 +114,7 @@ def record_dynamics(
     resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer, fit.ranks)
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
-    task.advance(first_epoch * fit.steps_per_epoch())
+    task.advance(first_epoch * fit.steps_per_epoch(), f"agreement {agreement:.2f}" if resumed else "")
     training = _FitState(fit, optimizer)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
@@ -124,6 +124,8 @@ def record_dynamics(
                 store(epoch, {name: trace.cpu() for name, trace in traces.items()})
                 extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
                 save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
+                loss = float(training.total_loss) / fit.steps_per_epoch()
+                task.advance(0, f"loss {loss:.2f}, agreement {agreement:.2f}")
         training.finish()
     return float(fit.ranks.broadcast(agreement))
 

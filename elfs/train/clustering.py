@@ -271,6 +271,7 @@ def train_heads(
     with repeatable(training.num_threads), ranks.working():
         for number in range(first_epoch, settings.epochs):
             training.epoch(number, neighbors_of, task)
+            task.advance(0, f"loss {float(training.loss_H.min()):.2f}")
             if (number + 1) % interval == 0 and ranks.is_first:
                 extra = {"prior": training.prior_HC, "loss": training.loss_H}
                 save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)

@@ -116,8 +116,8 @@ def _inputs(fit: EnsembleFit, positions_PB: Tensor, noise: torch.Generator) -> T
     return inputs_PBD
 
 
-def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int, num_epochs: int, task: Task) -> None:
-    """Take one step for each batch; every network minimises the mean loss over its own samples."""
+def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int, num_epochs: int, task: Task) -> float:
+    """Take one step for each batch; every network minimises the mean loss over its own samples. Return its mean."""
     classes_N = fit.classes.to(fit.device)
     noise = generator(fit.seed, "noise", epoch)
     total, steps = torch.zeros((), device=fit.device), fit.steps_per_epoch()
@@ -143,6 +143,7 @@ def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int,
         fit.ranks.beat()
         task.advance()
     require_finite(float(total), rate, f"epoch {epoch + 1}")
+    return float(total) / (steps * len(fit.numbers))
 
 
 @torch.no_grad()
@@ -187,14 +188,17 @@ def record_ensemble(
     classes_N = fit.classes.to(fit.device)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
-            _train_epoch(fit, optimizer, epoch, num_epochs, task)
+            loss = _train_epoch(fit, optimizer, epoch, num_epochs, task)
             sums = TraceSums(len(fit.classes), fit.device)
             for positions_B, logits_PBC in _asked(fit):
                 classes_PB = classes_N[positions_B].expand(len(logits_PBC), -1)
                 traces = trace_batch(logits_PBC.flatten(0, 1), classes_PB.flatten())
                 sums.add(positions_B, {name: trace.view_as(classes_PB) for name, trace in traces.items()})
-            store(epoch, sums.tensors())
+            found = sums.tensors()
+            store(epoch, found)
             save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, {})
+            agreement = float(found["correct"].sum() / found["count"].sum())
+            task.advance(0, f"loss {loss:.2f}, agreement {agreement:.2f}")
 
 
 def predict_ensemble(fit: EnsembleFit) -> Tensor:

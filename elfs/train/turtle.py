@@ -109,7 +109,7 @@ def train_turtle(features: Features, settings: TurtleSettings, *, checkpoint: Pa
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        task.advance()
+        task.advance(note=f"loss {float(loss.detach()) / settings.runs:.2f}")
         if (step + 1) % interval == 0:
             save_checkpoint(checkpoint, step + 1, {"weights": weights}, optimizer, {})
     found = [weight.detach() for weight in weights]

@@ -2,7 +2,6 @@ import io
 import json
 import os
 import sys
-from typing import Any
 
 import pytest
 
@@ -118,70 +117,3 @@ def test_progress_suits_the_stream(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", Terminal() if terminal else io.StringIO())
     assert type(Output(quiet=quiet, environ=environ).progress()) is kind
-
-
-def plain_lines(steps: list[tuple[float, int, str]], total: int) -> list[str]:
-    """Return what is printed when the clock and the work advance so."""
-    lines: list[str] = []
-    clock = [0.0]
-    progress = PlainProgress(lines.append, lambda: clock[0])
-    with progress.task("cluster", total, "steps") as task:
-        for seconds, count, note in steps:
-            clock[0] = seconds
-            task.advance(count, note)
-    return lines
-
-
-def test_short_work_prints_nothing() -> None:
-    assert plain_lines([(1.0 * second, 10, "") for second in range(10)], 100) == []
-
-
-def test_a_tenth_of_the_work_is_worth_a_line() -> None:
-    steps = [(4.0, 20, ""), (20.0, 20, "loss 1.25"), (25.0, 20, ""), (30.0, 1, ""), (41.0, 1, "")]
-    assert plain_lines(steps, 100) == [
-        "  cluster  40 of 100 steps  2.0/s  0:30 left  loss 1.25",
-        "  cluster  61 of 100 steps  2.0/s  0:19 left",
-    ]
-
-
-def test_what_an_earlier_run_did_counts_as_done_and_not_as_speed() -> None:
-    steps = [(0.0, 6_400, ""), (20.0, 200, "")]
-    assert plain_lines(steps, 10_000) == ["  cluster  6,600 of 10,000 steps  10.0/s  5:40 left"]
-
-
-def test_slow_work_prints_once_a_minute() -> None:
-    lines = plain_lines([(10.0 * tick, 1, "") for tick in range(1, 19)], 10_000)
-    assert [line.split()[1] for line in lines] == ["6", "12", "18"]
-
-
-def test_work_without_progress_has_no_time_left() -> None:
-    assert plain_lines([(60.0, 0, "waiting")], 10) == ["  cluster  0 of 10 steps  0.0/s  waiting"]
-
-
-def test_the_live_line_goes_when_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "120")
-    progress = LiveProgress()
-    with progress.task("embed [x]", 4, "images") as outer:
-        outer.advance(2, "loss 1.25")
-        with progress.task("embed: neighbours", 1, "pass") as inner:
-            inner.advance()
-        display: Any = progress._display
-        display.refresh()
-    text = stream.getvalue()
-    assert "embed [x]" in text
-    assert "2/4 images" in text
-    assert "loss 1.25" in text
-    assert "embed: neighbours" in text
-    assert text.rstrip().endswith("\x1b[2K\x1b[?25h"), "the line is erased and the cursor is back"
-    assert progress._display is None
-
-
-def test_the_live_line_closes_on_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    progress = LiveProgress()
-    with pytest.raises(KeyError, match="x"), progress.task("embed", 4, "images"):
-        raise KeyError("x")
-    assert progress._display is None
