@@ -21,7 +21,7 @@ each_selector = pytest.mark.parametrize("name", SELECTORS)
 
 each_way = pytest.mark.parametrize(
     "how",
-    [{}, {"balance": True}, {"num_blocks": 3}, {"balance": True, "num_blocks": 2}],
+    [{}, {"balance": "pseudo_labels"}, {"num_blocks": 3}, {"balance": "pseudo_labels", "num_blocks": 2}],
     ids=["plain", "balanced", "blocks", "balanced-blocks"],
 )
 EXTRA_SCORES = {key for entry in catalog.SELECTORS.values() for key in entry.scores}
@@ -148,6 +148,9 @@ def make_pool(num_rows: int = NUM_ROWS, *, ties: bool = False, seed: int = 0) ->
     return Pool(
         tie_breaker=torch.randperm(num_rows, generator=generator) * 7919,
         settled=torch.arange(num_rows) % 8 == 7 if num_rows > 8 else None,
+        barred=torch.zeros(num_rows, dtype=torch.bool),
+        groups=torch.arange(num_rows).square() % 11,  # 6 groups of 2 to 6 of the 30 rows
+        column=torch.arange(num_rows) % 3 // 2,
         hardness=numbers(),
         scores={
             key: numbers() for key in sorted({key for entry in catalog.SELECTORS.values() for key in entry.scores})
@@ -301,3 +304,105 @@ def test_all_samples_alike(name: str) -> None:
     )
     assert sorted(run(name, pool, 4).tolist()) == [0, 1, 2, 3]
     assert len(set(run(name, pool, 2).tolist())) == 2
+
+
+# Limits by group
+
+
+GOES_DOWN_A_RANKING = {"easiest", "elfs", "entropy", "hardest", "margin"}
+"""Selectors that are nothing but an order, so that a limit must be the walk down that order."""
+
+each_limited_way = pytest.mark.parametrize(
+    "how",
+    [{}, {"balance": "column", "num_blocks": 2}],
+    ids=["plain", "balanced-blocks"],
+)
+
+
+def limited(name: str, pool: Pool, budget: int, how: dict[str, Any], **limits: Any) -> list[int]:
+    options = SelectorOptions(hard_rate=0.1, **limits)
+    return [int(row) for row in select(name, pool, budget, options, torch.Generator().manual_seed(0), **how)]
+
+
+def counted(pool: Pool, rows: list[int]) -> Tensor:
+    assert pool.groups is not None
+    return torch.bincount(pool.groups[rows], minlength=int(pool.groups.max()) + 1)
+
+
+@each_selector
+@each_limited_way
+@pytest.mark.parametrize("per_group", [1, 3])
+def test_no_group_has_more_than_the_limit_and_settled_rows_count(
+    name: str, how: dict[str, Any], per_group: int
+) -> None:
+    pool = make_pool(ties=per_group == 3)
+    assert pool.groups is not None
+    held = counted(pool, torch.nonzero(pool.held()).flatten().tolist())
+    room = (per_group - held).clamp_min(0).minimum(counted(pool, torch.nonzero(pool.candidates()).flatten().tolist()))
+    for budget in (5, 20):
+        rows = limited(name, pool, budget, how, per_group=per_group)
+        assert len(set(rows)) == len(rows)
+        assert bool(pool.candidates()[rows].all())
+        assert bool((counted(pool, rows) <= room).all())
+        if not catalog.SELECTORS[name].prunes:  # what is pruned may be all that a group has
+            assert len(rows) == min(budget, int(room.sum()))
+
+
+@pytest.mark.parametrize("name", sorted(GOES_DOWN_A_RANKING))
+def test_limit_is_the_walk_down_the_ranking_that_passes_over_full_groups(name: str) -> None:
+    pool = make_pool()
+    assert pool.groups is not None
+    held = counted(pool, torch.nonzero(pool.held()).flatten().tolist())
+    expected: list[int] = []
+    for row in limited(name, pool, 24, {}):
+        group = int(pool.groups[row])
+        if held[group] < 2 and len(expected) < 7:
+            expected.append(row)
+            held[group] += 1
+    assert limited(name, pool, 7, {}, per_group=2) == expected
+
+
+@each_selector
+@each_limited_way
+def test_groups_are_taken_whole_within_the_budget_until_none_fits(name: str, how: dict[str, Any]) -> None:
+    pool = make_pool()
+    assert pool.groups is not None
+    size = counted(pool, torch.nonzero(pool.candidates()).flatten().tolist())
+    for budget in (1, 11, 27):
+        rows = limited(name, pool, budget, how, whole_groups=True)
+        found = counted(pool, rows)
+        assert len(set(rows)) == len(rows) <= budget
+        assert bool(((found == 0) | (found == size)).all())
+        if not catalog.SELECTORS[name].prunes:  # a group that is pruned as a whole is never come to
+            assert not bool(((found == 0) & (size > 0) & (size <= budget - len(rows))).any())
+        assert len(pool.groups[rows].unique_consecutive()) == int((found > 0).sum())  # one after the other
+
+
+@each_selector
+@pytest.mark.parametrize("limits", [{"per_group": 2}, {"whole_groups": True}])
+def test_limited_selection_follows_the_samples_and_the_seed(name: str, limits: dict[str, Any]) -> None:
+    pool = make_pool()
+    permutation = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(5))
+    rows = limited(name, pool, 9, {}, **limits)
+    assert permutation[limited(name, permuted_pool(pool, permutation), 9, {}, **limits)].tolist() == rows
+    assert limited(name, pool, 9, {}, **limits) == rows
+
+
+@each_selector
+@pytest.mark.parametrize("limits", [{"per_group": 2}, {"whole_groups": True}])
+def test_limit_needs_groups(name: str, limits: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="this selector needs the pool's groups, got None"):
+        limited(name, dataclasses.replace(make_pool(), groups=None), 3, {}, **limits)
+
+
+@each_selector
+@each_way
+def test_barred_row_is_not_selected_and_covers_nothing(name: str, how: dict[str, Any]) -> None:
+    pool = make_pool()
+    barred = torch.arange(NUM_ROWS) % 5 == 0
+    rows = run(name, dataclasses.replace(pool, barred=barred), 12, **how)
+    assert len(set(rows.tolist())) == 12
+    assert not bool((barred | pool.held())[rows].any())
+    if not how and name in {"hardest", "random", "margin"}:
+        walked = [row for row in run(name, pool, 27).tolist() if not barred[row]]
+        assert rows.tolist() == walked[:12]

@@ -3,8 +3,10 @@
 A selector is a function of one signature (`Selector`) and a line in ``SELECTORS`` and in ``elfs.catalog.SELECTORS``. It
 is called through `select`. Laws that hold for each: exactly `budget` different positions of rows that are not settled,
 best first; the same for the same generator state; and the same samples in the same order whatever order the pool's rows
-come in.
+come in. Under limits by group there are at most so many positions of each, or whole groups within the budget.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from elfs.ops.selection.clusters import moderate, prototypicality, typiclust
 from elfs.ops.selection.coverage import facility_location, herding, k_center
 from elfs.ops.selection.gradients import badge
 from elfs.ops.selection.graph_pruning import d2
+from elfs.ops.selection.groups import capped, whole_groups
 from elfs.ops.selection.pool import Pool, Selector, SelectorOptions, check_budget, required, take
 from elfs.ops.selection.quotas import even_quotas, proportional_quotas
 from elfs.ops.selection.strata import ccs
@@ -57,7 +60,7 @@ def select(
     options: SelectorOptions,
     generator: torch.Generator,
     *,
-    balance: bool = False,
+    balance: str | None = None,
     num_blocks: int = 1,
 ) -> Tensor:
     """Select rows of a pool.
@@ -72,12 +75,12 @@ def select(
         Number of rows to select, from 1 to the number of eligible rows: not settled, of finite hardness where the pool
         has one, and with all scores that the selector looks at.
     options : SelectorOptions
-        Of the selector.
+        Of the selector, and limits by group.
     generator : torch.Generator
         On the CPU; the only source of randomness.
-    balance : bool, default False
-        Select inside every pseudo-label by itself, with quotas such that all end up with equally many rows, settled
-        ones included, as far as they have rows that are not pruned.
+    balance : {"pseudo_labels", "column"} or None
+        Select inside every value of this field of the pool by itself, with quotas such that all end up with equally
+        many rows, settled ones included, as far as they have rows that are not pruned.
     num_blocks : int, default 1
         Split the rows at random into this many blocks, and select inside each by itself in proportion to its eligible
         rows. For selectors whose time grows with budget times pool it divides that time. At most one block for a row.
@@ -85,7 +88,8 @@ def select(
     Returns
     -------
     Tensor of shape (budget,), int64
-        Positions in `pool`, best first; of several groups or blocks in turn, in proportion to their quotas.
+        Positions in `pool`, best first; of several parts or blocks in turn, in proportion to their quotas. Fewer where
+        limits by group allow no more.
 
     Raises
     ------
@@ -94,26 +98,65 @@ def select(
     ValueError
         If the pool lacks a field that is needed, or `num_blocks` is below 1.
     """
-    selector = SELECTORS[choose("method", name, SELECTORS)]
+    choose("method", name, SELECTORS)
     if num_blocks < 1:
         raise ValueError(f"num_blocks is {num_blocks}, expected at least 1.")
     order_M = torch.sort(pool.tie_breaker, stable=True).indices
     in_order = bool((order_M[1:] > order_M[:-1]).all())
     ordered = pool if in_order else take(pool, order_M)
     check_budget(budget, eligible_rows(name, ordered))
-    parts = _parts(ordered, balance, min(num_blocks, len(pool)), generator)
-    if len(parts) == 1:
-        picked = selector(ordered, budget, options, generator)
+    go = _Go(name, options, generator, balance, num_blocks)
+    if options.per_group is None and not options.whole_groups:
+        picked = go(ordered, budget)
     else:
-        shares = _shares(name, ordered, parts, budget, options)
-        picked = _interleaved(
+        picked = _limited(go, ordered, budget)
+    return picked if in_order else order_M[picked]
+
+
+@dataclass(frozen=True)
+class _Go:
+    """One go of a selector at a pool, in all of its parts."""
+
+    name: str
+    options: SelectorOptions
+    generator: torch.Generator
+    balance: str | None
+    num_blocks: int
+
+    def __call__(self, pool: Pool, budget: int) -> Tensor:
+        selector, parts = SELECTORS[self.name], self._parts(pool, num_blocks=self.num_blocks)
+        if len(parts) == 1:
+            return selector(pool, budget, self.options, self.generator)
+        shares = _shares(self.name, pool, parts, budget, self.options)
+        return _interleaved(
             [
-                rows[selector(take(ordered, rows), share, options, generator)]
+                rows[selector(take(pool, rows), share, self.options, self.generator)]
                 for (_, rows), share in zip(parts, shares, strict=True)
                 if share
             ]
         )
-    return picked if in_order else order_M[picked]
+
+    def num_open(self, pool: Pool) -> int:
+        """Return how many rows can be picked in one go."""
+        parts = [rows for _, rows in self._parts(pool, num_blocks=1)]
+        return int(_num_open(self.name, pool, parts, self.options).sum())
+
+    def at_most(self, pool: Pool, budget: int) -> Tensor:
+        """Pick fewer where there are no more."""
+        num_open = self.num_open(pool)
+        return self(pool, min(budget, num_open)) if num_open else torch.empty(0, dtype=torch.int64)
+
+    def _parts(self, pool: Pool, *, num_blocks: int) -> list[tuple[int, Tensor]]:
+        return _parts(pool, self.balance, min(num_blocks, len(pool)), self.generator)
+
+
+def _limited(go: _Go, pool: Pool, budget: int) -> Tensor:
+    """Pick within the limits by group."""
+    if go.options.per_group is None:
+        return whole_groups(go.at_most, pool, budget, alike=not METHODS[go.name].reads)
+    if go.num_open(pool) < budget:
+        go(pool, budget)  # refuses it, whatever the limits: a hard rate leaves too few
+    return capped(go.at_most, pool, budget, go.options.per_group)
 
 
 def eligible_rows(name: str, pool: Pool) -> Tensor:
@@ -137,9 +180,9 @@ def eligible_rows(name: str, pool: Pool) -> Tensor:
     return eligible_M
 
 
-def _parts(pool: Pool, balance: bool, num_blocks: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+def _parts(pool: Pool, balance: str | None, num_blocks: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
     """Return the parts that are selected in by themselves: the number of their cluster, and positions."""
-    labels_M = required(pool, "pseudo_labels").long() if balance else torch.zeros(len(pool), dtype=torch.int64)
+    labels_M = torch.zeros(len(pool), dtype=torch.int64) if balance is None else required(pool, balance).long()
     block_M = torch.zeros(len(pool), dtype=torch.int64)
     if num_blocks > 1:
         block_M[torch.randperm(len(pool), generator=generator)] = torch.arange(len(pool)) % num_blocks
@@ -152,8 +195,8 @@ def _parts(pool: Pool, balance: bool, num_blocks: int, generator: torch.Generato
 
 def _shares(name: str, pool: Pool, parts: list[tuple[int, Tensor]], budget: int, options: SelectorOptions) -> list[int]:
     """Return how many rows to select of each part: groups evenly, the parts of a group in proportion."""
-    open_P = torch.tensor([_num_open(name, pool, rows, options) for _, rows in parts])
-    held_M = ~pool.candidates()
+    open_P = _num_open(name, pool, [rows for _, rows in parts], options)
+    held_M = pool.held()
     held_P = torch.tensor([int(held_M[rows].sum()) for _, rows in parts])
     if budget > int(open_P.sum()):
         raise UsageError(
@@ -171,16 +214,19 @@ def _shares(name: str, pool: Pool, parts: list[tuple[int, Tensor]], budget: int,
     return [int(share) for share in shares_P]
 
 
-def _num_open(name: str, pool: Pool, rows: Tensor, options: SelectorOptions) -> int:
-    """Return how many rows of a part can be selected once its hardest are pruned."""
-    eligible_R = eligible_rows(name, pool)[rows]
+def _num_open(name: str, pool: Pool, parts: list[Tensor], options: SelectorOptions) -> Tensor:
+    """Return how many rows of each part can be selected once its hardest are pruned, int64."""
+    eligible_M = eligible_rows(name, pool)
     if not METHODS[name].prunes:
-        return int(eligible_R.sum())
+        return torch.stack([eligible_M[rows].sum() for rows in parts])
     hardness_M = -required(pool, "aum") if "aum" in METHODS[name].scores else required(pool, "hardness")
-    hardness_R = hardness_M[rows]
-    scored = torch.nonzero(eligible_R | (~pool.candidates()[rows] & hardness_R.isfinite())).flatten()
-    order = scored[torch.sort(hardness_R[scored], descending=True, stable=True).indices]
-    return int(eligible_R[order][num_hardest(len(order), options.hard_rate) :].sum())
+    scored_M = eligible_M | (~pool.candidates() & hardness_M.isfinite())
+    found = []
+    for rows in parts:
+        scored = rows[scored_M[rows]]
+        order = scored[torch.sort(hardness_M[scored], descending=True, stable=True).indices]
+        found.append(eligible_M[order][num_hardest(len(order), options.hard_rate) :].sum())
+    return torch.stack(found)
 
 
 def _interleaved(parts: list[Tensor]) -> Tensor:

@@ -69,11 +69,11 @@ def typiclust(pool: Pool, budget: int, options: SelectorOptions, generator: torc
     candidates_M = pool.candidates()
     check_budget(budget, candidates_M)
     embeddings = required(pool, "embeddings")
-    num_clusters = min(budget + int((~candidates_M).sum()), _MOST_CLUSTERS)
+    num_clusters = min(budget + int(pool.held().sum()), _MOST_CLUSTERS)
     cluster_M = unit_clusters(embeddings, num_clusters, generator).assignment
     distance_M = _neighbor_distance(embeddings, cluster_M, generator)
     size_C = torch.bincount(cluster_M, minlength=num_clusters)
-    settled_C = torch.bincount(cluster_M[~candidates_M], minlength=num_clusters)
+    settled_C = torch.bincount(cluster_M[pool.held()], minlength=num_clusters)
     small_C = size_C < min(_LEAST_CLUSTER_ROWS, len(pool) / num_clusters / 2)
     rows, rank = _ranked_in_groups(torch.nonzero(candidates_M).flatten(), distance_M, cluster_M)
     own = cluster_M[rows]

@@ -57,11 +57,11 @@ def k_center(pool: Pool, budget: int, options: SelectorOptions, generator: torch
     check_budget(budget, candidates_M)
     unit_MD = _unit_embeddings(pool)
     blocked_M = torch.where(candidates_M, 0.0, -torch.inf)
-    if bool(candidates_M.all()):
-        row = _first_largest(unit_MD @ _mean(unit_MD).float())
-        distance_M = torch.full((len(pool),), torch.inf)
+    if not bool(pool.held().any()):
+        row = _first_largest(unit_MD @ _mean(unit_MD).float() + blocked_M)
+        distance_M = torch.where(candidates_M, torch.inf, -torch.inf)
     else:
-        distance_M = 1 - largest_cosine(unit_MD, unit_MD[~candidates_M]) + blocked_M
+        distance_M = 1 - largest_cosine(unit_MD, unit_MD[pool.held()]) + blocked_M
         row = _first_largest(distance_M)
     picked = torch.empty(budget, dtype=torch.int64)
     for number in range(budget):
@@ -93,7 +93,7 @@ def herding(pool: Pool, budget: int, options: SelectorOptions, generator: torch.
     check_budget(budget, candidates_M)
     unit_MD = _unit_embeddings(pool)
     mean_D = _mean(unit_MD)
-    settled_MD = unit_MD[~candidates_M]
+    settled_MD = unit_MD[pool.held()]
     wanted_D = (len(settled_MD) + 1) * mean_D - settled_MD.sum(dim=0, dtype=torch.float64)
     offset_M = torch.where(candidates_M, -0.5 * unit_MD.any(dim=1), -torch.inf)
     picked = torch.empty(budget, dtype=torch.int64)

@@ -101,10 +101,10 @@ def badge(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Ge
     check_budget(budget, eligible_M)
     draws = torch.rand(budget, generator=generator, dtype=torch.float64)
     squares_M = squared_norms(errors, features)
-    centers = torch.nonzero(~eligible_M).flatten()
+    centers = torch.nonzero(pool.held()).flatten()
     picks: list[Tensor] = []
     if len(centers) == 0:
-        centers = squares_M.argmax().unsqueeze(0)
+        centers = torch.where(eligible_M, squares_M, -torch.inf).argmax().unsqueeze(0)
         picks.append(centers)
     weight_M = torch.where(eligible_M, torch.inf, 0.0)
     while len(picks) < budget:

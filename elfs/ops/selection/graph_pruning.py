@@ -157,5 +157,4 @@ def d2(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Gener
     distances_MK = (2 - 2 * similarity_MK.float()).clamp_min(0).sqrt()
     density_M = graph_density(importance_M, neighbors_MK, distances_MK)
     messages_MK = torch.exp(-_REVERSE_GAMMA * distances_MK)
-    settled_M = ~pool.candidates()
-    return graph_picks(density_M, neighbors_MK, messages_MK, budget, eligible=eligible_M, settled=settled_M)
+    return graph_picks(density_M, neighbors_MK, messages_MK, budget, eligible=eligible_M, settled=pool.held())

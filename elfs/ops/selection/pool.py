@@ -13,6 +13,9 @@ __all__ = ["Pool", "Selector", "SelectorOptions", "check_budget", "required", "t
 
 _PER_ROW = (
     "settled",
+    "barred",
+    "groups",
+    "column",
     "hardness",
     "pseudo_labels",
     "embeddings",
@@ -38,6 +41,13 @@ class Pool:
     settled : Tensor of shape (n_rows,), bool, or None
         Rows that are annotated already or not wanted: never selected, but what they cover counts as covered. None: no
         row is.
+    barred : Tensor of shape (n_rows,), bool, or None
+        Rows that are not selected and are otherwise like those that could have been: they cover nothing, and are to be
+        covered. None: no row is.
+    groups : Tensor of shape (n_rows,), int64, or None
+        What the limits of the options go by, such as the film that a frame is of: numbers from 0.
+    column : Tensor of shape (n_rows,), int64, or None
+        Value of each row in a column of a table about the images, numbered from 0.
     hardness : Tensor of shape (n_rows,), float32, or None
         Difficulty by the key that was asked for, higher = harder (``elfs.ops.scores.hardness``). Rows that are not
         finite are never selected by it.
@@ -64,6 +74,9 @@ class Pool:
 
     tie_breaker: Tensor
     settled: Tensor | None = None
+    barred: Tensor | None = None
+    groups: Tensor | None = None
+    column: Tensor | None = None
     hardness: Tensor | None = None
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     pseudo_labels: Tensor | None = None
@@ -85,8 +98,12 @@ class Pool:
         return len(self.tie_breaker)
 
     def candidates(self) -> Tensor:
-        """Return which rows may be selected, bool [M]: those that are not settled."""
-        return torch.ones(len(self), dtype=torch.bool) if self.settled is None else ~self.settled
+        """Return which rows may be selected, bool [M]: those that are neither settled nor barred."""
+        return ~self.held() if self.barred is None else ~(self.held() | self.barred)
+
+    def held(self) -> Tensor:
+        """Return which rows are settled, bool [M]."""
+        return torch.zeros(len(self), dtype=torch.bool) if self.settled is None else self.settled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +116,16 @@ class SelectorOptions:
         Share of the pool pruned from the hard end, in [0, 1] (the paper's beta). Read by ``elfs`` and ``ccs``.
     trust : float
         How far the pseudo-labels are to be believed, in [0, 1]. Nobody sets it: it is measured. Read by ``auto``.
+    per_group : int or None
+        Most rows of one of the pool's groups, settled ones included, at least 1. Read by no selector, but by `select`.
+    whole_groups : bool
+        Whether all of a group is selected or nothing of it. Read by no selector, but by `select`.
     """
 
     hard_rate: float = 0.0
     trust: float = 1.0
+    per_group: int | None = None
+    whole_groups: bool = False
 
 
 class Selector(Protocol):

@@ -86,7 +86,7 @@ def ccs(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Gene
     left_L = order[num_pruned(pool.candidates()[order], budget, options.hard_rate) :].sort().values
     stratum_L, open_L = equal_width_strata(hardness_M[left_L]), pool.candidates()[left_L]
     available_S = torch.bincount(stratum_L[open_L], minlength=NUM_STRATA)
-    held_S = torch.bincount(stratum_L[~open_L], minlength=NUM_STRATA)
+    held_S = torch.bincount(stratum_L[pool.held()[left_L]], minlength=NUM_STRATA)
     quotas_S = stratum_quotas(available_S, budget, held=held_S)
     return left_L[open_L][_drawn_in_turn(stratum_L[open_L], quotas_S, generator)]
 

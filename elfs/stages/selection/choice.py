@@ -88,7 +88,7 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     def pick(rate: float) -> Tensor:
         options = SelectorOptions(hard_rate=rate, trust=known)
         draw = generator(config.seed, "select")
-        balance = config.balance == "cluster"
+        balance = "pseudo_labels" if config.balance == "cluster" else None
         return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
 
     paid_for = count + len(found.included) + found.num_annotated

@@ -64,7 +64,7 @@ def test_balance_fills_the_smaller_clusters_first_and_interleaves() -> None:
         hardness=torch.tensor([7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0]),
         pseudo_labels=torch.tensor([0, 0, 0, 0, 0, 1, 1]),
     )
-    picked = select("hardest", pool, 5, SelectorOptions(), torch.Generator(), balance=True)
+    picked = select("hardest", pool, 5, SelectorOptions(), torch.Generator(), balance="pseudo_labels")
     assert picked.tolist() == [0, 5, 1, 6, 2]  # three of cluster 0 and both of cluster 1, at 1/6 1/4 3/6 3/4 5/6
 
 
@@ -75,7 +75,7 @@ def test_balance_counts_what_is_settled() -> None:
         pseudo_labels=torch.tensor([0, 0, 0, 1, 1, 1]),
         settled=torch.tensor([False, True, True, False, False, False]),
     )
-    assert select("easiest", pool, 2, SelectorOptions(), torch.Generator(), balance=True).tolist() == [3, 4]
+    assert select("easiest", pool, 2, SelectorOptions(), torch.Generator(), balance="pseudo_labels").tolist() == [3, 4]
 
 
 def test_balance_and_pruning_share_out_what_is_left() -> None:
@@ -87,12 +87,13 @@ def test_balance_and_pruning_share_out_what_is_left() -> None:
         scores={"aum": torch.arange(100).float()},
     )
     for name in ("elfs", "ccs"):
-        picked = select(name, pool, 20, SelectorOptions(hard_rate=0.5), torch.Generator().manual_seed(0), balance=True)
+        options, generator = SelectorOptions(hard_rate=0.5), torch.Generator().manual_seed(0)
+        picked = select(name, pool, 20, options, generator, balance="pseudo_labels")
         assert sorted(row for row in picked.tolist() if row >= 96) == [98, 99]
         assert min(picked.tolist()) >= 48
         message = r"a hard rate of 0.5 leaves 50 images for a budget of 51: in every cluster and block"
         with pytest.raises(UsageError, match=message):
-            select(name, pool, 51, SelectorOptions(hard_rate=0.5), torch.Generator(), balance=True)
+            select(name, pool, 51, SelectorOptions(hard_rate=0.5), torch.Generator(), balance="pseudo_labels")
 
 
 def test_more_blocks_than_rows() -> None:

@@ -146,5 +146,5 @@ def test_clusters_are_balanced_over_the_rows_that_have_all_scores() -> None:
         pseudo_labels=torch.tensor([0, 0, 0, 1, 1, 1]),
     )
     generator = torch.Generator().manual_seed(0)
-    picked = selection.select("ccs", pool, 4, SelectorOptions(), generator, balance=True)
+    picked = selection.select("ccs", pool, 4, SelectorOptions(), generator, balance="pseudo_labels")
     assert sorted(picked.tolist()) == [2, 3, 4, 5]
