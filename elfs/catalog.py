@@ -9,6 +9,7 @@ from typing import Literal
 
 __all__ = [
     "BALANCE",
+    "COLUMN",
     "CLUSTER_LOSSES",
     "CLUSTER_METHODS",
     "DEDUP",
@@ -21,6 +22,7 @@ __all__ = [
     "RECIPES",
     "SCORES",
     "SELECTORS",
+    "SELECT_BALANCE",
     "STAGES",
     "Method",
     "Score",
@@ -194,6 +196,14 @@ BALANCE: dict[str, str] = {
     "none": "the method alone decides",
     "cluster": "equally many images of every cluster, as far as it has them",
 }
+
+COLUMN = "column:"
+"""What ``--balance`` begins with where it names a column of a table about the images."""
+
+SELECT_BALANCE: dict[str, str] = BALANCE | {
+    f"{COLUMN}NAME": "equally many images of every value of a column of --metadata or --groups",
+}
+"""What ``elfs select --balance`` takes."""
 
 NEIGHBOR_SEARCHES: dict[str, str] = {
     "auto": "exact up to 2,000,000 images on a CPU and 20,000,000 on a GPU, ivf above",

@@ -94,7 +94,8 @@ def _option(param: Any, context: Any) -> OptionWords:
     words = tuple(item.value for item in found)
     meanings = tuple(item.help or "" for item in found)
     placeholder = param.metavar or ""
-    paths = DIRECTORY if placeholder == "SOURCE" else placeholder if placeholder in _PATHS else ""
+    placeholder = {"SOURCE": DIRECTORY, "FILE|REGEX": FILE}.get(placeholder, placeholder)
+    paths = placeholder if placeholder in _PATHS else ""
     spellings = tuple(written(param)) if is_option else ()
     text = (param.help or "").split(" \\[")[0].rstrip(".")
     return OptionWords(spellings, text, takes_value, words, meanings, paths)

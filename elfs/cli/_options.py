@@ -45,6 +45,8 @@ _FIELD_PLACEHOLDERS = {
     "embeddings": FILE,
     "ids": FILE,
     "labels": FILE,
+    "groups": "FILE|REGEX",
+    "metadata": FILE,
     "selection": SELECTION,
     "include": LISTS,
     "exclude": LISTS,

@@ -36,6 +36,7 @@ _CLUSTER_OPTIONS = {
     "graph": frozenset({"clusters", "method", "hidden", "bottleneck", "temperature"}),
     "turtle": frozenset({"clusters", "method", "heads", "batch_size", "learning_rate"}),
 }
+_SHOWN_VALUES = 12
 _ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})
 
 
@@ -225,6 +226,7 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
         )
     if facts.get("included"):
         lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
+    lines += _group_lines(facts)
     if facts.get("holdout"):
         lines.append("held out   no later selection takes any of them; elfs train tests on those that get a label")
     else:
@@ -242,3 +244,25 @@ def _verdict_lines(facts: dict[str, Any]) -> list[str]:
     said = verdict(facts)
     lines = [f"verdict    {said.level}: {said.reasons}"] if said.findings else []
     return lines + ([f"{'':<10} try {said.advice}"] if said.advice else [])
+
+
+def _group_lines(facts: dict[str, Any]) -> list[str]:
+    """Return what is said of groups and of the column that was balanced."""
+    lines = []
+    if (known := facts.get("groups")) is not None:
+        of = plural(known["groups"], "group") + (
+            f" and {known['alone']:,} images without one" if known["alone"] else ""
+        )
+        if known["whole"]:
+            text = f"{known['picked']:,} of {of}, each as a whole"
+        elif known["per_group"] is not None:
+            text = f"at most {known['per_group']:,} of each of {of}: {known['picked']:,} are in"
+        else:
+            text = f"{known['picked']:,} of {of}, up to {known['most']:,} images of one; --per-group sets a limit"
+        lines.append(f"groups     {text}")
+    if (column := facts.get("column")) is not None:
+        counts = list(column["images"].items())
+        shown = ", ".join(f"{value or '(none)'} {count:,}" for value, count in counts[:_SHOWN_VALUES])
+        more = f" and {len(counts) - _SHOWN_VALUES:,} more" if len(counts) > _SHOWN_VALUES else ""
+        lines.append(f"balance    {column['name']}: {shown}{more}")
+    return lines

@@ -131,8 +131,14 @@ class StageConfig:
         if high is not None and value > high:
             raise OptionError(name, f" is {shown}, expected at most {high}.")
         choices = metadata.get("choices")
-        if choices is not None and value not in choices:
+        if choices is not None and value not in choices and not _is_named(value, choices):
             raise OptionError(name, f": {unknown(value, choices)}", lead="unknown value for ")
+
+
+def _is_named(value: Any, choices: typing.Iterable[str]) -> bool:
+    """Return whether a value is a choice of which a part is free, as ``column:weather`` of ``column:NAME``."""
+    stems = [choice.removesuffix("NAME") for choice in choices if choice.endswith(":NAME")]
+    return any(str(value).startswith(stem) and value != stem for stem in stems)
 
 
 def as_json(config: StageConfig) -> dict[str, Any]:

@@ -8,11 +8,13 @@ from elfs.catalog import (
     BALANCE,
     CLUSTER_LOSSES,
     CLUSTER_METHODS,
+    COLUMN,
     DEDUP,
     HEAD_CHOICES,
     NEIGHBOR_SEARCHES,
     RECIPES,
     SCORES,
+    SELECT_BALANCE,
     SELECTORS,
 )
 from elfs.config.options import MAX_SEED, StageConfig, option
@@ -176,7 +178,7 @@ class SelectConfig(StageConfig):
         "well each window covers the pool, hard images most, by budget and by how many pseudo-labels seem wrong]",
         aliases=("--mis-ratio",),
     )
-    balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)
+    balance: str = option("none", "What gets equally many.", choices=SELECT_BALANCE)
     dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
     include: str | None = option(
         None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
@@ -187,6 +189,14 @@ class SelectConfig(StageConfig):
     holdout: str | None = option(
         None, "Draw so many images, a share or a count, at random as a test set: no later selection takes any of them."
     )
+    groups: str | None = option(
+        None,
+        "Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose "
+        "first group in the id (else all that it matches) names the group.",
+    )
+    per_group: int | None = option(None, "Take at most so many of a group, annotated ones included.", minimum=1)
+    by_group: bool = option(False, "Take whole groups, with the budget in images.")
+    metadata: str | None = option(None, "A CSV about the images, for --balance column:NAME.")
     blocks: int = option(
         1, "Select in this many random blocks, for methods whose time grows with budget times pool.", minimum=1
     )
@@ -197,6 +207,8 @@ class SelectConfig(StageConfig):
         if self.hard_rate is not None:
             object.__setattr__(self, "hard_rate", _hard_rate(self.hard_rate))
         super(SelectConfig, self).__post_init__()
+        if self.per_group is not None and self.by_group:
+            raise UsageError("--per-group takes a part of each group, and --by-group all of it: give one of them.")
         if self.holdout is not None:
             if self.include is not None:
                 raise UsageError("--holdout draws a test set of its own, and --include names images to begin with.")
@@ -204,12 +216,23 @@ class SelectConfig(StageConfig):
                 Budget.parse(self.holdout)
             except UsageError as error:
                 raise UsageError(error.message.replace("--budget", "--holdout")) from None
-            for name, value in (("budget", self.holdout), ("method", "random"), ("balance", "none"), ("blocks", 1)):
+            drawn = {"budget": self.holdout, "method": "random", "balance": "none", "blocks": 1}
+            for name, value in (drawn | {"per_group": None, "by_group": False}).items():
                 object.__setattr__(self, name, value)
         Budget.parse(self.budget)
         if self.blocks > 1 and not SELECTORS[self.method].pairwise:
             pairwise = ", ".join(name for name, method in SELECTORS.items() if method.pairwise)
             raise UsageError(f"--blocks is for the methods {pairwise}; {self.method} does not need it.")
+
+    @property
+    def column(self) -> str | None:
+        """The column that is balanced; None where it is none."""
+        return self.balance.removeprefix(COLUMN) if self.balance.startswith(COLUMN) else None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether groups decide what is selected: a limit on each, or whole ones, as in a test set."""
+        return self.per_group is not None or self.by_group or self.holdout is not None
 
     @property
     def fixed_hard_rate(self) -> float | None:

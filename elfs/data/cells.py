@@ -47,7 +47,7 @@ def plain_cell(text: str) -> str:
     str
         Without the apostrophe, where there is one before what would be a formula.
     """
-    return text[1:] if _SAFE.match(text) else text
+    return text[1:] if text.startswith("'") and _SAFE.match(text) else text
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elfs.annotations.groups import ARTIFACT as GROUPS
+from elfs.annotations.groups import kept_groups
 from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
@@ -74,7 +76,8 @@ def train(
     config = dataclasses.replace(config, selection=name)
     tests = (f"selections/{test}" for test in holdouts(workspace, but=name))
     own = () if everything else (f"selections/{name}",)
-    needs = ("samples", "embeddings", *annotated, *own, *tests)
+    grouped = (GROUPS,) if workspace.has(GROUPS) else ()
+    needs = ("samples", "embeddings", *annotated, *own, *tests, *grouped)
     stage = Stage("train", needs, (f"models/{name}",), "elfs.evaluation.train", parallel=True)
     outcome: Outcome = run_call(StageCall(stage, f"train/{name}", needs, force, smoke), path, config, runtime)
     return TrainReport(outcome.summary, outcome.ran, path)
@@ -106,8 +109,9 @@ def run(job: Job, config: TrainConfig) -> Result:
     held = _held_out(job, table, truth, str(config.selection), selected)
     trainer = Trainer(builder, truth, iterations, rows, config.sync_batch_norm, held, confusion=True)
     artifact = f"models/{config.selection}"
-    folds = _num_folds(config, trainer)
-    results = _results(job, trainer, config, artifact, folds)
+    groups = _groups(job, table, rows, held)
+    folds = _num_folds(config, trainer, groups)
+    results = _results(job, trainer, config, artifact, (folds, groups))
     if not job.runtime.ranks.is_first:
         return Result("", {})
     accuracies = [result.share for result in results if result.share is not None]
@@ -116,6 +120,7 @@ def run(job: Job, config: TrainConfig) -> Result:
         "images": len(rows),
         "folds": folds,
         "held_out": len(held),
+        "groups": None if groups is None else len(np.unique(groups)),
     }
     summary |= {"accuracies": accuracies, "mean": None, "deviation": None, "confusion": _confusion(results)}
     if accuracies:
@@ -139,19 +144,39 @@ def _selected(job: Job, table: SampleTable, config: TrainConfig) -> NDArray[np.i
     return rows
 
 
-def _num_folds(config: TrainConfig, trainer: Trainer) -> int:
+def _groups(job: Job, table: SampleTable, rows: NDArray[np.int64], held: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the group of each row that is learned from; warn of those that the test set shares."""
+    known = kept_groups(job.workspace, table) if GROUPS in job.inputs else None
+    if known is None:
+        return None
+    both = np.isin(known.number[rows], known.number[held]) & (known.number[rows] >= 0)
+    if both.any():
+        job.runtime.warn(
+            f"{int(both.sum()):,} of {len(rows):,} images are of groups that the test set has images of, too "
+            f"({some(table.ids(rows[both]))}): the accuracy may be too high. A test set that is drawn with --groups "
+            "splits none."
+        )
+    return known.of_rows(rows)
+
+
+def _num_folds(config: TrainConfig, trainer: Trainer, groups: NDArray[np.int64] | None) -> int:
     """Return over how many parts of the annotated images to cross-validate; 0 for none."""
     classes = np.unique(trainer.truth.values[trainer.rows])
     folds = min(config.folds, len(trainer.rows) // 2)
+    if groups is not None:
+        folds = min(folds, len(np.unique(groups)))
     return folds if len(trainer.test_rows) == 0 and folds > 1 and len(classes) > 1 else 0
 
 
-def _results(job: Job, trainer: Trainer, config: TrainConfig, artifact: str, folds: int) -> list[Accuracy]:
+def _results(
+    job: Job, trainer: Trainer, config: TrainConfig, artifact: str, parts: tuple[int, NDArray[np.int64] | None]
+) -> list[Accuracy]:
     """Train with every seed what is not in the draft yet; the network of the first one is kept.
 
     Without a test image, the accuracy of a seed is that of its cross-validation. Only the first rank knows the results
-    of earlier runs.
+    of earlier runs. `parts` is the number of folds, and the group of each of the trainer's rows, which none splits.
     """
+    folds, groups = parts
     seeds = range(config.seed, config.seed + config.seeds)
     if not folds:
         return [_result(job, trainer, seed, keep=artifact if seed == seeds[0] else None) for seed in seeds]
@@ -159,9 +184,10 @@ def _results(job: Job, trainer: Trainer, config: TrainConfig, artifact: str, fol
     results = []
     for seed in seeds:
         classes = torch.from_numpy(trainer.truth.values[trainer.rows])
-        fold_of = deal_folds(classes, folds, generator(seed, "folds")).numpy()
-        parts = [_result(job, trainer, seed, held_out=trainer.rows[fold_of == fold]) for fold in range(folds)]
-        results.append(Accuracy.total_of(parts))
+        together = None if groups is None else torch.from_numpy(groups)
+        fold_of = deal_folds(classes, folds, generator(seed, "folds"), together).numpy()
+        tested = [_result(job, trainer, seed, held_out=trainer.rows[fold_of == fold]) for fold in range(folds)]
+        results.append(Accuracy.total_of(tested))
     return results
 
 

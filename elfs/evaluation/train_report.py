@@ -46,12 +46,17 @@ class TrainReport:
         found += self._about_labels()
         found.append(f"protocol    {protocol}")
         if not facts["accuracies"]:
-            return [*found, "accuracy    not measured: no test image has a label", *self._about_model()]
+            why = "no test image has a label"
+            if facts.get("groups") == 1:
+                why += ", and all images are of one group, which cross-validation would split"
+            return [*found, f"accuracy    not measured: {why}", *self._about_model()]
         each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts["accuracies"])
         spread = "" if facts["deviation"] is None else f" +- {100 * facts['deviation']:.2f}"
         seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
         folds = facts.get("folds", 0)
         tested = f"{facts['test_images']:,} test images" if not folds else f"{folds}-fold cross-validation"
+        if folds and (groups := facts.get("groups")) is not None:
+            tested += f" that splits none of {groups:,} groups"
         if held := facts.get("held_out", 0):
             part = "" if held == facts["test_images"] else f"{held:,} of them "
             tested += f", {part}drawn at random from the pool"

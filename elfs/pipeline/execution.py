@@ -14,7 +14,7 @@ from elfs.config import EmbedConfig, StageConfig, as_json
 from elfs.errors import CorruptArtifactError, DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
-from elfs.pipeline.graph import STAGES, needed_artifacts, record_name, series
+from elfs.pipeline.graph import needed_artifacts, record_name, series, stage_of
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
 from elfs.pipeline.noting import NotedProgress
 from elfs.pipeline.recorded_config import draft_key, portable
@@ -98,7 +98,7 @@ def execute(
     ElfsError
         Whatever the stage refuses; the workspace is then as it was.
     """
-    call = StageCall(STAGES[stage], record_name(stage, config), needed_artifacts(stage, config), force, smoke)
+    call = StageCall(stage_of(stage, config), record_name(stage, config), needed_artifacts(stage, config), force, smoke)
     return run_call(call, path, config, runtime, source_root)
 
 

@@ -1,8 +1,9 @@
 """The table of stages: what each reads, what it makes, where its code is. Importing this costs no torch."""
 
 import itertools
+import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from elfs.catalog import SELECTORS
 from elfs.catalog import STAGES as STAGE_NAMES
@@ -21,7 +22,10 @@ __all__ = [
     "needed_artifacts",
     "record_name",
     "series",
+    "stage_of",
 ]
+
+_UNSAFE = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ STAGES: dict[str, Stage] = {
             ("samples", "neighbors", "pseudo_labels", "scores"),
             ("selections",),
             "elfs.stages.select",
-            optional={"annotations": ()},
+            optional={"annotations": (), "groups": ()},
         ),
     )
 }
@@ -155,6 +159,27 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(needs))
 
 
+def stage_of(stage: str, config: StageConfig | None) -> Stage:
+    """Return a stage without what it would use and what means nothing under a config.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    config : StageConfig or None
+        Its config.
+
+    Returns
+    -------
+    Stage
+        Of the table; groups are used by a selection that they decide, and by one that does not bring its own.
+    """
+    known = STAGES[stage]
+    if isinstance(config, SelectConfig) and (config.groups is not None or not config.is_limited):
+        return replace(known, optional={name: more for name, more in known.optional.items() if name != "groups"})
+    return known
+
+
 def default_selection_name(config: SelectConfig) -> str:
     """Return the name of a selection that was given none.
 
@@ -185,7 +210,11 @@ def default_selection_name(config: SelectConfig) -> str:
     if config.hard_rate is not None and method.prunes:
         parts.append(f"hard{config.hard_rate}")
     if config.balance != "none":
-        parts.append("balanced")
+        parts.append("balanced" if config.column is None else f"balanced-{_UNSAFE.sub('-', config.column)}")
+    if config.per_group is not None:
+        parts.append(f"group{config.per_group}")
+    if config.by_group:
+        parts.append("by-group")
     if config.dedup != "exact":
         parts.append(f"dedup-{config.dedup}")
     if config.blocks > 1:

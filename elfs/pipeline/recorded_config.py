@@ -7,6 +7,7 @@ from typing import Any
 import elfs
 from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
 from elfs.data.synthetic.spec import canonical_source
+from elfs.data.table_names import table_name
 from elfs.pipeline.graph import named_parts
 from elfs.workspace.files import digest_json
 
@@ -37,6 +38,9 @@ def portable(config: StageConfig) -> StageConfig:
             parts = named_parts(getattr(config, option))
             names = [part if part.startswith("selections/") else Path(part).name for part in parts]
             changes |= {option: ",".join(names) or None}
+        for option in ("groups", "metadata"):
+            named = table_name(getattr(config, option) or "")
+            changes |= {} if named is None else {option: named.portable}
     if isinstance(config, EmbedConfig):
         changes |= {"data_root": None, "download": False, "source": canonical_source(config.source)}
     return dataclasses.replace(config, **changes)

@@ -25,6 +25,7 @@ from elfs.workspace.workspace import Workspace
 
 __all__ = [
     "COLUMNS",
+    "GROUP_COLUMN",
     "SelectedImage",
     "read_images",
     "remark",
@@ -37,6 +38,9 @@ __all__ = [
 
 COLUMNS = ["rank", "id", "pseudo_label", "score", "why"]
 """Columns of ``selection.csv``."""
+
+GROUP_COLUMN = "group"
+"""Comes after them where the groups of the images are known."""
 
 _NAMED = 3
 """How many ids a message names."""
@@ -58,6 +62,8 @@ class SelectedImage:
         Its score by the selection's key; None where the selection was made without.
     why : str
         One sentence for people.
+    group : str
+        The film, patient or the like that it is of; empty where nothing is known.
     """
 
     rank: int
@@ -65,6 +71,7 @@ class SelectedImage:
     pseudo_label: int | None
     score: float | None
     why: str
+    group: str = ""
 
 
 def selection_name(workspace: Workspace, wanted: str | None) -> str:
@@ -139,15 +146,16 @@ def read_images(workspace: Workspace, name: str) -> tuple[SelectedImage, ...]:
 
 def _parse(data: bytes) -> tuple[SelectedImage, ...]:
     lines = csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline=""))
-    if (header := next(lines, [])) != COLUMNS:
+    if (header := next(lines, [])) not in (COLUMNS, [*COLUMNS, GROUP_COLUMN]):
         raise ValueError(f"its columns are {header}, expected {COLUMNS}")
     found: dict[str, SelectedImage] = {}
-    for rank, cell, label, score, why in lines:
+    for rank, cell, label, score, why, *group in lines:
         name = plain_cell(cell)
         if int(rank) != len(found) + 1 or name in found:
             raise ValueError(f"line {len(found) + 1} is {name!r} of rank {rank}, expected each rank and each id once")
         value = float(score) if score else None
-        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, plain_cell(why))
+        known = plain_cell(group[0]) if group else ""
+        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, plain_cell(why), known)
     return tuple(found.values())
 
 

@@ -13,6 +13,7 @@ from elfs.ops.selection import eligible_rows
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates
 from elfs.stages.selection.choice import choose
+from elfs.stages.selection.grouping import gather_grouping, takes_whole_groups
 from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
@@ -55,21 +56,27 @@ def run(job: Job, config: SelectConfig) -> Result:
     """
     refuse_circle(job.workspace, config)
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    found = gather_candidates(job, config, table)
+    grouping = gather_grouping(job, config, table)
+    found = grouping.into(gather_candidates(job, config, table), config)
     choice = choose(job, config, found, table)
     picked, hard_rate = choice.picked, choice.hard_rate
     rows = np.concatenate([found.included, found.rows[picked.numpy()]])
     ids = table.ids(rows)
     name, is_there = settle_name(job, config, ids)
+    grouping.keep(job, table)
     if is_there:
         return Result("", {}, record=f"select/{name}", is_there=True)
     labels, scores = _column(job, "pseudo_labels", "pseudo_labels", rows), _column(job, "scores", config.key, rows)
-    why = ["annotated before"] * len(found.included) + reasons(config, found.pool.hardness, picked, hard_rate)
+    why = ["annotated before"] * len(found.included) + reasons(
+        config, found.pool.hardness, picked, hard_rate, whole_groups=takes_whole_groups(config, found.pool)
+    )
     artifact = f"selections/{name}"
     job.draft.save(artifact, {"indices": rows})
-    job.draft.save_bytes(artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why))
+    job.draft.save_bytes(
+        artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why, grouping.names(rows))
+    )
     summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
-    summary |= worth(job, config, found, picked)
+    summary |= worth(job, config, found, picked) | grouping.facts(config, found, rows)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if choice.trust_by:
         summary |= {"trust": choice.trust, "trust_by": choice.trust_by}

@@ -4,8 +4,8 @@ from elfs.workspace.manifest import EXTERNAL, Manifest
 
 __all__ = ["annotated_since", "changed_inputs", "stale_reason"]
 
-_LASTING = ("select", "annotate")
-"""Stages whose records are never stale: a list of ids that may be with annotators, and what came back from them."""
+_LASTING = ("select", "annotate", "groups")
+"""Stages whose records are never stale: a list of ids that may be with annotators, and what people have said."""
 
 _ANNOTATIONS = "annotations"
 

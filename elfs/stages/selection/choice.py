@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_ha
 from elfs.ops.selection.pool import required
 from elfs.pipeline.job import Job
 from elfs.stages.selection.candidates import Candidates
+from elfs.stages.selection.grouping import refuse_no_pick, takes_whole_groups
 from elfs.stages.selection.trust import witnesses
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
@@ -85,16 +87,29 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     trust = min(trust_by.values(), default=1.0)
     known = trust if SCORES[config.key].source == "dynamics" else 1.0  # no pseudo-label went into the others
 
+    balance = {"none": None, "cluster": "pseudo_labels"}.get(config.balance, "column")
+    limits: dict[str, Any] = {"per_group": config.per_group, "whole_groups": takes_whole_groups(config, found.pool)}
+
     def pick(rate: float) -> Tensor:
-        options = SelectorOptions(hard_rate=rate, trust=known)
+        options = SelectorOptions(hard_rate=rate, trust=known, **limits)
         draw = generator(config.seed, "select")
-        balance = "pseudo_labels" if config.balance == "cluster" else None
         return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
 
     paid_for = count + len(found.included) + found.num_annotated
     usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - known)
     hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
-    return Choice(pick(hard_rate), hard_rate, curve, trust_by)
+    picked = pick(hard_rate)
+    refuse_no_pick(job, config, found.pool, picked, count)
+    return Choice(_in_order(found, picked) if limits["whole_groups"] else picked, hard_rate, curve, trust_by)
+
+
+def _in_order(found: Candidates, picked: Tensor) -> Tensor:
+    """Return whole groups with the images of each in the order of the workspace, as the frames of a film come."""
+    rows = picked[torch.from_numpy(found.rows)[picked].argsort()]
+    groups = required(found.pool, "groups")
+    place = torch.empty(int(groups.max()) + 1, dtype=torch.int64)
+    place[groups[picked.flip(0)]] = torch.arange(len(picked)).flip(0)
+    return rows[place[groups[rows]].argsort(stable=True)]
 
 
 def number_to_pick(config: SelectConfig, found: Candidates) -> int:

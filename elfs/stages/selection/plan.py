@@ -18,7 +18,7 @@ from elfs.ops.selection.budget_curve import bend, equal_budget
 from elfs.ops.selection.chance import coverage_and_chance
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import Outcome, run_call
-from elfs.pipeline.graph import STAGES, Stage, needed_artifacts
+from elfs.pipeline.graph import STAGES, Stage, needed_artifacts, stage_of
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
@@ -82,7 +82,7 @@ def plan_budgets(
         tuple(dict.fromkeys([*needs, *STAGES["select"].needs])),
         (_RECORD,),
         __name__,
-        optional=STAGES["select"].optional,
+        optional=stage_of("select", selections[0]).optional,
     )
     return run_call(StageCall(stage, _RECORD, needs, force, smoke), path, config, runtime)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.cells import csv_text, safe_cell
+from elfs.pipeline.selections import COLUMNS, GROUP_COLUMN
 
 __all__ = ["REASONS", "reasons", "selection_csv"]
 
@@ -36,7 +37,9 @@ REASONS: dict[str, str] = {
 """One clause for each method."""
 
 
-def reasons(config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_rate: float) -> list[str]:
+def reasons(
+    config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_rate: float, *, whole_groups: bool = False
+) -> list[str]:
     """Return why each image is in the selection.
 
     Parameters
@@ -49,6 +52,8 @@ def reasons(config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_
         Positions in the pool.
     hard_rate : float
         Share that was pruned, in [0, 1].
+    whole_groups : bool
+        Whether an image comes with its whole group.
 
     Returns
     -------
@@ -58,6 +63,12 @@ def reasons(config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_
     clause = REASONS[config.method].format(hard_rate=hard_rate, seed=config.seed)
     if config.balance == "cluster":
         clause += ", inside its cluster"
+    elif config.column is not None:
+        clause += f", among those of the same {config.column}"
+    if config.per_group is not None:
+        clause += f", at most {config.per_group} of its group"
+    if whole_groups:
+        clause = f"it comes with its whole group, of which the first image is in since: {clause}"
     if not SELECTORS[config.method].keyed or hardness is None:
         return [clause] * len(picked)
     ease = -hardness.numpy()
@@ -71,6 +82,7 @@ def selection_csv(
     labels: NDArray[np.int64] | None,
     scores: NDArray[np.float32] | None,
     reasons: Sequence[str],
+    groups: Sequence[str] | None = None,
 ) -> bytes:
     """Return the table for people.
 
@@ -84,15 +96,19 @@ def selection_csv(
         Their scores by the key; None leaves the column empty.
     reasons : sequence of str
         Why each is in.
+    groups : sequence of str, or None
+        The group of each, empty for none; None leaves the column out.
 
     Returns
     -------
     bytes
-        CSV with the columns rank (from 1), id, pseudo_label, score, why; no name is a formula for a spreadsheet.
+        CSV with the columns rank (from 1), id, pseudo_label, score, why, and group where there are any; no name is a
+        formula for a spreadsheet.
     """
-    rows: list[list[object]] = [["rank", "id", "pseudo_label", "score", "why"]]
+    rows: list[list[object]] = [[*COLUMNS, *([] if groups is None else [GROUP_COLUMN])]]
     for index, (name, why) in enumerate(zip(ids, reasons, strict=True)):
         label = "" if labels is None else int(labels[index])
         score = "" if scores is None else f"{scores[index]:.6g}"
-        rows.append([index + 1, safe_cell(name), label, score, safe_cell(why)])
+        group = [] if groups is None else [safe_cell(groups[index])]
+        rows.append([index + 1, safe_cell(name), label, score, safe_cell(why), *group])
     return csv_text(rows).encode("utf-8", "surrogateescape")

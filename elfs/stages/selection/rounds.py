@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.groups import expression
 from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.annotations.reading import is_document, read_answers
 from elfs.config import SelectConfig
 from elfs.data.addresses import find_images
 from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
+from elfs.data.table_names import table_name
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.graph import named_parts, record_name
 from elfs.pipeline.holdouts import holdouts, rows_of_selections, selections_but
@@ -35,12 +37,15 @@ def list_digests(config: SelectConfig) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        ``external:include`` or ``external:exclude``, the place in the list and the file's name, to its digest.
+        ``external:include`` or ``external:exclude``, the place in the list and the file's name, to its digest; so for
+        ``groups`` and ``metadata``.
 
     Raises
     ------
     InputDataError
         If there is no such file.
+    UsageError
+        If the groups are neither a file nor a regular expression.
     """
     digests = {}
     for option in ("include", "exclude"):
@@ -53,6 +58,13 @@ def list_digests(config: SelectConfig) -> dict[str, str]:
                 if not Path(part).is_file():
                     raise InputDataError(f"--{option} {part}: there is no such file.")
                 digests[f"external:{option}:{place}:{Path(part).name}"] = sha256_file(Path(part))
+    for option in ("groups", "metadata"):
+        if (named := table_name(getattr(config, option) or "")) is not None:
+            if not named.path.is_file():
+                raise InputDataError(f"--{option} {named.path}: there is no such file.")
+            digests[f"external:{option}:{named.path.name}"] = sha256_file(named.path)
+        elif option == "groups" and config.groups is not None:
+            expression(config.groups)
     return digests
 
 
