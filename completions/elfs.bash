@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report plan export annotate train predict compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -53,11 +53,14 @@ _elfs() {
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
-                --balance) takes_value=1 values="none cluster" paths= ;;
+                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
                 --holdout) takes_value=1 values="" paths= ;;
+                --groups) takes_value=1 values="" paths=FILE ;;
+                --per-group) takes_value=1 values="" paths= ;;
+                --metadata) takes_value=1 values="" paths=FILE ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --files) takes_value=1 values="" paths=FILE ;;
@@ -200,17 +203,20 @@ _elfs() {
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
-                --balance) takes_value=1 values="none cluster" paths= ;;
+                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
                 --holdout) takes_value=1 values="" paths= ;;
+                --groups) takes_value=1 values="" paths=FILE ;;
+                --per-group) takes_value=1 values="" paths= ;;
+                --metadata) takes_value=1 values="" paths=FILE ;;
                 --blocks) takes_value=1 values="" paths= ;;
                 --name) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;

@@ -64,11 +64,16 @@ _elfs() {
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
-                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
+                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
+                        '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
+                        '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
+                        '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
+                        '--metadata=[A CSV about the images, for --balance column:NAME]:value:_files' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '--files=[Embed the images that this file lists, one path a line or NUL; - reads standard input. Paths are relative to SOURCE, a folder, or else to the current one]:value:_files' \
@@ -294,11 +299,16 @@ _elfs() {
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
-                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
+                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
+                        '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
+                        '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
+                        '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
+                        '--metadata=[A CSV about the images, for --balance column:NAME]:value:_files' \
                         '--blocks=[Select in this many random blocks, for methods whose time grows with budget times pool]:value: ' \
                         '--name=[Name of the selection]:value: ' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \

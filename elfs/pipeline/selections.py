@@ -149,13 +149,14 @@ def _parse(data: bytes) -> tuple[SelectedImage, ...]:
     if (header := next(lines, [])) not in (COLUMNS, [*COLUMNS, GROUP_COLUMN]):
         raise ValueError(f"its columns are {header}, expected {COLUMNS}")
     found: dict[str, SelectedImage] = {}
-    for rank, cell, label, score, why, *group in lines:
+    for line in lines:
+        rank, cell, label, score, why, group = [*line, ""] if header == COLUMNS else line
         name = plain_cell(cell)
         if int(rank) != len(found) + 1 or name in found:
             raise ValueError(f"line {len(found) + 1} is {name!r} of rank {rank}, expected each rank and each id once")
         value = float(score) if score else None
-        known = plain_cell(group[0]) if group else ""
-        found[name] = SelectedImage(int(rank), name, int(label) if label else None, value, plain_cell(why), known)
+        number = int(label) if label else None
+        found[name] = SelectedImage(int(rank), name, number, value, plain_cell(why), plain_cell(group))
     return tuple(found.values())
 
 
