@@ -105,6 +105,7 @@ _TRAIN = record_of(
     images=value_of("int", "Annotated images that it learned from."),
     **_PROTOCOL,
     folds=value_of("int", "Folds of the cross-validation; 0 where there is a test set."),
+    groups=value_of("int?", "Groups of the images, none of which is split; null where none are known."),
     held_out=value_of("int", "Test images that were drawn at random from the pool."),
     accuracies=list_of(
         value_of("float"), "Share of right classes, of each seed; empty where no test image has a label."

@@ -18,10 +18,20 @@ _COVERAGE = record_of(
     draws=value_of("int", "How many."),
     beaten=value_of("int", "How many the selection beats."),
 )
+_GROUPS = record_of(
+    "Groups of images, where any are known.",
+    said_by=value_of("str", "The file and column, or the expression."),
+    groups=value_of("int", "Groups that have an eligible image."),
+    alone=value_of("int", "Eligible images of no group; each counts as one of its own."),
+    picked=value_of("int", "Groups that have a pick, images of no group included."),
+    most=value_of("int", "Picks of the group with the most."),
+    per_group=value_of("int?", "The limit; null where there is none."),
+    whole=value_of("bool", "Whether groups are taken whole or not at all."),
+)
 _SELECTION = record_of(
     "The selection, where one was made; beside these, facts that depend on the method, as the manifest keeps them.",
     name=value_of("str", "What --selection takes."),
-    path=value_of("str", "Its table: rank, id, pseudo_label, score, why."),
+    path=value_of("str", "Its table: rank, id, pseudo_label, score, why, and group where groups are known."),
     headline=value_of("str", "The line that people read."),
     method=value_of("str", "How it was picked."),
     key=value_of("str", "The score that it goes by."),
@@ -35,7 +45,14 @@ _SELECTION = record_of(
     without_score=value_of("int", "Images left out for want of a score."),
     copies_left_out=value_of("int", "Images left out as copies of others."),
     coverage=_COVERAGE,
+    groups=_GROUPS,
+    column=record_of(
+        "The column that was balanced.",
+        name=value_of("str", "What it is called."),
+        images=map_of(value_of("int"), "Value to how many images of it were picked; empty for images without one."),
+    ),
     maybe=(
+        *("groups", "column"),
         *("clusters", "clusters_covered", "fewest_per_cluster", "most_per_cluster"),
         *("key", "without_score", "copies_left_out", "coverage"),
     ),
