@@ -166,7 +166,7 @@ def test_every_error_is_a_document_on_stdout(code: int, monkeypatch: pytest.Monk
     ("arguments", "code", "hint"),
     [
         (("select", "--bugdet", "3"), 2, "elfs select --help"),
-        (("selekt",), 2, "elfs --help"),
+        (("selct1",), 2, "elfs --help"),
         (("select", "--key", "amu"), 2, None),
         (("export",), 2, None),
         (("predict",), 2, None),
