@@ -21,3 +21,29 @@ def test_another_generator_deals_otherwise() -> None:
     first, again, other = (deal_folds(labels, 2, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("num_folds", [2, 3, 5])
+def test_no_group_is_split_and_folds_are_as_even_as_groups_allow(num_folds: int) -> None:
+    generator = torch.Generator().manual_seed(1)
+    groups = torch.randint(40, (400,), generator=generator)
+    labels = (groups * 7 + torch.randint(2, (400,), generator=generator)) % 4
+    folds = deal_folds(labels, num_folds, torch.Generator().manual_seed(0), groups)
+    assert all(len(folds[groups == group].unique()) == 1 for group in groups.unique())
+    for part in (labels >= 0, *(labels == value for value in range(4))):
+        counts = torch.bincount(folds[part], minlength=num_folds)
+        assert counts.min() > 0.7 * counts.max()
+
+
+def test_no_fold_is_empty_where_there_are_as_many_groups() -> None:
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    groups = torch.tensor([0] * 80 + [1] * 10 + [2] * 5 + [3] * 5)
+    folds = deal_folds(labels, 4, torch.Generator(), groups)
+    assert sorted(torch.bincount(folds, minlength=4).tolist()) == [5, 5, 10, 80]
+
+
+def test_samples_that_are_groups_of_their_own_are_dealt_as_without() -> None:
+    labels = torch.arange(50) % 3
+    groups = torch.randperm(50)
+    first, second = (deal_folds(labels, 5, torch.Generator().manual_seed(0), given) for given in (None, groups))
+    assert torch.equal(first, second)

@@ -63,13 +63,23 @@ class Grouping:
         -------
         Candidates
             As they were where there is nothing to know.
+
+        Raises
+        ------
+        UsageError
+            If every group has a settled row, so that no test set can be drawn.
         """
         fields: dict[str, Tensor] = {}
         if self.groups is not None:
             group_M = fields["groups"] = torch.from_numpy(self.groups.of_rows(found.rows))
             if config.holdout is not None:
                 held_G = torch.bincount(group_M[found.pool.held()], minlength=int(group_M.max()) + 1)
-                fields["barred"] = held_G[group_M] > 0
+                barred_M = fields["barred"] = held_G[group_M] > 0
+                if bool((barred_M | found.pool.held()).all()):
+                    raise UsageError(
+                        f"every one of {len(group_M.unique()):,} groups has an image that is in a selection or "
+                        "annotated already, and a test set splits no group. Draw it before the first selection."
+                    )
         if self.column is not None:
             fields["column"] = torch.from_numpy(self.column[found.rows])
         return dataclasses.replace(found, pool=dataclasses.replace(found.pool, **fields)) if fields else found  # type: ignore[arg-type]
