@@ -13,6 +13,7 @@ from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
 from elfs.evaluation import train as module
 from elfs.evaluation.train import train
+from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime, Silence
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
@@ -41,10 +42,9 @@ def annotated(folder: Finished, workspace: Path, tmp_path: Path) -> Path:
 
 def test_no_group_is_split(annotated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dealt: list[tuple[np.ndarray, np.ndarray]] = []
-    deal = module.deal_folds
 
     def spy(classes: Tensor, num_folds: int, generator: torch.Generator, groups: Tensor) -> Tensor:
-        found = deal(classes, num_folds, generator, groups)
+        found = deal_folds(classes, num_folds, generator, groups)
         dealt.append((found.numpy(), groups.numpy()))
         return found
 

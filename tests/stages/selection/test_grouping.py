@@ -120,9 +120,7 @@ def test_no_group_is_in_a_test_set_and_beside_it(used: Path) -> None:
     assert "groups     2 of 6 groups, each as a whole" in selection_lines(used, outcome, quiet=False)
     rest, _, _ = chosen(used, budget="1.0", method="random", name="rest")
     assert not set(sizes(rest)) & set(sizes(names))
-    with pytest.raises(
-        UsageError, match=r"every one of 6 groups has an image that is in a selection.*Draw it bef"
-    ):
+    with pytest.raises(UsageError, match=r"every one of 6 groups has an image that is in a selection.*Draw it bef"):
         chosen(used, holdout="10", name="late")
 
 
