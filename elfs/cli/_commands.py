@@ -37,7 +37,7 @@ COMMANDS: dict[str, str] = {
 
 _AFTER_SELECT = (
     ("report", ""),
-    ("export", "--selection {name} --format label-studio -o to-label"),
+    ("export", "--selection {name} --format label-studio -o {name}-to-label"),
     ("train", "--selection {name}"),
 )
 

@@ -24,20 +24,19 @@ def next_steps(selection: Selection) -> list[tuple[str, list[str]]]:
     """
     name = shlex.quote(selection.name)
     place = _place(selection.workspace)
-    folder = shlex.quote(f"{selection.name}-to-label")
     budget = shlex.quote(selection.config.budget)
     steps = [
         (
             "Have the images annotated: as a folder with a table to fill in, or in a tool for it.",
             [
-                f"elfs export --selection {name} --format images --output {folder}{place}",
-                f"elfs export --selection {name} --format label-studio --output tasks.json{place}",
-                f"elfs export --selection {name} --format cvat --output manifest.jsonl{place}",
+                f"elfs export --selection {name} --format images -o {name}-images{place}",
+                f"elfs export --selection {name} --format label-studio -o {name}-to-label{place}",
+                f"elfs export --selection {name} --format cvat -o {name}-cvat{place}",
             ],
         ),
         (
             "Train on them, when the column label is filled in; --network linear takes the embeddings, and seconds.",
-            [f"elfs train --selection {name} --labels {folder}/labels.csv --network linear{place}"],
+            [f"elfs train --selection {name} --labels {name}-images/labels.csv --network linear{place}"],
         ),
     ]
     if selection.config.method != "random":

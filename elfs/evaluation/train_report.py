@@ -76,7 +76,7 @@ class TrainReport:
         place = "" if self.workspace == DEFAULT_WORKSPACE else f" --workspace {shlex.quote(str(self.workspace))}"
         return [
             f"model       {self.workspace / 'models' / name}.safetensors",
-            f"next        elfs predict --selection {shlex.quote(name)}{place} -o predictions.csv",
+            f"next        elfs predict --selection {shlex.quote(name)}{place} -o {shlex.quote(name)}-predictions.csv",
         ]
 
     def _about_labels(self) -> list[str]:

@@ -206,7 +206,7 @@ def test_hints_name_only_commands_that_exist(monkeypatch: pytest.MonkeyPatch) ->
     assert next_commands("embed", "embed", here, here) == ["elfs cluster"]
     assert next_commands("select", "select/a b", here, here)[-1] == "elfs train --selection 'a b'"
     unlabelled = next_commands("select", "select/a b", here, here, labelled=False)
-    assert unlabelled[-1] == "elfs export --selection 'a b' --format label-studio -o to-label"
+    assert unlabelled[-1] == "elfs export --selection 'a b' --format label-studio -o 'a b'-to-label"
     monkeypatch.setitem(COMMANDS, "report", "x")
     assert next_commands("select", "select/x", Path("w"), here)[0] == "elfs report -w w"
     rest = {name: panel for name, panel in COMMANDS.items() if name != "train"}

@@ -28,7 +28,7 @@ def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any], monkeypatch: pyt
     assert [line.split()[0] for line in lines[1:7]] == list(STAGES)
     assert [line.strip() for line in lines[7:]] == [
         "next       elfs report",
-        "elfs export --selection aum-10pct-seed3 --format label-studio -o to-label",
+        "elfs export --selection aum-10pct-seed3 --format label-studio -o aum-10pct-seed3-to-label",
         "elfs train --selection aum-10pct-seed3",
     ]
     assert ran.out.startswith(

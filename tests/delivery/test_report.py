@@ -76,7 +76,7 @@ def test_it_says_what_was_selected_and_how(shop: Any) -> None:
     assert "label label done, well" in words
     assert "1.2 s" in words
     assert "method elfs budget 0.25 seed 0" in words
-    assert "elfs train --selection quarter --labels quarter-to-label/labels.csv --network linear --workspace" in words
+    assert "elfs train --selection quarter --labels quarter-images/labels.csv --network linear --workspace" in words
 
 
 def test_three_sheets_show_the_window_and_both_ends(shop: Any) -> None:
