@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report plan export annotate train predict compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -107,11 +107,12 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         embed)
-            options="--root --shard --merge --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --shard --merge --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -132,11 +133,12 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         cluster)
-            options="--clusters --method --loss --head-choice --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--clusters --method --loss --head-choice --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
                 --method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
@@ -159,21 +161,23 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         label)
-            options="--head --workspace -w --devices --workers --rank-timeout --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--head --workspace -w --devices --workers --rank-timeout --profile --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --head) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
             esac
             ;;
         dynamics)
-            options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
@@ -188,22 +192,24 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         score)
-            options="--list --window --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -223,6 +229,7 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
@@ -235,7 +242,7 @@ _elfs() {
             esac
             ;;
         plan)
-            options="--budgets --key --method --balance --dedup --include --exclude --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--budgets --key --method --balance --dedup --include --exclude --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -248,6 +255,7 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
@@ -272,7 +280,7 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --smoke --json --quiet -q --verbose -v --help -h"
+            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;
@@ -289,6 +297,7 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;
@@ -304,7 +313,7 @@ _elfs() {
             esac
             ;;
         compare)
-            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --rounds --batch --first --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --rounds --batch --first --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --methods) takes_value=1 values="all auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --budgets) takes_value=1 values="" paths= ;;
@@ -326,6 +335,7 @@ _elfs() {
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;
                 --rank-timeout) takes_value=1 values="" paths= ;;
+                --profile) takes_value=1 values="" paths=DIRECTORY ;;
                 --seed) takes_value=1 values="" paths= ;;
             esac
             ;;

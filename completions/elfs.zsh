@@ -127,6 +127,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -166,6 +167,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -206,6 +208,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -227,6 +230,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
                         '(--dry-run -n)-n[Say what would run and why, and do nothing]' \
@@ -257,6 +261,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -279,6 +284,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -316,6 +322,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -358,6 +365,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \
@@ -433,6 +441,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
@@ -491,6 +500,7 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
+                        '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
                         '(--dry-run -n)--dry-run[Say what would run and why, and do nothing]' \

@@ -144,12 +144,19 @@ class Invocation:
         from elfs.parallel.runtime import Runtime
 
         keep_freed_memory()
+        progress, folder = self.output.progress(), self.shared.get("profile")
+        if folder is not None and self.output.rank == 0:
+            from elfs.parallel.profiling import ProfiledProgress
+            from elfs.workspace.files import make_directory
+
+            make_directory(folder)
+            progress = ProfiledProgress(progress, folder, lambda path: self.output.note(f"{'profile':<10} {path}"))
         is_plan = self.shared.get("dry_run", False)  # of the first rank alone: there is nobody to meet
         return Runtime(
             devices=self.devices,
             ranks=ALONE if is_plan else join_ranks(self.devices, timeout_s or DEFAULT_TIMEOUT_S),
             num_workers=num_workers,
-            progress=self.output.progress(),
+            progress=progress,
             warn=self._warn,
         )
 

@@ -143,6 +143,18 @@ _SHARED: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "profile": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "--profile",
+                metavar=DIRECTORY,
+                help="Write where the time of each loop goes: a table and a trace of ten steps.",
+                rich_help_panel=_PANEL,
+            ),
+        ],
+        None,
+    ),
     "seed": (
         Annotated[
             str | None,
@@ -206,12 +218,25 @@ _SHARED: dict[str, tuple[Any, Any]] = {
 """Name to alias and default of every shared option."""
 
 COMMON = ("workspace", "json", "quiet", "verbose")
-COMPUTING = ("workspace", "devices", "workers", "rank_timeout", "seed", "force", "smoke", "json", "quiet", "verbose")
+COMPUTING = (
+    "workspace",
+    "devices",
+    "workers",
+    "rank_timeout",
+    "profile",
+    "seed",
+    "force",
+    "smoke",
+    "json",
+    "quiet",
+    "verbose",
+)
 STAGE_SHARED = (
     "workspace",
     "devices",
     "workers",
     "rank_timeout",
+    "profile",
     "seed",
     "force",
     "dry_run",

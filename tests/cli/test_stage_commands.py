@@ -43,6 +43,27 @@ def test_force_and_smoke_reach_the_stage(elfs: Elfs, stages: list[Any]) -> None:
     assert "warning: smoke settings: every step ran, the result means nothing." in ran.err
 
 
+def test_a_profile_is_written_where_it_is_asked_for(elfs: Elfs, stages: list[Any], tmp_path: Path) -> None:
+    ran = elfs("cluster", "--profile", str(tmp_path / "new" / "profile"))
+    assert (ran.code, (tmp_path / "new" / "profile").is_dir()) == (0, True)
+    [call] = stages
+    with call.runtime.progress.task("cluster: heads", 13, "steps") as task:
+        for _ in range(13):
+            task.advance()
+    assert sorted(path.name for path in (tmp_path / "new" / "profile").iterdir()) == [
+        "cluster-heads.json",
+        "cluster-heads.txt",
+    ]
+
+
+def test_a_profile_needs_a_folder(elfs: Elfs, stages: list[Any], tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    ran = elfs("cluster", "--profile", str(tmp_path / "taken"))
+    assert ran.code == 7
+    assert f"error: cannot make directory {tmp_path / 'taken'}"[:60] in ran.err
+    assert stages == []
+
+
 def test_options_come_from_variables_and_from_the_file(
     elfs: Elfs, stages: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
