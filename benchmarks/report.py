@@ -72,7 +72,7 @@ def make(path: Path, num_rows: int) -> None:
     first: dict[str, Arrays] = {"samples": table.tensors(), "embeddings": values, "neighbors": found}
     commit(path, "embed", first, source)
     confidence = draws.random(num_rows, dtype=np.float32)
-    labels = {"pseudo_labels": groups_N.astype(np.int64), "confidence": confidence}
+    labels: Arrays = {"pseudo_labels": groups_N.astype(np.int64), "confidence": confidence}
     commit(path, "label", {"pseudo_labels": labels}, source)
     margins = draws.uniform(-1, 1, (EPOCHS, num_rows)).astype(np.float16)
     commit(path, "dynamics", {"dynamics": {"margin": margins}}, source)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from elfs.cli._completions import CommandWords, OptionWords, command_words
-from elfs.cli._options import DIRECTORY, FILE, LISTS, SELECTION
+from elfs.cli._words import DIRECTORY, FILE, LISTS, SELECTION
 
 __all__ = ["SHELLS", "script"]
 

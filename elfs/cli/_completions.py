@@ -6,7 +6,7 @@ Only folders, files and the names of selections are looked up, by the shell itse
 from dataclasses import dataclass
 from typing import Any
 
-from elfs.cli._options import DIRECTORY, FILE, LISTS, SELECTION
+from elfs.cli._words import DIRECTORY, FILE, LISTS, SELECTION
 
 __all__ = ["CommandWords", "OptionWords", "command_words", "written"]
 

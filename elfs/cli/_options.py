@@ -8,34 +8,22 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
-from elfs.cli._invocation import DEFAULT_TIMEOUT_S, Invocation
+from elfs.cli._invocation import Invocation
 from elfs.cli._ranks import own_place
 from elfs.cli._settings import parse_option
-from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
+from elfs.cli._shared_options import SHARED, STAGE_SHARED
+from elfs.cli._words import DIRECTORY, FILE, LISTS, SELECTION, words
+from elfs.config import CONFIGS, field_type
 from elfs.config.spellings import hidden_spellings, option_fields, spellings
 from elfs.models.published import PUBLISHED
 
-__all__ = [
-    "COMMON",
-    "COMPUTING",
-    "DIRECTORY",
-    "FILE",
-    "SELECTION",
-    "STAGE_SHARED",
-    "command",
-    "words",
-]
+__all__ = ["command"]
 
-DIRECTORY, FILE, SELECTION, LISTS = "DIRECTORY", "FILE", "SELECTION", "LISTS"
-"""Placeholders that shell completion fills with folders, files, selections of the workspace, files or selections."""
-
-_PANEL = "Everywhere"
 _SWITCHES = "Switches"
 _MAX_PLACEHOLDER = 20
 _FIELD_PLACEHOLDERS = {
@@ -61,191 +49,6 @@ _FIELD_WORDS: dict[str, Mapping[str, Any]] = {
     "methods": {"all": ""} | SELECTORS,
 }
 _TYPE_PLACEHOLDERS = {int: "INTEGER", float: "NUMBER", str: "TEXT"}
-
-
-def words(names: Sequence[str] | Mapping[str, Any]) -> Callable[[str], list[tuple[str, str]]]:
-    """Return what completes an option or argument to one of `names`.
-
-    Parameters
-    ----------
-    names : sequence of str, or mapping of str to Any
-        Every word that fits; of a table each with what it means, as text or as something with a ``summary``.
-
-    Returns
-    -------
-    Callable
-        Takes the beginning of a word, returns the words that begin so, each with its meaning or nothing.
-    """
-    meanings = names if isinstance(names, Mapping) else dict.fromkeys(names, "")
-
-    def complete(incomplete: str) -> list[tuple[str, str]]:
-        return [
-            (name, str(getattr(meaning, "summary", meaning)))
-            for name, meaning in meanings.items()
-            if name.startswith(incomplete)
-        ]
-
-    return complete
-
-
-_SHARED: dict[str, tuple[Any, Any]] = {
-    "workspace": (
-        Annotated[
-            Path,
-            typer.Option(
-                "--workspace",
-                "-w",
-                envvar="ELFS_WORKSPACE",
-                metavar=DIRECTORY,
-                help="Folder that holds everything elfs writes.",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        DEFAULT_WORKSPACE,
-    ),
-    "devices": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--devices",
-                envvar="ELFS_DEVICES",
-                metavar="auto|cpu|cpu:2|0|0,1|all",
-                autocompletion=words(("auto", "cpu", "cpu:2", "0", "0,1", "all")),
-                help="Where to compute, a process for each. \\[default: auto = the first GPU, else the CPU]",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "workers": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--workers",
-                envvar="ELFS_WORKERS",
-                metavar="INTEGER",
-                help="Processes that decode images, 0 for none. \\[default: auto = by images and CPUs]",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "rank_timeout": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--rank-timeout",
-                envvar="ELFS_RANK_TIMEOUT",
-                metavar="SECONDS",
-                help=f"How long one of several processes may be silent. \\[default: {DEFAULT_TIMEOUT_S}]",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "profile": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                "--profile",
-                metavar=DIRECTORY,
-                help="Write where the time of each loop goes: a table and a trace of ten steps.",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "seed": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--seed",
-                envvar="ELFS_SEED",
-                metavar="INTEGER",
-                help="Seed of every random choice. \\[default: 0]",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "force": (
-        Annotated[
-            bool, typer.Option("--force", metavar="", help="Run even if everything is fresh.", rich_help_panel=_PANEL)
-        ],
-        False,
-    ),
-    "dry_run": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--dry-run",
-                "-n",
-                metavar="",
-                help="Say what would run and why, and do nothing.",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        False,
-    ),
-    "smoke": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--smoke",
-                metavar="",
-                help="Settings so small that every step runs in seconds; the result means nothing.",
-                rich_help_panel=_PANEL,
-            ),
-        ],
-        False,
-    ),
-    "json": (
-        Annotated[bool, typer.Option("--json", metavar="", help="Print one JSON document.", rich_help_panel=_PANEL)],
-        False,
-    ),
-    "quiet": (
-        Annotated[
-            bool,
-            typer.Option("--quiet", "-q", metavar="", help="Print errors and results only.", rich_help_panel=_PANEL),
-        ],
-        False,
-    ),
-    "verbose": (
-        Annotated[bool, typer.Option("--verbose", "-v", metavar="", help="Print the log too.", rich_help_panel=_PANEL)],
-        False,
-    ),
-}
-"""Name to alias and default of every shared option."""
-
-COMMON = ("workspace", "json", "quiet", "verbose")
-COMPUTING = (
-    "workspace",
-    "devices",
-    "workers",
-    "rank_timeout",
-    "profile",
-    "seed",
-    "force",
-    "smoke",
-    "json",
-    "quiet",
-    "verbose",
-)
-STAGE_SHARED = (
-    "workspace",
-    "devices",
-    "workers",
-    "rank_timeout",
-    "profile",
-    "seed",
-    "force",
-    "dry_run",
-    "smoke",
-    "json",
-    "quiet",
-    "verbose",
-)
-"""Shared options of commands that read, that compute, and that run stages."""
 
 
 def _choices(item: "dataclasses.Field[Any]") -> tuple[str, ...]:
@@ -355,7 +158,7 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
         parameters = [
             *(_keyword(item.name, item.annotation, item.default) for item in own),
             *_stage_parameters(stages),
-            *(_keyword(name, *_SHARED[name]) for name in names),
+            *(_keyword(name, *SHARED[name]) for name in names),
         ]
 
         @functools.wraps(body)

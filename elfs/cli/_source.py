@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import DIRECTORY, words
 from elfs.cli._ranks import own_place
+from elfs.cli._words import DIRECTORY, words
 from elfs.config import EmbedConfig
 from elfs.data.source_choice import choose_source, folder_of
 from elfs.errors import UsageError

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import FILE, command
+from elfs.cli._options import command
 from elfs.cli._text import plural
+from elfs.cli._words import FILE
 from elfs.cli.export import ForceOption
 from elfs.errors import UsageError
 

@@ -6,7 +6,8 @@ import typer
 
 from elfs.cli._completion_scripts import SHELLS, script
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import command, words
+from elfs.cli._options import command
+from elfs.cli._words import words
 from elfs.suggestions import choose
 
 __all__ = ["EXAMPLES", "body"]

@@ -7,9 +7,11 @@ import typer
 
 from elfs.catalog import EXPORT_FORMATS
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import COMMON, FILE, SELECTION, command, words
+from elfs.cli._options import command
+from elfs.cli._shared_options import COMMON
 from elfs.cli._stage import SMOKE_WARNING
 from elfs.cli._text import plural
+from elfs.cli._words import FILE, SELECTION, words
 from elfs.errors import UsageError
 
 __all__ = ["EXAMPLES", "ForceOption", "SelectionOption", "body"]

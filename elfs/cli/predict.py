@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import FILE, SELECTION, command, words
+from elfs.cli._options import command
 from elfs.cli._text import plural
+from elfs.cli._words import FILE, SELECTION, words
 from elfs.cli.export import ForceOption
 from elfs.errors import UsageError
 from elfs.suggestions import choose

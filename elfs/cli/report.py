@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import COMMON, FILE, command
+from elfs.cli._options import command
+from elfs.cli._shared_options import COMMON
+from elfs.cli._words import FILE
 from elfs.cli.export import SelectionOption
 
 __all__ = ["EXAMPLES", "body"]

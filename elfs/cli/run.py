@@ -9,12 +9,13 @@ import typer
 from elfs.catalog import STAGES
 from elfs.cli._help import HelpAllOption, ShortHelp
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import command, words
+from elfs.cli._options import command
 from elfs.cli._plan import show_plan
 from elfs.cli._pool_size import refuse_large_budget
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
+from elfs.cli._words import words
 from elfs.config import EmbedConfig, SelectConfig, StageConfig
 from elfs.errors import UsageError
 from elfs.suggestions import choose

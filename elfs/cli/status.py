@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import COMMON, command
+from elfs.cli._options import command
+from elfs.cli._shared_options import COMMON
 from elfs.cli._text import clock
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, UsageError
 from elfs.workspace.names import selection_file

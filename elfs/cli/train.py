@@ -1,7 +1,8 @@
 """``elfs train``."""
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import COMPUTING, command
+from elfs.cli._options import command
+from elfs.cli._shared_options import COMPUTING
 from elfs.config import TrainConfig
 
 __all__ = ["EXAMPLES", "body"]

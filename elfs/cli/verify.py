@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import COMMON, command
+from elfs.cli._options import command
+from elfs.cli._shared_options import COMMON
 from elfs.cli._text import plural
 from elfs.errors import CorruptArtifactError
 

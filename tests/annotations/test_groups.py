@@ -116,8 +116,8 @@ def test_table_that_says_no_groups(
 
 def test_column_that_is_not_there(table: SampleTable, tmp_path: Path) -> None:
     file = csv(tmp_path, "id,film,weather\nf1/0.png,A,sun\n")
-    with pytest.raises(UsageError, match=r"no column 'wether'\. Did you mean 'weather'\? Available: film, weather\."):
-        read_groups(f"{file}:wether", table, None)
+    with pytest.raises(UsageError, match=r"no column 'weathr'\. Did you mean 'weather'\? Available: film, weather\."):
+        read_groups(f"{file}:weathr", table, None)
     with pytest.raises(UsageError, match=r"has no column 'film'\. Available: none but that of the images\."):
         read_image_table(Path(csv(tmp_path, "id\nf1/0.png\n")), table, root=None, option="--metadata").column("film")
 

@@ -10,7 +10,7 @@ import typer
 
 from elfs.catalog import SELECTORS
 from elfs.cli._completions import command_words
-from elfs.cli._options import words
+from elfs.cli._words import words
 from elfs.cli.app import assemble
 from elfs.config import SMOKE, CompareConfig
 from elfs.evaluation.compare import CompareReport

@@ -7,7 +7,8 @@ import typer
 
 from elfs.catalog import RECIPES, SCORES, STAGES
 from elfs.cli._invocation import Invocation
-from elfs.cli._options import command, words
+from elfs.cli._options import command
+from elfs.cli._words import words
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, ClusterConfig, SelectConfig, field_type
 from elfs.config.spellings import option_fields, spellings
 from elfs.errors import UsageError

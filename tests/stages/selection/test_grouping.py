@@ -162,7 +162,7 @@ def test_images_without_a_value_are_a_part_of_their_own(used: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("balance", "lines", "message"),
     [
-        ("column:wether", ["a/00.png,1"], r"no column 'wether'\. .*Available: weather\."),
+        ("column:weathr", ["a/00.png,1"], r"no column 'weathr'\. .*Available: weather\."),
         ("column:weather", ["a/00.png,"], "the column weather is empty for every image that can be selected"),
         ("column:weather", None, r"--balance column:weather needs a table with that column: --metadata FILE\.csv"),
     ],
@@ -213,7 +213,7 @@ def test_what_looks_like_a_mistake_is_said(used: Path, tmp_path: Path) -> None:
         ),
         ({"groups": "("}, "neither a file nor a regular expression"),
         ({"balance": "column:"}, "unknown value for --balance: 'column:'|unknown value for --balance"),
-        ({"balance": "colunm:x"}, "unknown value for --balance"),
+        ({"balance": "cols:x"}, "unknown value for --balance"),
     ],
 )
 def test_options_that_cannot_be(used: Path, how: dict[str, Any], message: str) -> None:
