@@ -36,6 +36,7 @@ _CLUSTER_OPTIONS = {
     "graph": frozenset({"clusters", "method", "hidden", "bottleneck", "temperature"}),
     "turtle": frozenset({"clusters", "method", "heads", "batch_size", "learning_rate"}),
 }
+_NOT_OF_TEST_SETS = frozenset({"balance", "blocks", "budget", "key", "method", "per_group"})
 _SHOWN_VALUES = 12
 _ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})
 
@@ -114,6 +115,10 @@ def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> No
         concerns = {"hard_rate": method.prunes, "key": method.keyed}
         idle = {name for name, concerned in concerns.items() if name in given and not concerned}
         reason = f"beside --method {config.method}"
+        if config.holdout is not None and given & _NOT_OF_TEST_SETS:
+            idle, reason = given & _NOT_OF_TEST_SETS, "beside --holdout"
+        elif config.metadata is not None and config.column is None:
+            idle, reason = {"metadata"}, "without --balance column:NAME"
     elif isinstance(config, EmbedConfig) and config.embeddings is not None:
         idle, reason = given & _ENCODER_OPTIONS, "beside --embeddings"
     elif isinstance(config, EmbedConfig):

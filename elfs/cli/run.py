@@ -57,6 +57,9 @@ def body(
     embed, select = configs.get("embed"), configs["select"]
     assert isinstance(select, SelectConfig)
     sources = None
+    from elfs.stages.selection.rounds import list_digests
+
+    list_digests(select)  # a list that is not there is refused before the first stage has run for nothing
     if isinstance(embed, EmbedConfig):
         from elfs.pipeline.other_source import other_source
 

@@ -18,6 +18,7 @@ EXAMPLES = (
     "elfs select --budget 0.1 --key aum",
     "elfs select --budget 500 --method facility-location --balance cluster",
     "elfs select --budget 200 --exclude selections/aum-0.1 --name round2",
+    "elfs select --budget 200 --groups '^[^/]+' --per-group 3",
 )
 
 ListOption = Annotated[bool, typer.Option("--list", metavar="", help="Print every method.")]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["deal_folds"]
+__all__ = ["deal_folds", "seen_elsewhere"]
 
 
 def deal_folds(labels: Tensor, num_folds: int, generator: torch.Generator, groups: Tensor | None = None) -> Tensor:
@@ -49,6 +49,30 @@ def deal_folds(labels: Tensor, num_folds: int, generator: torch.Generator, group
     fold_N = torch.empty_like(shuffled_N)
     fold_N[by_class_N] = torch.arange(len(labels)) % num_folds
     return fold_N
+
+
+def seen_elsewhere(labels: Tensor, folds: Tensor) -> Tensor:
+    """Return which samples can be judged by what was learned from the other folds.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_samples,), int64
+        Class of each sample, at least 0.
+    folds : Tensor of shape (n_samples,), int64
+        Fold of each sample, at least 0.
+
+    Returns
+    -------
+    Tensor of shape (n_samples,), bool
+        True where another fold has a sample of the same class.
+
+    Examples
+    --------
+    >>> seen_elsewhere(torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 0])).tolist()
+    [True, True, False, False, False]
+    """
+    own = labels * (int(folds.max()) + 1) + folds
+    return torch.bincount(labels)[labels] > torch.bincount(own)[own]
 
 
 def _grouped_folds(labels_N: Tensor, num_folds: int, generator: torch.Generator, number_N: Tensor) -> Tensor:

@@ -197,6 +197,8 @@ def _with_optional(call: StageCall, workspace: Workspace) -> StageCall:
     """Return the call with what its stage reads because it is there."""
     optional = call.stage.optional.items()
     more = [name for artifact, besides in optional if workspace.has(artifact) for name in (artifact, *besides)]
+    if "annotations" in more:
+        more += [artifact for artifact in call.stage.beside_annotations if workspace.has(artifact)]
     return dataclasses.replace(call, needs=tuple(dict.fromkeys([*call.needs, *more])))
 
 

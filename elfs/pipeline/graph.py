@@ -46,6 +46,8 @@ class Stage:
         Whether all ranks run it; otherwise the first does and the others wait.
     optional : mapping of str to tuple of str
         Artifacts that decide what it makes where they are there, each with what it reads then besides.
+    beside_annotations : tuple of str
+        Artifacts that decide what it makes where they and annotations are there.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Stage:
     module: str
     parallel: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    beside_annotations: tuple[str, ...] = ()
 
 
 COMPARE_PREFIX = "compare-"
@@ -77,6 +80,7 @@ STAGES: dict[str, Stage] = {
             "elfs.stages.label",
             parallel=True,
             optional={"annotations": ("neighbors",)},
+            beside_annotations=("groups",),
         ),
         Stage(
             "dynamics",
@@ -97,6 +101,7 @@ STAGES: dict[str, Stage] = {
             ("selections",),
             "elfs.stages.select",
             optional={"annotations": (), "groups": ()},
+            beside_annotations=("groups",),
         ),
     )
 }
@@ -172,11 +177,13 @@ def stage_of(stage: str, config: StageConfig | None) -> Stage:
     Returns
     -------
     Stage
-        Of the table; groups are used by a selection that they decide, and by one that does not bring its own.
+        Of the table. A selection that names groups reads none that were named before; others read them where groups
+        decide what is selected, or there are annotations.
     """
     known = STAGES[stage]
     if isinstance(config, SelectConfig) and (config.groups is not None or not config.is_limited):
-        return replace(known, optional={name: more for name, more in known.optional.items() if name != "groups"})
+        optional = {name: more for name, more in known.optional.items() if name != "groups"}
+        return replace(known, optional=optional, beside_annotations=("groups",) * (config.groups is None))
     return known
 
 

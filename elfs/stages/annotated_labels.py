@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.annotations.groups import Groups
 from elfs.annotations.kept import Annotations
 from elfs.data.samples import SampleTable
-from elfs.ops.folds import deal_folds
+from elfs.ops.folds import seen_elsewhere
 from elfs.ops.linear_classifier import cross_validated, fit_linear_classifier
 from elfs.ops.propagation import propagate_labels
 from elfs.ops.wrong_share import wrong_share
+from elfs.train.annotated import annotated_folds
 from elfs.train.features import Features, standardization
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
@@ -26,7 +28,6 @@ __all__ = ["Learned", "learn_classes"]
 
 LINEAR, PROPAGATION = "linear", "propagation"
 
-_FOLDS = 5
 _BLOCK_ROWS = 16_384
 _SHARPNESS = 4
 """Power of the cosine that weighs a neighbour: cosines of one encoder lie close together."""
@@ -69,6 +70,7 @@ class _Known:
     num_classes: int
     clusters: NDArray[np.int64]
     num_clusters: int
+    groups: NDArray[np.int64] | None
 
     def seeds(self, num_rows: int, *, but: Tensor | None = None) -> Tensor:
         """Return class by row of the workspace, -1 where nobody said one or it is to be guessed."""
@@ -83,6 +85,7 @@ def learn_classes(
     table: SampleTable,
     annotations: Annotations,
     clusters: tuple[NDArray[np.int64], NDArray[np.float32]],
+    groups: Groups | None = None,
 ) -> Learned | None:
     """Name every sample, from what people said about some of them.
 
@@ -97,6 +100,8 @@ def learn_classes(
         classes are wrong.
     clusters : tuple of ndarray, each of shape (n_rows,)
         Cluster of each sample, int64, -1 for none, and how clearly it belongs to it, float32.
+    groups : Groups or None
+        Which images belong together, and are not split by cross-validation.
 
     Returns
     -------
@@ -111,14 +116,15 @@ def learn_classes(
     if len(used) < 2:
         return None
     cluster_N, sure_N = clusters
-    known = _Known(rows_A, torch.from_numpy(classes_A), len(used), cluster_N, int(cluster_N.max()) + 1)
+    group_A = None if groups is None else groups.of_rows(rows_A)
+    known = _Known(rows_A, torch.from_numpy(classes_A), len(used), cluster_N, int(cluster_N.max()) + 1, group_A)
     graph = _graph(workspace)
     named = [annotations.names[position] for position in used.tolist()]
     linear = _Linear.of(workspace, table, known)
     rivals = {LINEAR: linear.held_out}
     if len(table) * len(used) <= _MOST_PROPAGATED:
         rivals[PROPAGATION] = _held_out_propagation(graph, known, linear.folds)
-    judged_A = torch.bincount(known.classes)[known.classes] > 1
+    judged_A = seen_elsewhere(known.classes, linear.folds)
     right = {name: int((found_A == known.classes)[judged_A].sum()) for name, found_A in rivals.items()}
     best = max(right, key=lambda name: (right[name], name == LINEAR))
     class_N, confidence_N = linear.everywhere()
@@ -162,8 +168,7 @@ class _Linear:
         mean, scale = standardization(embeddings, np.flatnonzero(table.eligible()))
         cpu = torch.device("cpu")
         features = Features(embeddings, rows, cpu, in_memory=False, mean=mean, inverse_deviation=scale)
-        num_folds = min(_FOLDS, len(known.rows))
-        folds_A = deal_folds(known.classes, num_folds, generator(0, "annotated folds"))
+        folds_A = annotated_folds(known.classes, known.groups, generator(0, "annotated folds"))
         inputs_AD = _inputs(features, torch.from_numpy(np.searchsorted(rows, known.rows)), rows, known)
         found = cross_validated(inputs_AD, known.classes, known.num_classes, folds_A)
         named_A = found.probabilities.argmax(dim=1)

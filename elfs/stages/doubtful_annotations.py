@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elfs.annotations.groups import kept_groups
 from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.data.cells import csv_text, safe_cell
 from elfs.data.samples import SampleTable
@@ -71,7 +72,10 @@ def doubtful_annotations(path: Path) -> tuple[Doubt, ...]:
             "against any of them yet."
         )
     embeddings, pool = workspace.tensors("embeddings")["embeddings"], np.flatnonzero(table.eligible())
-    trained = AnnotatedClassifier.fit(embeddings, pool, Annotated(rows, classes, annotations.names), seed=0)
+    groups = kept_groups(workspace, table)
+    together = None if groups is None else groups.of_rows(rows)
+    annotated = Annotated(rows, classes, annotations.names, together)
+    trained = AnnotatedClassifier.fit(embeddings, pool, annotated, seed=0)
     assert trained.cross_validation is not None  # there are several images
     doubts = doubtful_labels(trained.cross_validation.probabilities, torch.from_numpy(classes))
     return tuple(

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.annotations.groups import ARTIFACT as GROUPS
+from elfs.annotations.groups import kept_groups
 from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.config import LabelConfig
 from elfs.data.samples import SampleTable
@@ -88,7 +90,8 @@ def _learned(job: Job, table: SampleTable, rows: NDArray[np.int64], pieces: Piec
     clusters, sure = np.full(len(table), -1, np.int64), np.full(len(table), np.nan, np.float32)
     found = pieces.read((0, len(rows)))
     clusters[rows], sure[rows] = found["pseudo_labels"], found["confidence"]
-    learned = learn_classes(job.workspace, table, kept_annotations(job.workspace), (clusters, sure))
+    groups = kept_groups(job.workspace, table) if GROUPS in job.inputs else None
+    learned = learn_classes(job.workspace, table, kept_annotations(job.workspace), (clusters, sure), groups)
     if learned is None:
         job.runtime.warn(
             "the annotated images that can be learned from have fewer than two classes: the clusters stay as they are."

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from elfs.annotations.groups import kept_groups
 from elfs.annotations.kept import kept_annotations
 from elfs.data.samples import SampleTable
 from elfs.ops.folds import deal_folds
@@ -24,9 +25,9 @@ from elfs.train.features import EmbeddingRows, Features, standardization
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Annotated", "AnnotatedClassifier"]
+__all__ = ["Annotated", "AnnotatedClassifier", "annotated_folds"]
 
-_FOLDS = 5
+_MOST_FOLDS = 5
 _PLAIN_PENALTY = 0.1
 _BLOCK_ROWS = 65_536
 
@@ -43,14 +44,17 @@ class Annotated:
         Class of each, a position in `names`.
     names : tuple of str
         Of the classes; not every one needs an image here.
+    groups : ndarray of shape (n_annotated,), int64, or None
+        Numbers of the groups that cross-validation does not split; None: there are none.
     """
 
     rows: NDArray[np.int64]
     classes: NDArray[np.int64]
     names: tuple[str, ...]
+    groups: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, workspace: Workspace, table: SampleTable) -> "Annotated | None":
+    def of(cls, workspace: Workspace, table: SampleTable, *, grouped: bool = False) -> "Annotated | None":
         """Return the annotations of a workspace.
 
         Parameters
@@ -59,6 +63,8 @@ class Annotated:
             Where they are.
         table : SampleTable
             Its samples.
+        grouped : bool
+            Whether to read the groups that the workspace keeps.
 
         Returns
         -------
@@ -72,7 +78,9 @@ class Annotated:
         """
         kept = kept_annotations(workspace)
         rows, classes = kept.rows(table, held_out=False)
-        return cls(rows, classes, kept.names) if len(rows) else None
+        known = kept_groups(workspace, table) if grouped else None
+        groups = None if known is None else known.of_rows(rows)
+        return cls(rows, classes, kept.names, groups) if len(rows) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +132,7 @@ class AnnotatedClassifier:
         labels_A, num_present = torch.from_numpy(labels), len(present)
         found, penalty, temperature = None, _PLAIN_PENALTY, 1.0
         if len(labels_A) > 1:
-            folds_A = deal_folds(labels_A, min(_FOLDS, len(labels_A)), generator(seed, "annotated-folds"))
+            folds_A = annotated_folds(labels_A, annotated.groups, generator(seed, "annotated-folds"))
             found = cross_validated(inputs_AD, labels_A, num_present, folds_A)
             penalty, temperature = found.penalty, found.temperature
             found = found._replace(probabilities=_spread(found.probabilities.T, annotated, present, 0.0).T)
@@ -185,6 +193,29 @@ class AnnotatedClassifier:
             Read block by block as they are asked for.
         """
         return _features(self.embeddings, rows, self.standards)
+
+
+def annotated_folds(labels: Tensor, groups: NDArray[np.int64] | None, draws: torch.Generator) -> Tensor:
+    """Deal annotated rows out to the folds of a cross-validation.
+
+    Parameters
+    ----------
+    labels : Tensor of shape (n_annotated,), int64
+        Class of each, at least two rows.
+    groups : ndarray of shape (n_annotated,), int64, or None
+        Groups, none of which is split. Where all rows are of one, they count by themselves.
+    draws : torch.Generator
+        Decides who goes where.
+
+    Returns
+    -------
+    Tensor of shape (n_annotated,), int64
+        Five folds; fewer where there are fewer rows or groups.
+    """
+    num_groups = 1 if groups is None else len(np.unique(groups))
+    if groups is None or num_groups == 1:
+        return deal_folds(labels, min(_MOST_FOLDS, len(labels)), draws)
+    return deal_folds(labels, min(_MOST_FOLDS, num_groups), draws, torch.from_numpy(groups))
 
 
 def _features(embeddings: EmbeddingRows, rows: NDArray[np.int64], standards: tuple[Tensor, Tensor]) -> Features:

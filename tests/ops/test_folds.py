@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from elfs.ops.folds import deal_folds
+from elfs.ops.folds import deal_folds, seen_elsewhere
 
 
 @pytest.mark.parametrize("num_folds", [1, 2, 3, 7])
@@ -47,3 +47,10 @@ def test_samples_that_are_groups_of_their_own_are_dealt_as_without() -> None:
     groups = torch.randperm(50)
     first, second = (deal_folds(labels, 5, torch.Generator().manual_seed(0), given) for given in (None, groups))
     assert torch.equal(first, second)
+
+
+def test_class_that_one_fold_alone_has_is_not_judged() -> None:
+    labels = torch.tensor([0, 0, 1, 1, 2])
+    assert seen_elsewhere(labels, torch.tensor([0, 1, 1, 1, 0])).tolist() == [True, True, False, False, False]
+    folds = deal_folds(labels, 2, torch.Generator())
+    assert torch.equal(seen_elsewhere(labels, folds), torch.bincount(labels)[labels] > 1)

@@ -111,7 +111,7 @@ def gather_candidates(
         rows, pool = rows[kept.numpy()], take(pool, kept)
     num_annotated = len(known.annotated) if annotated is None else len(annotated.rows)
     if annotated is None and "annotations" in job.inputs:
-        annotated = Annotated.of(job.workspace, table)
+        annotated = Annotated.of(job.workspace, table, grouped="groups" in job.inputs)
     require_annotations(config.method, annotated)
     pool = _with_fields(job, config, table, pool, rows, is_annotated=annotated is not None)
     if annotated is not None:

@@ -6,12 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elfs.annotations.groups import kept_groups
 from elfs.annotations.kept import Annotations, kept_annotations
 from elfs.data.samples import SampleTable
 from elfs.ops.annotation_curve import accuracy_by_number
-from elfs.ops.folds import deal_folds
+from elfs.ops.folds import seen_elsewhere
 from elfs.ops.learning_curve import LEAST_POINTS, expected_gain
 from elfs.ops.linear_classifier import cross_validated
+from elfs.train.annotated import annotated_folds
 from elfs.train.features import EmbeddingRows, Features, standardization
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
@@ -21,7 +23,6 @@ __all__ = ["MORE", "gain_of_more"]
 MORE = 100
 """Annotations of which it is said what they are expected to bring."""
 
-_FOLDS = 5
 _ENOUGH_HELD_OUT = 20
 
 
@@ -60,15 +61,16 @@ def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> dict[st
     embeddings = workspace.tensors("embeddings")["embeddings"]
     inputs = _inputs(embeddings, table, np.concatenate([rows_A, tests]) if by_test_set else rows_A)
     labels_A = torch.from_numpy(labels)
-    num_folds = min(_FOLDS, len(labels_A))
-    folds_A = deal_folds(labels_A, num_folds, generator(seed, "annotated-folds"))
+    groups = kept_groups(workspace, table)
+    together = None if groups is None else groups.of_rows(rows_A)
+    folds_A = annotated_folds(labels_A, together, generator(seed, "annotated-folds"))
     penalty = cross_validated(inputs[: len(labels_A)], labels_A, len(used), folds_A).penalty
     splits = [(torch.arange(len(labels_A)), torch.arange(len(labels_A), len(inputs)))]
     if by_test_set:
         labels_A = torch.cat([labels_A, torch.from_numpy(true)])
     else:
-        judged_A = torch.bincount(labels_A)[labels_A] > 1
-        splits = [(_where(folds_A != fold), _where((folds_A == fold) & judged_A)) for fold in range(num_folds)]
+        judged_A, folds = seen_elsewhere(labels_A, folds_A), folds_A.unique().tolist()
+        splits = [(_where(folds_A != fold), _where((folds_A == fold) & judged_A)) for fold in folds]
     points = accuracy_by_number(inputs, labels_A, splits, penalty, generator(seed, "annotation-curve"))
     facts["points"] = [
         {"annotations": point.number, "accuracy": round(point.accuracy, 6), "error": round(point.error, 6)}

@@ -153,7 +153,7 @@ def gather_grouping(job: Job, config: SelectConfig, table: SampleTable) -> Group
     if config.groups is not None:
         groups = read_groups(config.groups, table, root)
         _warn_of_groups(job, table, groups)
-    elif "groups" in job.inputs:
+    elif "groups" in job.inputs and config.is_limited:
         groups = kept_groups(job.workspace, table)
     elif config.per_group is not None or config.by_group:
         option = "--by-group" if config.by_group else f"--per-group {config.per_group}"

@@ -83,6 +83,7 @@ def plan_budgets(
         (_RECORD,),
         __name__,
         optional=stage_of("select", selections[0]).optional,
+        beside_annotations=STAGES["select"].beside_annotations,
     )
     return run_call(StageCall(stage, _RECORD, needs, force, smoke), path, config, runtime)
 

@@ -6,15 +6,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
 from elfs.annotations.annotating import annotate
 from elfs.catalog import SELECTORS
 from elfs.cli._stage import selection_lines
+from elfs.config import PlanConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
+from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime, Silence
 from elfs.pipeline.execution import Outcome
 from elfs.pipeline.selections import read_images
+from elfs.stages.doubtful_annotations import doubtful_annotations
+from elfs.stages.selection.plan import plan_budgets
+from elfs.train import annotated
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
@@ -239,3 +246,29 @@ def test_without_groups_nothing_of_them_is_written(used: Path) -> None:
     assert (used / "selections/x/selection.csv").read_text().startswith("rank,id,pseudo_label,score,why\n")
     assert not Workspace.open(used).has("groups")
     assert np.all(Workspace.open(used).arrays("selections/x")["indices"] >= 0)
+
+
+def test_cross_validation_of_annotations_splits_no_group(
+    used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever a classifier of the annotations is judged: label, the methods for rounds, plan, doubtful ones."""
+    names = [f"{name}/{number:02d}.png" for name in "abc" for number in range(0, 20, 2)]
+    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"{name},{name[0]}\n" for name in names))
+    chosen(used, groups=TENS, budget="4", method="random", name="x")
+    annotate(used, tmp_path / "l.csv")
+    dealt: list[tuple[Tensor, Tensor]] = []
+
+    def spy(labels: Tensor, num_folds: int, draws: torch.Generator, groups: Tensor) -> Tensor:
+        dealt.append((deal_folds(labels, num_folds, draws, groups), groups))
+        return dealt[-1][0]
+
+    monkeypatch.setattr(annotated, "deal_folds", spy)
+    run_stage("label", used)
+    run_stage("select", used, method="margin", budget="4", name="y")
+    plan_budgets(used, PlanConfig(method="random", budgets="3"), Runtime(devices="cpu"))
+    doubtful_annotations(used)
+    assert len(dealt) == 4
+    for folds, groups in dealt:
+        assert len(groups.unique()) == 6
+        assert all(len(folds[groups == group].unique()) == 1 for group in groups.unique())
+    assert not run_stage("label", used).ran
