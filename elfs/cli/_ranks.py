@@ -65,9 +65,9 @@ def join_ranks(devices: str, timeout_s: float) -> "Ranks":
     """
     import torch
 
+    from elfs.parallel.cpus import available_cpus
     from elfs.parallel.meeting import join
     from elfs.parallel.ranks import ALONE
-    from elfs.parallel.runtime import available_cpus
 
     place = own_place()
     if Joined.ranks is not None:
@@ -76,10 +76,11 @@ def join_ranks(devices: str, timeout_s: float) -> "Ranks":
     device = choice.resolve() if place is None else choice.resolve(place.local_rank, place.local_size)
     if device.type == "cuda":
         torch.cuda.set_device(device)  # else page-locked memory, for one, would go by way of the first GPU
+    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        share = available_cpus() // (1 if place is None else place.local_size)
+        torch.set_num_threads(max(1, min(share, torch.get_num_threads())))
     if place is None:
         return ALONE
-    if device.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, available_cpus() // place.local_size))
     Joined.ranks = join(place, device, timeout_s, on_end=_report)
     return Joined.ranks
 

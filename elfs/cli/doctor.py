@@ -109,8 +109,8 @@ def _devices(devices: str) -> Iterator[Check]:
     """Name the CPUs, every GPU, and what ``--devices`` comes to."""
     import torch
 
+    from elfs.parallel.cpus import available_cpus
     from elfs.parallel.devices import parse_devices
-    from elfs.parallel.runtime import available_cpus
 
     yield Check("cpu", OK, f"{available_cpus()} CPUs, torch uses {torch.get_num_threads()} threads")
     for index in range(torch.cuda.device_count()):

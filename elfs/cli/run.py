@@ -89,7 +89,7 @@ def _numbered(runtime: "Runtime", stage: str) -> "Runtime":
 
 def _header(invocation: Invocation, runtime: "Runtime") -> str:
     """Return the line above the table: where, on what, with which seed."""
-    from elfs.parallel.runtime import available_cpus
+    from elfs.parallel.cpus import available_cpus
 
     device, ranks = str(runtime.device()), runtime.ranks.size
     place = f"{device}, {plural(available_cpus(), 'CPU')}" if device == "cpu" else device

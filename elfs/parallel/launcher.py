@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from elfs.parallel.runtime import available_cpus
+from elfs.parallel.cpus import available_cpus
 
 __all__ = ["STARTED_VARIABLE", "RankFailure", "first_failure", "launch", "report_failure"]
 

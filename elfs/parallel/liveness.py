@@ -26,6 +26,7 @@ _NEARLY = 0.75
 _GRACE_LOOKS = 2
 """How many looks the ranks that are not to blame leave to the one that is, so that its error comes first."""
 
+_SILENT = "has not been heard of for {:.0f} s: it was stopped, or its host is out of reach"
 _FRAMES_SHOWN = 4
 _FAILED, _HUNG = "failed", "hung"
 """Where a rank that fails leaves word for the others, and rank 0 for those that hang."""
@@ -69,11 +70,7 @@ def hung_ranks(signs: dict[int, Sign], timeout_s: float) -> dict[int, str]:
         Rank to what is wrong with it. Silent ranks come before stuck ones, which may wait for them; of several stuck
         ones those with the least work done are to blame.
     """
-    silent = {
-        rank: f"has not been heard of for {sign.silent_s:.0f} s: it was stopped, or its host is out of reach"
-        for rank, sign in signs.items()
-        if sign.silent_s >= timeout_s
-    }
+    silent = {rank: _SILENT.format(sign.silent_s) for rank, sign in signs.items() if sign.silent_s >= timeout_s}
     if silent:
         return silent
     working = {rank: sign for rank, sign in signs.items() if sign.is_working}
@@ -132,8 +129,10 @@ class Liveness:
         self._store = prefixed(TCPStore(place.host, place.port, timeout=timedelta(seconds=timeout_s)), "alive")
         self._main = threading.get_ident()
         self._stopped = threading.Event()
+        self._answered = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="elfs-liveness", daemon=True)
         self._thread.start()
+        threading.Thread(target=self._guard, name="elfs-liveness-guard", daemon=True).start()
 
     def beat(self) -> None:
         """Say that a unit of work is done."""
@@ -193,13 +192,20 @@ class Liveness:
             if failed is not None:
                 self._follow(failed)
                 return
-            now = time.monotonic()
+            self._answered = now = time.monotonic()
             signs = {rank: _sign(seen, rank, text, now) for rank, text in said.items()}
             if not is_first:
                 signs = {rank: replace(sign, is_working=False) for rank, sign in signs.items()}
             hung = hung or hung_ranks(signs, self._timeout_s)
             if hung:
                 self._end(hung)
+
+    def _guard(self) -> None:
+        """Look after the thread that looks: where the cable is cut, its question to rank 0 is never answered."""
+        while not self._stopped.wait(self._interval_s):
+            silent_s = time.monotonic() - self._answered
+            if self._thread.is_alive() and silent_s >= self._timeout_s + _GRACE_LOOKS * self._interval_s:
+                self._end({0: _SILENT.format(silent_s)})
 
     def _said(self, rank: int) -> str:
         return self._store.get(str(rank)).decode() if self._store.check([str(rank)]) else "0 0 0"

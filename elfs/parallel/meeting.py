@@ -2,7 +2,10 @@
 
 import os
 import platform
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -11,6 +14,7 @@ from torch.distributed.rendezvous import rendezvous
 
 import elfs
 from elfs.errors import DeviceError, ElfsError
+from elfs.parallel.interface import interface_to
 from elfs.parallel.liveness import Liveness, prefixed
 from elfs.parallel.place import Place
 from elfs.parallel.ranks import GRACE, Ranks
@@ -44,14 +48,25 @@ def join(place: Place, device: torch.device, timeout_s: float, on_end: Callable[
         If the ranks do not meet in time, run different versions, or share a GPU.
     """
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = place.host, str(place.port)
+    interface = interface_to(place.host, is_far=place.size > place.local_size)
+    if interface is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
     timeout = timedelta(seconds=timeout_s)
     url = f"env://?rank={place.rank}&world_size={place.size}"
+    late = DeviceError(
+        f"rank {place.rank} of {place.size} on {platform.node()} has met the others at {place.host}, port "
+        f"{place.port}, but one of them was lost before all were connected, or cannot be reached over the network "
+        f"interface {os.environ.get('GLOO_SOCKET_IFNAME', 'of its own name')}: GLOO_SOCKET_IFNAME names another."
+    )
     try:
         meeting, _, _ = next(rendezvous(url, timeout=timeout))
         store = prefixed(meeting, "ranks")
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         group = prefixed(meeting, "group")
-        dist.init_process_group(backend, store=group, rank=place.rank, world_size=place.size, timeout=timeout + GRACE)
+        with _ended_after(timeout_s, late, on_end):
+            dist.init_process_group(
+                backend, store=group, rank=place.rank, world_size=place.size, timeout=timeout + GRACE
+            )
         liveness = Liveness(place, timeout_s, on_end)
     except (RuntimeError, ValueError, OSError) as error:
         raise DeviceError(
@@ -62,6 +77,24 @@ def join(place: Place, device: torch.device, timeout_s: float, on_end: Callable[
     ranks = Ranks(place, store, liveness)
     _compare(ranks, device)
     return ranks
+
+
+@contextmanager
+def _ended_after(timeout_s: float, error: ElfsError, on_end: Callable[[ElfsError], None]) -> Iterator[None]:
+    """End this process with an error unless the body is done in time: gloo waits much longer for one that is gone."""
+
+    def end() -> None:
+        on_end(error)
+        sys.stderr.flush()
+        os._exit(error.exit_code)
+
+    timer = threading.Timer(timeout_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _compare(ranks: Ranks, device: torch.device) -> None:

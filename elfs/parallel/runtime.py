@@ -1,13 +1,13 @@
 """Where and how a stage runs: devices, worker processes, progress. Nothing here changes what a stage computes."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from elfs.parallel.cpus import available_cpus
 from elfs.parallel.devices import DeviceChoice, parse_devices
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from elfs.parallel.ranks import Ranks
 
-__all__ = ["Progress", "Runtime", "Silence", "Task", "available_cpus", "ignore"]
+__all__ = ["Progress", "Runtime", "Silence", "Task", "ignore"]
 
 
 _WATCHED_SECONDS, _LONG_MINUTES = 10, 10
@@ -45,19 +45,6 @@ class Silence:
     def task(self, label: str, total: int, unit: str) -> Iterator["Silence"]:
         """Open a piece of work that nobody watches."""
         yield self
-
-
-def available_cpus() -> int:
-    """Return how many CPUs this process may use.
-
-    Returns
-    -------
-    int
-        At least 1; respects the affinity mask that containers and schedulers set.
-    """
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
 
 
 def ignore(message: object) -> None:

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 
 from elfs.errors import UsageError
+from elfs.parallel.cpus import available_cpus
 from elfs.parallel.ranks import Ranks
-from elfs.parallel.runtime import available_cpus
 
 __all__ = ["mixed_precision", "repeatable", "require_finite", "threads_for"]
 

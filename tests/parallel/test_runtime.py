@@ -1,14 +1,12 @@
 """Where a stage runs."""
 
-import os
-
 import pytest
 import torch
 
 from elfs.parallel.devices import DeviceChoice
 from elfs.parallel.place import Place
 from elfs.parallel.ranks import Ranks
-from elfs.parallel.runtime import Runtime, Silence, available_cpus
+from elfs.parallel.runtime import Runtime, Silence
 
 
 def test_runtime_knows_its_device() -> None:
@@ -28,14 +26,6 @@ def test_workers(monkeypatch: pytest.MonkeyPatch, chosen: int | None, num_images
 def test_workers_are_at_most_sixteen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elfs.parallel.runtime.available_cpus", lambda: 96)
     assert Runtime().workers_for(10**6) == 16
-
-
-def test_cpus_respect_the_affinity_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {2, 5, 7}, raising=False)
-    assert available_cpus() == 3
-    monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cpus() == 1
 
 
 def test_silence_takes_everything() -> None:
