@@ -31,7 +31,8 @@ from torchvision.datasets import ImageFolder
 from elfs.config import EmbedConfig
 from elfs.data.sources.folder import FolderSource
 from elfs.models.encoders import NetworkEncoder
-from elfs.parallel.runtime import Runtime, Silence, available_cpus
+from elfs.parallel.cpus import available_cpus
+from elfs.parallel.runtime import Runtime, Silence
 from elfs.pipeline.execution import execute
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import BatchEncoder, encode_rows

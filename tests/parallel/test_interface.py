@@ -20,7 +20,12 @@ def test_others_are_not_reached_by_loopback(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(interface, "_own_address", lambda target: "127.0.0.1" if target == "gpu0" else None)
     assert interface_to("gpu0", is_far=True) is None
     asked: list[str] = []
-    monkeypatch.setattr(interface, "_interface_of", lambda address: asked.append(address) or "eth7")
+
+    def interface_of(address: str) -> str:
+        asked.append(address)
+        return "eth7"
+
+    monkeypatch.setattr(interface, "_interface_of", interface_of)
     monkeypatch.setattr(interface, "_own_address", lambda target: "127.0.0.1" if target == "gpu0" else "10.0.0.3")
     assert interface_to("gpu0", is_far=True) == "eth7"
     assert asked == ["10.0.0.3"]
