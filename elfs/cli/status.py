@@ -29,7 +29,7 @@ _COUNTS = ("images", "train", "test", "missing", "broken", "unsupported", "too_l
 _SHOWN, _MAX_LEFT_OUT = 5, 1000
 """Images left out that people are shown, and the JSON document has."""
 
-_TOLD = ("hard_rate", "include", "exclude", "holdout")
+_TOLD = ("hard_rate", "include", "exclude", "holdout", "groups", "per_group", "metadata")
 _USUAL = {"balance": "none", "dedup": "exact", "blocks": 1, "seed": 0}
 """Options of a selection that status names where they are given, and where they are unusual."""
 
@@ -138,6 +138,7 @@ def _made(config: Mapping[str, Any]) -> str:
     """Return how a selection was made, as far as its headline does not say so."""
     words = [f"budget {config['budget']}"] if "budget" in config else []
     words += [f"{name.replace('_', ' ')} {config[name]}" for name in _TOLD if config.get(name) is not None]
+    words += ["whole groups"] if config.get("by_group") else []
     words += [f"{name} {config[name]}" for name, usual in _USUAL.items() if config.get(name, usual) != usual]
     return ", ".join(words)
 

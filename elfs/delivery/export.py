@@ -176,6 +176,7 @@ def _records(export: Export) -> list[dict[str, Any]]:
             "score": image.score,
             "why": image.why,
         }
+        | ({"group": image.group} if image.group else {})
         for image, path in zip(export.selection.images, _paths(export), strict=True)
     ]
 

@@ -73,6 +73,10 @@ def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
         found.append((f"{summary['copies_left_out']:,}", "left out as copies"))
     if "clusters" in summary:
         found.append((f"{summary['clusters_covered']:,} of {summary['clusters']:,}", "clusters covered"))
+    if (groups := summary.get("groups")) is not None:
+        limit = f", at most {groups['per_group']:,} of each" if groups["per_group"] is not None else ""
+        limit = ", each as a whole" if groups["whole"] else limit
+        found.append((f"{groups['picked']:,} of {groups['groups'] + groups['alone']:,}", f"groups{limit}"))
     if "hard_rate" in summary:
         found.append((f"{summary['hard_rate']:.0%}", "pruned as too hard"))
     if "trust" in summary:

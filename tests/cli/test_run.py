@@ -196,3 +196,20 @@ def test_help_is_short_and_help_all_is_not(elfs: Elfs, monkeypatch: pytest.Monke
     assert "--warmup-epochs" not in short
     assert len(short.splitlines()) < 50 < 120 < len(full.splitlines())
     assert elfs("run", "-h").out == short  # nothing stays as it was shown
+
+
+@pytest.mark.parametrize("option", ["--include", "--exclude", "--groups", "--metadata"])
+def test_list_that_is_not_there_is_refused_before_the_first_stage(elfs: Elfs, stages: list[Any], option: str) -> None:
+    ran = elfs("run", "digits", option, "none.csv", "--name", "x")
+    assert ran.code == 3
+    assert f"{option} none.csv: there is no such file." in ran.err
+    ran = elfs("run", "digits", "--groups", "(")
+    assert ran.code == 2
+    assert "neither a file nor a regular expression" in ran.err
+    assert stages == []
+
+
+def test_groups_reach_the_selection(elfs: Elfs, stages: list[Any]) -> None:
+    assert elfs("run", "digits", "--groups", "^.", "--per-group", "3", "--budget", "9").code == 0
+    select = stages[-1].config
+    assert (select.groups, select.per_group, select.by_group) == ("^.", 3, False)

@@ -155,6 +155,9 @@ def test_embed_from_a_folder_that_has_moved_keeps_what_it_was_told(
         ),
         (("select", "--method", "random", "--hard-rate", "0.2"), "--hard-rate: without effect beside --method random"),
         (("select", "--method", "random", "--hard-rate", "auto"), None),
+        (("select", "--holdout", "9", "--per-group", "3"), "--per-group: without effect beside --holdout"),
+        (("select", "--metadata", "x.csv"), "--metadata: without effect without --balance column:NAME"),
+        (("select", "--metadata", "x.csv", "--balance", "column:day"), None),
         (("embed", "--embeddings", "x.npy", "--encoder", "pixels"), "--encoder: without effect beside --embeddings"),
         (("embed", "digits", "--ids", "x.txt"), "--ids: without effect where there are no --embeddings"),
         (

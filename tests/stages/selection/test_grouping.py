@@ -1,5 +1,6 @@
 """Groups and columns decide what is selected, in a workspace of 60 pictures: a/00.png to c/19.png."""
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,12 @@ from torch import Tensor
 from elfs.annotations.annotating import annotate
 from elfs.catalog import SELECTORS
 from elfs.cli._stage import selection_lines
+from elfs.cli.app import run as elfs
 from elfs.config import PlanConfig
 from elfs.data.samples import SampleTable
+from elfs.delivery.chosen import load_selection
+from elfs.delivery.page_facts import page_facts
+from elfs.delivery.pool import load_pool
 from elfs.errors import InputDataError, UsageError
 from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime, Silence
@@ -272,3 +277,25 @@ def test_cross_validation_of_annotations_splits_no_group(
         assert len(groups.unique()) == 6
         assert all(len(folds[groups == group].unique()) == 1 for group in groups.unique())
     assert not run_stage("label", used).ran
+
+
+@pytest.mark.parametrize(
+    ("how", "figure", "told"),
+    [
+        ({"per_group": 2}, ("6 of 6", "groups, at most 2 of each"), "per group 2"),
+        ({"by_group": True}, ("1 of 6", "groups, each as a whole"), "whole groups"),
+        ({}, None, "groups ^(./.)"),
+    ],
+)
+def test_export_page_and_status_say_groups(
+    used: Path, capsys: pytest.CaptureFixture[str], how: dict[str, Any], figure: tuple[str, str] | None, told: str
+) -> None:
+    chosen(used, groups=TENS, budget="12", method="random", name="x", **how)
+    selection = load_selection(used, "x")
+    facts = page_facts(selection, load_pool(selection))
+    assert figure in facts if figure else any(text == "groups" for _, text in facts)
+    assert elfs(["export", "--selection", "x", "--format", "json", "-w", str(used)]) == 0
+    records = json.loads(capsys.readouterr().out)["images"]
+    assert all(record["group"] == record["id"][:3] for record in records)
+    assert elfs(["status", "-w", str(used)]) == 0
+    assert told in capsys.readouterr().out
