@@ -17,6 +17,7 @@ from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
 from elfs.cli._words import words
 from elfs.config import EmbedConfig, SelectConfig, StageConfig
+from elfs.data.table_names import table_name
 from elfs.errors import UsageError
 from elfs.suggestions import choose
 
@@ -106,6 +107,14 @@ def _warn_of_ignored(invocation: Invocation, stages: tuple[str, ...]) -> None:
             invocation.output.warn(f"{ignored}: without effect, {stage} stays as it is.")
 
 
+def _without_lost_table(config: StageConfig | None) -> StageConfig | None:
+    """Return a config without the table of groups where the file is not here: the workspace keeps what it said."""
+    named = table_name(config.groups or "") if isinstance(config, SelectConfig) else None
+    if isinstance(config, SelectConfig) and named is not None and not named.path.is_file():
+        return dataclasses.replace(config, groups=None)
+    return config
+
+
 def _configs(
     invocation: Invocation, stages: tuple[str, ...], source: str | None, root: Path | None
 ) -> tuple[dict[str, StageConfig], Path | None]:
@@ -118,7 +127,7 @@ def _configs(
     configs: dict[str, StageConfig] = {}
     source_root = None
     for stage in stages:
-        base = recorded_config(invocation.workspace, stage) if source is None else None
+        base = _without_lost_table(recorded_config(invocation.workspace, stage)) if source is None else None
         if stage == "embed":
             told = base if isinstance(base, EmbedConfig) else None
             configs[stage], source_root = embed_config(invocation, source, root, base=told, recorded=told)

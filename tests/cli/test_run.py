@@ -213,3 +213,18 @@ def test_groups_reach_the_selection(elfs: Elfs, stages: list[Any]) -> None:
     assert elfs("run", "digits", "--groups", "^.", "--per-group", "3", "--budget", "9").code == 0
     select = stages[-1].config
     assert (select.groups, select.per_group, select.by_group) == ("^.", 3, False)
+
+
+@pytest.mark.parametrize(("there", "expected"), [(True, "films.csv:film"), (False, None)])
+def test_table_of_groups_that_is_lost_is_not_needed_again(
+    elfs: Elfs, stages: list[Any], builder: Any, there: bool, expected: str | None
+) -> None:
+    """The workspace keeps what it said."""
+    builder.commit("embed", {"source": "digits"})
+    for stage in STAGES[1:-1]:
+        builder.commit(stage)
+    builder.commit("select", {"groups": "films.csv:film", "per_group": 3})
+    if there:
+        Path("films.csv").write_text("id,film\n")
+    assert elfs("run", "--from", "score").code == 0
+    assert (stages[-1].config.groups, stages[-1].config.per_group) == (expected, 3)
