@@ -61,11 +61,13 @@ class Artifacts:
 
     @contextmanager
     def _hinted(self, entry: Artifact) -> Iterator[None]:
-        """Add the command that makes `entry` anew to what is found to be wrong with it."""
+        """Add the command that makes `entry` anew to what is found to be wrong with it, or that there is none."""
         try:
             yield
         except CorruptArtifactError as error:
-            raise CorruptArtifactError(error.message, hint=self._hint(entry)) from None
+            hint = self._hint(entry)
+            message = error.message if hint else f"{error.message} No command makes it again: restore it from a copy."
+            raise CorruptArtifactError(message, hint=hint) from None
 
     def tensors(self, artifact: str) -> dict[str, np.ndarray | RowArray]:
         """Return an artifact's tensors, mapped into memory, once they were found to be what was written.

@@ -85,7 +85,10 @@ def test_row_14_one_flipped_bit_times_every_command_is_refused_or_makes_no_diffe
             continue
         counts[f"refused with exit {found.code}"] += 1
         said = found.err + found.out
-        if found.code != 5 or not (file in said or f"'{artifact}'" in said) or "elfs " not in said:
+        names = file in said or f"'{artifact}'" in said
+        is_fact = artifact == "annotations" or artifact.startswith("selections/")  # which no command makes again
+        mends = "elfs " in said or (is_fact and (name == "verify" or "restore it from a copy" in said))
+        if found.code != 5 or not names or not mends:
             wrong.append(f"{where}: exit {found.code}, {said}")
     print(f"{counts.total()} flips: {dict(counts)}, {len(wrong)} wrong")  # noqa: T201  # for -s
     assert not wrong, "\n".join(wrong)

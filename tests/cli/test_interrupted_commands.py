@@ -33,7 +33,10 @@ def copied(everything: Finished, name: str, target: Path) -> Path:
 
 
 def try_once(place: Path, name: str, golden: Held, number: int, *, dies: bool) -> str:
-    """Run a command with a fault and again without; return what came of the fault."""
+    """Run a command with a fault and again without; return what came of the fault.
+
+    Notes of progress come as time goes, so that one run has a few operations more or less than another.
+    """
     with faults(place, number, dies=dies) as found:
         held = hold(place, name)
     if not found.happened:
@@ -45,14 +48,18 @@ def try_once(place: Path, name: str, golden: Held, number: int, *, dies: bool) -
         assert held.code in (0, 7), held.err
         assert ("No space left on device" in held.err + held.out) == (held.code == 7), held.err
         assert not [file for file in contents(place) if ".tmp-" in file]
-        if held.code == 0:
-            assert contents(place) == golden.files
+        if held.code == 0:  # an empty folder that could not be removed goes with the next command
+            assert only_files(contents(place)) == only_files(golden.files)
     if (place / "w" / "manifest.json").exists():
         assert Workspace.open(place / "w").verify() == []
     again = hold(place, name, *KEEPS.get(name, ()))
     assert again.code == 0, again.err
     assert again.files == golden.files
     return outcome
+
+
+def only_files(found: dict[str, bytes | None]) -> dict[str, bytes]:
+    return {name: data for name, data in found.items() if data is not None}
 
 
 def walk(everything: Finished, tmp_path: Path, name: str) -> None:
@@ -73,7 +80,7 @@ def walk(everything: Finished, tmp_path: Path, name: str) -> None:
             wrong.append(f"{'death' if dies else 'failure'} at operation {number} of {name}: {error}")
     print(f"{name}, {operations.count} operations: {dict(counts)}, {len(wrong)} wrong")  # noqa: T201  # for -s
     assert not wrong, "\n".join(wrong)
-    assert set(counts) <= {"killed", "failed", "did not matter"}
+    assert counts.total() > counts["none"]
 
 
 def test_row_3_label_fails_or_dies_at_any_operation(everything: Finished, tmp_path: Path) -> None:
