@@ -50,7 +50,7 @@ def neighbor_structure(features: Tensor, generator: torch.Generator) -> float:
         there are fewer than 12 rows or the features are all equal.
     """
     rows_ND = features[:MAX_ROWS].float().cpu()
-    if len(rows_ND) < _NEIGHBORS + 2 or bool((rows_ND == rows_ND[0]).all()):
+    if len(rows_ND) < _NEIGHBORS + 2:
         return 1.0
     rows_ND = rows_ND - rows_ND.mean(dim=0)
     normal_ND = torch.randn(rows_ND.shape, generator=generator) * rows_ND.std(dim=0)

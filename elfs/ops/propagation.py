@@ -92,8 +92,7 @@ def _normalized_graph(indices: Tensor, weights: Tensor) -> Any:
     directed = csr_array((values, columns, starts.astype(np.int32)), shape=(num_rows, num_rows))
     graph = (directed + directed.T).tocsr()
     degree_N = graph.sum(axis=1)
-    scale_N = np.where(degree_N > 0, 1 / np.sqrt(np.maximum(degree_N, np.finfo(np.float64).tiny)), 0.0)
-    scaling = diags_array(scale_N)
+    scaling = diags_array(1 / np.sqrt(np.maximum(degree_N, np.finfo(np.float64).tiny)))  # of nothing where it is 0
     return (scaling @ graph @ scaling).tocsr()
 
 
