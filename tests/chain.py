@@ -16,7 +16,8 @@ from PIL import Image
 from elfs.catalog import STAGES
 from elfs.config import CONFIGS, StageConfig, from_json
 from elfs.parallel.runtime import Runtime, Silence
-from elfs.pipeline.execution import Outcome, execute
+from elfs.pipeline.execution import execute
+from elfs.pipeline.job import Outcome
 from tests.everything import finish
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,8 @@ from elfs.config import StageConfig
 from elfs.errors import UsageError
 from elfs.parallel.devices import parse_devices
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, execute
+from elfs.pipeline.execution import execute
+from elfs.pipeline.job import Outcome
 
 __all__ = ["call"]
 

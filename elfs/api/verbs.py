@@ -12,7 +12,7 @@ from elfs.config import CONFIGS, DEFAULT_WORKSPACE, EmbedConfig, StageConfig, as
 from elfs.config.spellings import spellings
 from elfs.data.source_choice import choose_source, folder_of
 from elfs.errors import UsageError
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 from elfs.pipeline.other_source import other_source, refusal
 from elfs.pipeline.status import recorded_config
 from elfs.suggestions import suggestion

@@ -116,6 +116,11 @@ class Invocation:
         """Where to compute, as flags, variables and ``elfs.toml`` say."""
         return self.shared["devices"] or self.settings.devices or "auto"
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether one process runs the command, where it likes to: nothing about devices can be wrong."""
+        return own_place() is None and self.devices in ("auto", "cpu")
+
     def runtime(self, *, parallel: bool = False) -> "Runtime":
         """Return where and how stages run.
 

@@ -18,7 +18,7 @@ from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
-    from elfs.pipeline.execution import Outcome
+    from elfs.pipeline.job import Outcome
 
 __all__ = [
     "SMOKE_WARNING",
@@ -59,9 +59,16 @@ def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_ro
         show_plan(invocation, [(stage, config)])
         return
     from elfs.pipeline.graph import STAGES
+    from elfs.pipeline.known import known
 
-    runtime = invocation.runtime(parallel=STAGES[stage].parallel)
-    outcome = call_stage(invocation, runtime, stage, config, source_root)
+    # What is there already, or cannot be made, is said before torch is loaded.
+    outcome = known(stage, invocation.workspace, config) if invocation.is_plain and not invocation.force else None
+    if outcome is not None:
+        _warn_of_idle(invocation, stage, config)
+        _show_row(invocation, outcome)
+    else:
+        runtime = invocation.runtime(parallel=STAGES[stage].parallel)
+        outcome = call_stage(invocation, runtime, stage, config, source_root)
     show_end(invocation, [outcome])
 
 
@@ -100,8 +107,13 @@ def call_stage(
         smoke=invocation.smoke,
         source_root=source_root,
     )
-    invocation.output.note(stage_row(stage, outcome.headline, clock(outcome.seconds) if outcome.ran else "fresh"))
+    _show_row(invocation, outcome)
     return outcome
+
+
+def _show_row(invocation: Invocation, outcome: "Outcome") -> None:
+    took = clock(outcome.seconds) if outcome.ran else "fresh"
+    invocation.output.note(stage_row(outcome.stage, outcome.headline, took))
 
 
 def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> None:

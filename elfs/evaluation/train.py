@@ -21,10 +21,10 @@ from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Accuracy, Trainer, labelled_rows, training_recipe
 from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, run_call
+from elfs.pipeline.execution import run_call
 from elfs.pipeline.graph import Stage
 from elfs.pipeline.holdouts import holdouts, rows_of_selections
-from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
+from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, StageCode
 from elfs.pipeline.selections import selected_rows, selection_name, some
 from elfs.train.inputs import InputBuilder
 from elfs.train.seeding import generator

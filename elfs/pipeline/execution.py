@@ -6,7 +6,6 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,49 +13,17 @@ from elfs.config import EmbedConfig, StageConfig, as_json
 from elfs.errors import CorruptArtifactError, DeviceError, ElfsError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.following import follow, invite, require_same_call, withdraw
-from elfs.pipeline.graph import needed_artifacts, record_name, series, stage_of
-from elfs.pipeline.job import Job, Prepared, Result, StageCall, code_of
+from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, code_of
+from elfs.pipeline.known import fresh_record, kept, resolved
 from elfs.pipeline.noting import NotedProgress
 from elfs.pipeline.recorded_config import draft_key, portable
-from elfs.pipeline.upstream import require
 from elfs.workspace.draft import Draft, open_draft
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.manifest import MANIFEST_NAME
 from elfs.workspace.progress import Doing, forget_progress
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Outcome", "execute", "recorded_root", "run_call", "writing"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one call of a stage.
-
-    Attributes
-    ----------
-    stage, record : str
-        The stage, and the name of its record in the manifest.
-    ran : bool
-        False where everything was there already.
-    seconds : float
-        Wall-clock time; 0 where nothing ran.
-    summary : dict
-        The record's summary.
-    smoke : bool
-        True where ``--smoke`` settings went into it or into anything it was made from.
-    """
-
-    stage: str
-    record: str
-    ran: bool
-    seconds: float
-    summary: dict[str, Any]
-    smoke: bool
-
-    @property
-    def headline(self) -> str:
-        """One line for people."""
-        return str(self.summary.get("headline", ""))
+__all__ = ["execute", "recorded_root", "run_call", "writing"]
 
 
 def execute(
@@ -98,7 +65,7 @@ def execute(
     ElfsError
         Whatever the stage refuses; the workspace is then as it was.
     """
-    call = StageCall(stage_of(stage, config), record_name(stage, config), needed_artifacts(stage, config), force, smoke)
+    call = StageCall.of(stage, config, force=force, smoke=smoke)
     return run_call(call, path, config, runtime, source_root)
 
 
@@ -150,19 +117,15 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
     source_root = source_root or recorded_root(path, config)
     prepared: Prepared = code_of(call).prepare(config, source_root)
     with writing(path, create=call.stage.name == "embed") as workspace:
-        call = _with_optional(call, workspace)
-        require(workspace, call.stage.name, call.needs)
-        manifest = workspace.manifest
-        uses = [name for name in call.stage.needs if name not in call.needs and _usable(workspace, name)]
-        reads = [*call.needs, *uses]
-        inputs = {name: manifest.artifacts[name].digest for name in reads} | prepared.inputs
+        call, inputs = resolved(call, workspace, prepared.inputs)
+        manifest, reads = workspace.manifest, [name for name in inputs if name not in prepared.inputs]
         stored = as_json(portable(config))
-        known = None if call.force else _fresh(workspace, call, stored, inputs)
+        known = None if call.force else fresh_record(workspace, call, stored, inputs)
         if known is not None and code_of(call).is_current(prepared, workspace, runtime):
             runtime.ranks.broadcast(None)
             if source_root is not None and manifest.source_root != str(source_root):
                 workspace.set_source_root(str(source_root))
-            return Outcome(call.stage.name, known, False, 0.0, *_facts(workspace, known))
+            return kept(workspace, call, known)
         workspace.check(reads)
         smoke = call.smoke or any(manifest.records[manifest.artifacts[name].record].smoke for name in reads)
         draft = open_draft(workspace, call.record, call.draft_key or draft_key(config, inputs))
@@ -174,7 +137,7 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
         record = result.record or call.record
         if result.is_there:
             draft.discard()
-            return Outcome(call.stage.name, record, False, 0.0, *_facts(workspace, record))
+            return kept(workspace, call, record)
         _check_again(workspace, reads, draft, runtime)
         summary = result.summary | {"headline": result.headline}
         Draft(workspace, record, draft.directory).commit(
@@ -193,15 +156,6 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
     return Outcome(call.stage.name, record, True, seconds, summary, smoke)
 
 
-def _with_optional(call: StageCall, workspace: Workspace) -> StageCall:
-    """Return the call with what its stage reads because it is there."""
-    optional = call.stage.optional.items()
-    more = [name for artifact, besides in optional if workspace.has(artifact) for name in (artifact, *besides)]
-    if "annotations" in more:
-        more += [artifact for artifact in call.stage.beside_annotations if workspace.has(artifact)]
-    return dataclasses.replace(call, needs=tuple(dict.fromkeys([*call.needs, *more])))
-
-
 def _check_again(workspace: Workspace, reads: list[str], draft: Draft, runtime: Runtime) -> None:
     """Refuse what was made from files that somebody has changed meanwhile: it would be recorded under their digests."""
     try:
@@ -217,12 +171,6 @@ def _discard(draft: Draft, runtime: Runtime) -> None:
         draft.discard()
     except StorageError as error:
         runtime.warn(error.message)
-
-
-def _facts(workspace: Workspace, record: str) -> tuple[dict[str, Any], bool]:
-    """Return the summary of a record, and whether it is of smoke settings."""
-    known = workspace.manifest.records[record]
-    return known.summary, known.smoke
 
 
 def recorded_root(path: Path, config: StageConfig) -> Path | None:
@@ -249,30 +197,6 @@ def recorded_root(path: Path, config: StageConfig) -> Path | None:
         if record is None or record.config["source"] != config.source:
             return None
     return None if manifest.source_root is None else Path(manifest.source_root)
-
-
-def _usable(workspace: Workspace, artifact: str) -> bool:
-    if not workspace.has(artifact):
-        return False
-    return workspace.stale_reason(workspace.manifest.artifacts[artifact].record) is None
-
-
-def _fresh(workspace: Workspace, call: StageCall, config: dict[str, Any], inputs: dict[str, str]) -> str | None:
-    """Return the record that was made with this config from these inputs, and is neither incomplete nor stale.
-
-    It is incomplete where an older elfs made it, which did not know one of the stage's artifacts. What a stage only
-    uses where it is there does not count.
-    """
-    used = set(call.stage.needs) - set(call.needs)
-    needed = {name: digest for name, digest in inputs.items() if name not in used}
-    for name in reversed(series(call.record, workspace.manifest.records)[:-1]):
-        known = workspace.manifest.records[name]
-        made = {artifact.partition("/")[0] for artifact in known.outputs}
-        is_complete = made >= {artifact.partition("/")[0] for artifact in call.stage.makes}
-        seen = {artifact: digest for artifact, digest in known.inputs.items() if artifact not in used}
-        if known.config == config and seen == needed and is_complete and workspace.stale_reason(name) is None:
-            return name
-    return None
 
 
 def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> dict[str, Any]:

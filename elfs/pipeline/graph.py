@@ -48,6 +48,9 @@ class Stage:
         Artifacts that decide what it makes where they are there, each with what it reads then besides.
     beside_annotations : tuple of str
         Artifacts that decide what it makes where they and annotations are there.
+    outside : str or None
+        Module whose ``list_digests`` returns the digests of the files outside the workspace that a config names, which
+        costs no torch; empty where it names none. None: only the stage's code knows what lies outside.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Stage:
     module: str
     parallel: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outside: str | None = ""
     beside_annotations: tuple[str, ...] = ()
 
 
@@ -65,7 +69,7 @@ COMPARE_PREFIX = "compare-"
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed", parallel=True),
+        Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed", parallel=True, outside=None),
         Stage(
             "cluster",
             ("samples", "embeddings", "neighbors"),
@@ -102,6 +106,7 @@ STAGES: dict[str, Stage] = {
             "elfs.stages.select",
             optional={"annotations": (), "groups": ()},
             beside_annotations=("groups",),
+            outside="elfs.stages.selection.rounds",
         ),
     )
 }

@@ -8,11 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from elfs.config import StageConfig
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.graph import Stage
+from elfs.pipeline.graph import Stage, needed_artifacts, record_name, stage_of
 from elfs.workspace.draft import Draft
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Job", "Prepared", "Result", "StageCode", "StageCall", "code_of"]
+__all__ = ["Job", "Outcome", "Prepared", "Result", "StageCode", "StageCall", "code_of"]
 
 C = TypeVar("C", bound=StageConfig)
 
@@ -85,6 +85,37 @@ class Result:
     metadata: dict[str, dict[str, Any]] = field(default_factory=dict)
     record: str | None = None
     is_there: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one call of a stage.
+
+    Attributes
+    ----------
+    stage, record : str
+        The stage, and the name of its record in the manifest.
+    ran : bool
+        False where everything was there already.
+    seconds : float
+        Wall-clock time; 0 where nothing ran.
+    summary : dict
+        The record's summary.
+    smoke : bool
+        True where ``--smoke`` settings went into it or into anything it was made from.
+    """
+
+    stage: str
+    record: str
+    ran: bool
+    seconds: float
+    summary: dict[str, Any]
+    smoke: bool
+
+    @property
+    def headline(self) -> str:
+        """One line for people."""
+        return str(self.summary.get("headline", ""))
 
 
 def _prepare_nothing(config: StageConfig, source_root: Path | None) -> Prepared:
@@ -170,6 +201,11 @@ class StageCall:
     smoke: bool = False
     code: StageCode[Any] | None = None
     draft_key: str | None = None
+
+    @classmethod
+    def of(cls, stage: str, config: StageConfig, *, force: bool = False, smoke: bool = False) -> "StageCall":
+        """Return the call of a stage of the table with a config."""
+        return cls(stage_of(stage, config), record_name(stage, config), needed_artifacts(stage, config), force, smoke)
 
 
 def code_of(call: StageCall) -> StageCode[Any]:

@@ -11,9 +11,9 @@ from elfs.catalog import STAGES
 from elfs.cli.app import run
 from elfs.config import CONFIGS, StageConfig, as_json, from_json
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome
 from elfs.pipeline.graph import STAGES as TABLE
 from elfs.pipeline.graph import record_name
+from elfs.pipeline.job import Outcome
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -100,6 +100,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         return Outcome(stage, record, True, 38.2, SUMMARIES[stage], options["smoke"])
 
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.known.known", lambda *_: None)
     monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
     return calls
 

@@ -9,7 +9,7 @@ from elfs.catalog import SCORES, SELECTORS
 from elfs.config import SMOKE, ClusterConfig, EmbedConfig, SelectConfig
 from elfs.errors import StaleUpstreamError
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 
 Elfs = Callable[..., Any]
 
@@ -215,6 +215,7 @@ def test_errors_carry_their_code_and_hint(elfs: Elfs, monkeypatch: pytest.Monkey
         raise StaleUpstreamError("scores are stale: embeddings were rebuilt after them.", hint="elfs score")
 
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.known.known", lambda *_: None)
     ran = elfs("select")
     assert ran.code == 4
     assert ran.err == "error: scores are stale: embeddings were rebuilt after them.\nrun:   elfs score\n"
@@ -240,6 +241,7 @@ def test_selection_by_bad_pseudo_labels_says_what_to_use_instead(
         return Outcome(stage, "select/x", True, 1.0, facts, False)
 
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
+    monkeypatch.setattr("elfs.pipeline.known.known", lambda *_: None)
     monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
     ran = elfs("select", "--method", "elfs")
     level = "weak" if warned else "good"

@@ -14,7 +14,7 @@ from elfs.catalog import EXPORT_FORMATS
 from elfs.delivery.export import ExportOptions, prepare_export
 from elfs.delivery.report import render_report
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 from elfs.pipeline.selections import read_images
 from elfs.pipeline.status import states
 from elfs.workspace.workspace import Workspace

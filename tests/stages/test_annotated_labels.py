@@ -13,7 +13,7 @@ from elfs.data.samples import SampleTable
 from elfs.errors import StaleUpstreamError
 from elfs.ops.selection import Pool
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 from elfs.stages.annotated_labels import learn_classes
 from elfs.stages.selection.trust import witnesses
 from elfs.workspace.workspace import Workspace

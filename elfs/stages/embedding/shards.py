@@ -17,9 +17,9 @@ import elfs
 from elfs.config import EmbedConfig, as_json, from_json
 from elfs.errors import CorruptArtifactError, InputDataError, MissingUpstreamError, UsageError
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, recorded_root, run_call
+from elfs.pipeline.execution import recorded_root, run_call
 from elfs.pipeline.graph import STAGES
-from elfs.pipeline.job import Job, Result, StageCall, StageCode
+from elfs.pipeline.job import Job, Outcome, Result, StageCall, StageCode
 from elfs.pipeline.recorded_config import draft_key, portable
 from elfs.stages.embedding.encoder import noted_encoder
 from elfs.stages.embedding.listing import Listing, prepare, read_listing, write_listing

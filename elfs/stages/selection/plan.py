@@ -17,9 +17,9 @@ from elfs.errors import UsageError
 from elfs.ops.selection.budget_curve import bend, equal_budget
 from elfs.ops.selection.chance import coverage_and_chance
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome, run_call
+from elfs.pipeline.execution import run_call
 from elfs.pipeline.graph import STAGES, Stage, needed_artifacts, stage_of
-from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
+from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
 from elfs.stages.selection.gain import gain_of_more

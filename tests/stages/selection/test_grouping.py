@@ -22,7 +22,7 @@ from elfs.delivery.pool import load_pool
 from elfs.errors import InputDataError, UsageError
 from elfs.ops.folds import deal_folds
 from elfs.parallel.runtime import Runtime, Silence
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 from elfs.pipeline.selections import read_images
 from elfs.stages.doubtful_annotations import doubtful_annotations
 from elfs.stages.selection.plan import plan_budgets

@@ -6,7 +6,7 @@ import pytest
 
 from elfs.errors import UsageError
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.execution import Outcome
+from elfs.pipeline.job import Outcome
 from elfs.pipeline.selections import read_images, selection_name
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, bytes_of, run_stage
