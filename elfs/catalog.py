@@ -129,7 +129,7 @@ class Method:
 
 SELECTORS: dict[str, Method] = {
     "auto": Method(
-        "greedy coverage: what is typical first, then what is hard, as far as the pseudo-labels are to be believed",
+        "greedy coverage: what is typical first, then what is hard, or what annotations leave unsure",
         ("scores", "embeddings", "pseudo_labels"),
         keyed=True,
     ),

@@ -99,7 +99,7 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
         raise UsageError(f"--pre-annotate needs pseudo-labels, and selection '{selection.name}' was made without.")
     if classes is None:
         known = kept_annotations(selection.workspace).names
-        names = dict(enumerate(_learned_names(selection) or [f"cluster {cluster}" for cluster in range(clusters)]))
+        names = dict(enumerate(selection.class_names or [f"cluster {cluster}" for cluster in range(clusters)]))
         offered = known if known and not pre_annotate else tuple(dict.fromkeys([*known, *names.values()]))
         return Choices(offered or _EXAMPLES, names, is_example=not offered)
     if pre_annotate and len(classes) != clusters:
@@ -109,16 +109,6 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
         )
     named = dict(enumerate(classes)) if len(classes) == clusters else {}
     return Choices(tuple(dict.fromkeys(classes)), named)
-
-
-def _learned_names(selection: Selection) -> Sequence[str]:
-    """Return what the pseudo-labels are called that the selection was made from, if ``label`` learned from people."""
-    workspace = selection.workspace
-    artifact = workspace.manifest.artifacts.get("pseudo_labels")
-    if artifact is None or selection.record.inputs.get("pseudo_labels") != artifact.digest:
-        return ()
-    names: Sequence[str] = artifact.metadata.get("names", ())
-    return names
 
 
 def _clusters(selection: Selection) -> int:

@@ -1,6 +1,6 @@
 """A selection as it is handed on: its images in rank order, with what is known of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,42 @@ from elfs.workspace.records import Record
 from elfs.workspace.steady import read_steadily
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Selection", "load_selection"]
+__all__ = ["Selection", "label_name", "learned_names", "load_selection"]
+
+
+def learned_names(workspace: Workspace) -> tuple[str, ...]:
+    """Return what the pseudo-labels of a workspace are called.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose.
+
+    Returns
+    -------
+    tuple of str
+        By number; empty where ``label`` has not learned from annotations.
+    """
+    artifact = workspace.manifest.artifacts.get("pseudo_labels")
+    return () if artifact is None else tuple((artifact.metadata or {}).get("names", ()))
+
+
+def label_name(names: Sequence[str], pseudo_label: int) -> str:
+    """Return what people call a pseudo-label.
+
+    Parameters
+    ----------
+    names : sequence of str
+        By number; empty where nobody named any.
+    pseudo_label : int
+        Its number.
+
+    Returns
+    -------
+    str
+        The class, or ``cluster 3`` where it has no name.
+    """
+    return names[pseudo_label] if 0 <= pseudo_label < len(names) else f"cluster {pseudo_label}"
 
 
 @dataclass(frozen=True)
@@ -78,6 +113,13 @@ class Selection:
     def in_pool(self) -> Iterator[tuple[SelectedImage, int]]:
         """Yield the images that are in the pool, in rank order, with their rows."""
         return ((image, row) for image, row in zip(self.images, self.places.tolist(), strict=True) if row >= 0)
+
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """What the pseudo-labels are called that it was made from; empty where nobody named them, or they are gone."""
+        artifact = self.workspace.manifest.artifacts.get("pseudo_labels")
+        is_own = artifact is not None and self.record.inputs.get("pseudo_labels") == artifact.digest
+        return learned_names(self.workspace) if is_own else ()
 
     @cached_property
     def older(self) -> list[str]:

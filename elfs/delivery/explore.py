@@ -75,7 +75,7 @@ def explorer(selection: Selection, pool: Pool, thumbnails: Thumbnails, broken: B
         ``harder``, "higher" or "lower" values of it; ``total`` and ``selected``, of the whole pool; ``clusters``, the
         largest first, with the most and the least typical of the sampled images; ``groups`` of near copies, the largest
         first, and ``grouped``, how many there are; ``broken``, id and reason each. Images are named by their place in
-        ``items``.
+        ``items``, pseudo-labels by their place in ``names``, which is empty where they have none.
     """
     groups = near_copies(selection, pool)
     shown, others = _samples(selection, pool, groups)
@@ -98,6 +98,7 @@ def explorer(selection: Selection, pool: Pool, thumbnails: Thumbnails, broken: B
     found: dict[str, Any] = {"items": items, "keys": known.keys}
     found |= {"harder": SCORES[selection.config.key].harder, "total": len(pool), "selected": len(selection.rows)}
     found["clusters"] = [_cluster(each, typical, item_of, selection.config.key) for each in facts]
+    found["names"] = [_shown(name) for name in pool.names]
     found["broken"] = [[_shown(name), f"{kind}: {why}" if why else kind] for name, kind, why in broken]
     found |= {"groups": _groups(groups, kinds, number_of), "grouped": len(groups), "points": {}}
     if places is not None:

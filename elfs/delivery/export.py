@@ -8,7 +8,7 @@ from typing import Any
 
 from elfs.delivery import coco, cvat, label_studio
 from elfs.delivery.choices import Choices, choices_of
-from elfs.delivery.chosen import Selection, load_selection
+from elfs.delivery.chosen import Selection, label_name, load_selection
 from elfs.delivery.export_folders import FILLERS
 from elfs.delivery.export_options import ExportOptions
 from elfs.delivery.pictures import Pictures
@@ -167,18 +167,15 @@ def _paths(export: Export) -> list[str]:
 
 
 def _records(export: Export) -> list[dict[str, Any]]:
-    return [
-        {
-            "rank": image.rank,
-            "id": image.id,
-            "path": path,
-            "pseudo_label": image.pseudo_label,
-            "score": image.score,
-            "why": image.why,
-        }
-        | ({"group": image.group} if image.group else {})
-        for image, path in zip(export.selection.images, _paths(export), strict=True)
-    ]
+    """Return what is known of each image; with the class that people would call its pseudo-label, if they named any."""
+    names, found = export.selection.class_names, []
+    for image, path in zip(export.selection.images, _paths(export), strict=True):
+        record = {"rank": image.rank, "id": image.id, "path": path, "pseudo_label": image.pseudo_label}
+        if names and image.pseudo_label is not None:
+            record["class"] = label_name(names, image.pseudo_label)
+        record |= {"score": image.score, "why": image.why}
+        found.append(record | ({"group": image.group} if image.group else {}))
+    return found
 
 
 def _json(export: Export) -> bytes:

@@ -30,6 +30,7 @@ _FONT_POINTS = 10
 _LEGEND: dict[str, Any] = {"frameon": False, "loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0}
 _MAX_BINS = 60
 _MAX_NAMED_CLUSTERS = 40
+_LONG_NAME, _LONGEST_NAME = 3, 16
 
 
 def _svg(name: str, draw: Callable[[Any], None], size: tuple[float, float] = _LARGE_INCHES) -> str:
@@ -145,8 +146,9 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
         axes.bar(places - 0.2, 100 * sizes[order] / sizes.sum(), 0.4, color=_FILL[EASY], label="share of the pool")
         axes.bar(places + 0.2, 100 * picked[order] / picked.sum(), 0.4, color=_FILL[KEPT], label="of the selection")
         if len(order) <= _MAX_NAMED_CLUSTERS:
-            axes.set_xticks(places, [str(cluster) for cluster in order])
-            axes.set_xlabel("cluster")
+            names = [_short(pool.name(cluster)) for cluster in order.tolist()]
+            axes.set_xticks(places, names, rotation=30 if max(map(len, names)) > _LONG_NAME else 0)
+            axes.set_xlabel("class" if pool.names else "cluster")
         else:
             axes.set_xticks([])
             axes.set_xlabel(f"{len(order):,} clusters, largest first")
@@ -155,6 +157,12 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
         axes.legend(ncols=2, **_LEGEND)
 
     return _svg("clusters", draw)
+
+
+def _short(name: str) -> str:
+    """Return a name that fits under a bar; dollar signs would be read as formulas."""
+    name = name.removeprefix("cluster ").replace("$", r"\$")
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def learning_curves(epochs: NDArray[np.int64], curves: list[MeanCurve]) -> str:

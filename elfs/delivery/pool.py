@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.catalog import SCORES
-from elfs.delivery.chosen import Selection
+from elfs.delivery.chosen import Selection, label_name, learned_names
 from elfs.workspace.tensors import RowArray
 
 __all__ = [
@@ -71,15 +71,22 @@ class Pool:
         Clusters.
     bands : tuple of Band
         Parts that make up the whole, from hard to easy; empty ones are left out.
+    names : tuple of str
+        Of the pseudo-labels, where people's annotations gave them names; else empty.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32] | None
     pseudo_labels: NDArray[np.int64] | None
     bands: tuple[Band, ...]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def name(self, pseudo_label: int) -> str:
+        """Return what people call a pseudo-label: its class, or ``cluster 3`` where it has no name."""
+        return label_name(self.names, pseudo_label)
 
 
 def load_pool(selection: Selection) -> Pool:
@@ -110,7 +117,8 @@ def load_pool(selection: Selection) -> Pool:
     if EASY in kinds and kinds[0] == HARD:
         num_hard = min(_num_pruned(selection, scores, len(rows)), len(left))
     parts = {HARD: left[:num_hard], KEPT: order[kept[order]], EASY: left[num_hard:], REST: left}
-    return Pool(rows, scores, labels, tuple(Band(kind, parts[kind]) for kind in kinds if len(parts[kind])))
+    bands = tuple(Band(kind, parts[kind]) for kind in kinds if len(parts[kind]))
+    return Pool(rows, scores, labels, bands, () if labels is None else learned_names(selection.workspace))
 
 
 def _column(selection: Selection, artifact: str, tensor: str, rows: NDArray[np.int64]) -> NDArray[Any] | None:

@@ -61,6 +61,8 @@
     return list.sort((a, b) => sign * ((a.ranks[key] ?? 0) - (b.ranks[key] ?? 0)) || a.number - b.number);
   }
 
+  const called = (cluster) => data.names[cluster] ?? `cluster ${cluster}`;
+
   // --- the sheet --------------------------------------------------------------------------------------------------
   function picture(item) {
     const frame = make("div", { className: "frame" });
@@ -70,7 +72,7 @@
   }
   function tile(item) {
     const caption = make("div", { className: "caption" });
-    if (item.cluster !== undefined) caption.append(make("span", { textContent: `cluster ${item.cluster}` }));
+    if (item.cluster !== undefined) caption.append(make("span", { textContent: called(item.cluster) }));
     if (item.score !== null) caption.append(make("span", { textContent: number(item.score) }));
     const name = make("div", { className: "id" }, make("bdi", { textContent: item.id }));
     const button = make("button", { type: "button", className: `tile ${KINDS[item.kind]}` }, picture(item), caption, name);
@@ -119,7 +121,7 @@
     if (item.rank !== undefined) facts.push(["picked as", `number ${item.rank.toLocaleString("en")}: ${item.why}`]);
     if (item.cluster !== undefined) {
       const sure = item.confidence === undefined || item.confidence === null ? "" : `, confidence ${number(item.confidence)}`;
-      facts.push(["pseudo-label", `cluster ${item.cluster}${sure}`]);
+      facts.push(["pseudo-label", `${called(item.cluster)}${sure}`]);
     }
     if (item.copy) facts.push(["copies", "another image has the same pixels"]);
     if (item.group !== undefined) facts.push(["near copies", `one of ${data.groups[item.group].images.toLocaleString("en")}`]);
@@ -160,7 +162,7 @@
   const sheet = (name, numbers) => make("div", { className: name }, ...numbers.map((which) => tile(items[which])));
   function clusterCard(facts) {
     const go = make("button", { type: "button", className: "button", textContent: "Show its images" });
-    go.setAttribute("aria-label", `Show the images of cluster ${facts.cluster}`);
+    go.setAttribute("aria-label", `Show the images of ${called(facts.cluster)}`);
     go.addEventListener("click", () => {
       for (const [name, value] of [["kind", ""], ["cluster", String(facts.cluster)]]) state[name] = el(name).value = value;
       state.shown = PAGE;
@@ -175,7 +177,7 @@
     const most = Math.max(...data.clusters.flatMap((each) => [each.images / data.total, each.selected / data.selected]));
     const [pool, picked] = [facts.images / data.total, facts.selected / data.selected];
     const percent = (share) => `${(100 * share).toFixed(1)}%`;
-    const card = make("div", { className: "card" }, make("h3", { textContent: `cluster ${facts.cluster}` }, ),
+    const card = make("div", { className: "card" }, make("h3", { textContent: called(facts.cluster) }),
       make("div", { className: "share" },
         make("span", { textContent: `pool ${percent(pool)}` }), part(pool / most, ""),
         make("span", { textContent: `picks ${percent(picked)}` }), part(picked / most, "picked")));
@@ -326,11 +328,12 @@
   if (data.groups.length) el("kind").append(option("near", "near copies"));
   el("kind").append(option("", broken.length ? "all that can be read" : "all"));
   const clusters = [...new Set(items.map((item) => item.cluster).filter((cluster) => cluster !== undefined))].sort((a, b) => a - b);
-  el("cluster").append(option("", "all"), ...clusters.map((cluster) => option(String(cluster), String(cluster))));
+  el("cluster").append(option("", "all"), ...clusters.map((cluster) => option(String(cluster), data.names[cluster] ?? String(cluster))));
+  if (data.names.length) el("cluster").parentElement.firstChild.textContent = "Class ";
   el("cluster").parentElement.hidden = clusters.length === 0;
   el("sort").append(option("rank", "rank"), option("id", "name"),
     ...data.keys.flatMap((key, i) => [option(`${i}/hard`, `${key}, hardest first`), option(`${i}/easy`, `${key}, easiest first`)]));
-  if (clusters.length) el("colour").append(option("cluster", "cluster"));
+  if (clusters.length) el("colour").append(option("cluster", data.names.length ? "class" : "cluster"));
   if (scores.length) el("colour").append(option("score", data.keys[0]));
   el("bars-range").textContent = `from ${number(low)} to ${number(high)}`;
   el("map-part").hidden = el("colour-part").hidden = !hasMap;

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.delivery.chosen import Selection
+from elfs.delivery.chosen import Selection, label_name
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly
 from elfs.delivery.thumbnails import Thumbnails
+from elfs.pipeline.selections import SelectedImage
 
 __all__ = ["contact_sheets"]
 
@@ -52,7 +53,9 @@ def _sheet(selection: Selection, pool: Pool, band: Band, thumbnails: Thumbnails)
     if band.kind == KEPT:
         in_pool = list(selection.in_pool())
         tiles = [
-            _tile(thumbnails, row, image.id, image.pseudo_label, image.score, f"rank {image.rank}: {image.why}")
+            _tile(
+                thumbnails, row, image.id, _own_name(selection, image), image.score, f"rank {image.rank}: {image.why}"
+            )
             for image, row in (in_pool[i] for i in evenly(np.arange(len(in_pool)), _NUM_KEPT))
         ]
     else:
@@ -74,16 +77,21 @@ def _examples(band: Band) -> NDArray[np.int64]:
     return evenly(band.positions, _NUM_LEFT)
 
 
+def _own_name(selection: Selection, image: SelectedImage) -> str | None:
+    """Return what the pseudo-label is called that an image had when it was selected."""
+    return None if image.pseudo_label is None else label_name(selection.class_names, image.pseudo_label)
+
+
 def _left_tile(selection: Selection, pool: Pool, thumbnails: Thumbnails, position: np.int64) -> dict[str, Any]:
     row = int(pool.rows[position])
-    label = None if pool.pseudo_labels is None else int(pool.pseudo_labels[position])
+    label = None if pool.pseudo_labels is None else pool.name(int(pool.pseudo_labels[position]))
     score = None if pool.scores is None else float(pool.scores[position])
     return _tile(thumbnails, row, selection.table.id(row), label, score, "not selected")
 
 
 def _tile(
-    thumbnails: Thumbnails, row: int, name: str, label: int | None, score: float | None, why: str
+    thumbnails: Thumbnails, row: int, name: str, label: str | None, score: float | None, why: str
 ) -> dict[str, Any]:
-    parts = [] if label is None else [f"cluster {label}"]
+    parts = [] if label is None else [label]
     parts += [] if score is None or not np.isfinite(score) else [f"{score:.3g}"]
     return {"picture": thumbnails.thumbnail(row), "id": name, "caption": parts, "why": why}

@@ -64,13 +64,18 @@ def _clusters(selection: Selection, pool: Pool) -> PageTable:
     means = cluster_means(selection.config.key)
     known = [field for field in means if any(math.isfinite(getattr(each, field)) for each in found)]
     rows = [
-        (str(each.cluster), f"{each.images:,}", f"{each.selected:,}", *(_mean(getattr(each, name)) for name in known))
+        (
+            pool.name(each.cluster).removeprefix("cluster "),
+            f"{each.images:,}",
+            f"{each.selected:,}",
+            *(_mean(getattr(each, name)) for name in known),
+        )
         for each in found[:_MOST_CLUSTERS]
     ]
     about = "Largest first. Hard clusters have a low mean margin (aum); unsure ones have a low confidence."
     if len(found) > _MOST_CLUSTERS:
         about += f" The largest {_MOST_CLUSTERS} of {len(found):,}."
-    head = ("cluster", "images", "selected", *(means[field] for field in known))
+    head = ("class" if pool.names else "cluster", "images", "selected", *(means[field] for field in known))
     return PageTable("Each cluster", about, head, rows, is_live=True)
 
 

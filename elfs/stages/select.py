@@ -67,9 +67,10 @@ def run(job: Job, config: SelectConfig) -> Result:
     if is_there:
         return Result("", {}, record=f"select/{name}", is_there=True)
     labels, scores = _column(job, "pseudo_labels", "pseudo_labels", rows), _column(job, "scores", config.key, rows)
-    why = ["annotated before"] * len(found.included) + reasons(
-        config, found.pool.hardness, picked, hard_rate, whole_groups=takes_whole_groups(config, found.pool)
-    )
+    whole = takes_whole_groups(config, found.pool)
+    told = found.pool.unsure is not None
+    why = reasons(config, found.pool.hardness, picked, hard_rate, whole_groups=whole, by_annotations=told)
+    why = ["annotated before"] * len(found.included) + why
     artifact = f"selections/{name}"
     job.draft.save(artifact, {"indices": rows})
     job.draft.save_bytes(

@@ -21,6 +21,7 @@ from elfs.ops.linear_classifier import (
     dropout_disagreement,
     fit_linear_classifier,
 )
+from elfs.ops.selection.uncertainty import unsureness
 from elfs.train.features import EmbeddingRows, Features, standardization
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
@@ -159,6 +160,23 @@ class AnnotatedClassifier:
         features = self.features(rows)
         blocks = torch.arange(len(rows)).split(_BLOCK_ROWS)
         return torch.cat([self.classifier.probabilities(features.take(block)) for block in blocks])
+
+    def unsureness(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return how close the second class of each row comes to the first.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int64
+            Rows of the workspace, read in blocks; no more than a block of probabilities is held.
+
+        Returns
+        -------
+        Tensor of shape (n_rows,), float32
+            As `elfs.ops.selection.uncertainty.unsureness` gives it, in [0, 1], higher = less sure.
+        """
+        features = self.features(rows)
+        blocks = torch.arange(len(rows)).split(_BLOCK_ROWS)
+        return torch.cat([unsureness(self.classifier.probabilities(features.take(block))) for block in blocks])
 
     def disagreement(self, rows: NDArray[np.int64], seed: int) -> Tensor:
         """Return how often the class of each row changes when most features are dropped.

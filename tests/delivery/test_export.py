@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from elfs.annotations.annotating import annotate
 from elfs.catalog import EXPORT_FORMATS
 from elfs.data.id_lists import read_ids
 from elfs.data.samples import SampleTable
@@ -257,3 +258,13 @@ def test_a_read_only_workspace_is_enough(shop: Any, tmp_path: Path) -> None:
     finally:
         for place in places:
             place.chmod(stat.S_IRWXU)
+
+
+def test_json_names_the_class_where_one_was_learned(shop: Any, tmp_path: Path) -> None:
+    assert "class" not in json.loads(document(shop, format="json"))["images"][0]
+    (tmp_path / "said.csv").write_text("id,label\na/00.png,dog\na/01.png,cat\n")
+    annotate(shop.path, tmp_path / "said.csv")
+    shop.label(20, names=["cat", "dog", "cluster 2"])
+    shop.select(method="elfs", budget="0.25", hard_rate=0.4, name="learned")
+    for image in json.loads(document(shop, format="json"))["images"]:
+        assert image["class"] == ["cat", "dog", "cluster 2"][image["pseudo_label"]]

@@ -1,3 +1,4 @@
+import dataclasses
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -82,3 +83,14 @@ def test_clusters_are_named_while_there_is_room() -> None:
     assert {"0", "1", "2", "3", "cluster"} <= set(texts(few))
     many = cluster_bars(pool_of(np.arange(100), (KEPT, [0]), clusters=50), np.array([0]))
     assert "50 clusters, largest first" in texts(many)
+
+
+def test_classes_are_called_by_their_names() -> None:
+    pool = dataclasses.replace(
+        pool_of(np.arange(40), (KEPT, [0]), clusters=3), names=("tabby $cat$", "dog", "cluster 2")
+    )
+    drawn = set(texts(cluster_bars(pool, np.array([0]))))
+    assert {"tabby $cat$", "dog", "2", "class"} <= drawn
+    assert "cluster" not in drawn
+    long = dataclasses.replace(pool, names=("a" * 40, "dog", "cluster 2"))
+    assert "a" * 15 + "…" in texts(cluster_bars(long, np.array([0])))

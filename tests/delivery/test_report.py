@@ -1,3 +1,4 @@
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -11,7 +12,10 @@ import pytest
 from elfs.annotations.annotating import annotate
 from elfs.catalog import SELECTORS
 from elfs.data.samples import SampleTable
+from elfs.delivery.chosen import load_selection
+from elfs.delivery.pool import load_pool
 from elfs.delivery.report import render_report, write_report
+from elfs.delivery.tables import page_tables
 from elfs.errors import UsageError
 from tests.chain import finished, run_stage
 
@@ -238,3 +242,22 @@ def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, nu
     (shop.path / "manifest.json").write_text(manifest.replace('"copies_left_out": 0', f'"copies_left_out": {num}'))
     words = page_of(shop).words()
     assert ("3left out as copies" in words.replace(" left", "left")) is (num == 3)
+
+
+def test_a_class_that_was_learned_is_called_by_its_name(shop: Any, tmp_path: Path) -> None:
+    (tmp_path / "said.csv").write_text("id,label\na/00.png,dog\na/01.png,<cat>\n")
+    annotate(shop.path, tmp_path / "said.csv")
+    shop.label(20, names=["<cat>", "dog", "cluster 2"], first=1)
+    named = shop.select(method="elfs", budget="0.25", hard_rate=0.4, name="named")
+    page = page_of(shop, named)
+    assert "<cat>" in page.words()
+    assert "cluster 0" not in page.words()
+    assert "cluster 1" not in page.words()
+    html = render_report(shop.path, named).html
+    data = json.loads(re.findall(r'<script[^>]*id="data"[^>]*>(.*?)</script>', html, re.DOTALL)[0])
+    assert data["names"] == ["<cat>", "dog", "cluster 2"]
+    selection = load_selection(shop.path, named)
+    table = page_tables(selection, load_pool(selection))[0]
+    assert (table.head[0], {row[0] for row in table.rows}) == ("class", {"<cat>", "dog", "2"})
+    before = page_of(shop, "quarter").words()
+    assert "cluster 0" in before  # what was selected before has the clusters of its time

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from elfs.ops.selection.uncertainty import unsureness
 from elfs.train.annotated import Annotated, AnnotatedClassifier
 
 
@@ -29,6 +30,7 @@ def test_thirty_annotations_tell_the_groups_apart() -> None:
     assert found.cross_validation is not None
     assert found.cross_validation.probabilities.shape == (30, 4)
     assert (found.cross_validation.probabilities.argmax(dim=1).numpy() == labels[:30]).mean() > 0.8
+    assert torch.equal(found.unsureness(np.arange(300)), unsureness(probabilities))
     backwards = found.probabilities(np.arange(300)[::-1].copy())
     torch.testing.assert_close(backwards.flip(0), probabilities)
 

@@ -25,6 +25,7 @@ _PER_ROW = (
     "errors",
     "probabilities",
     "disagreement",
+    "unsure",
 )
 
 
@@ -70,6 +71,8 @@ class Pool:
         Calibrated class probabilities of the classifier that was trained on the annotations.
     disagreement : Tensor of shape (n_rows,), float32, or None
         Share of passes with dropout in which that classifier names another class than without, in [0, 1].
+    unsure : Tensor of shape (n_rows,), float32, or None
+        How close its second class comes to its first, in [0, 1], higher = less sure.
     """
 
     tie_breaker: Tensor
@@ -87,6 +90,7 @@ class Pool:
     errors: Tensor | None = None
     probabilities: Tensor | None = None
     disagreement: Tensor | None = None
+    unsure: Tensor | None = None
 
     def __post_init__(self) -> None:
         values = {name: getattr(self, name) for name in _PER_ROW} | dict(self.scores)

@@ -1,4 +1,4 @@
-"""The project's own selector: what is typical first, then what is hard. Shape suffix: M rows of the pool."""
+"""The project's own selector: what is typical first, then what is hard or unsure. Shape suffix: M rows of the pool."""
 
 import torch
 from torch import Tensor
@@ -8,8 +8,8 @@ from elfs.ops.selection.pool import Pool, SelectorOptions, check_budget, require
 
 __all__ = ["hardness_share", "weighted_coverage"]
 
-# Picks for each cluster up to which all rows count alike, and from which hard ones count in full.
-_ALIKE_PICKS, _HARD_PICKS = 1, 20
+# Picks for each cluster up to which all rows count alike, and from which hard ones, or unsure ones, count in full.
+_ALIKE_PICKS, _HARD_PICKS, _UNSURE_PICKS = 1, 20, 10
 
 
 def hardness_share(hardness: Tensor) -> Tensor:
@@ -40,8 +40,10 @@ def weighted_coverage(pool: Pool, budget: int, options: SelectorOptions, generat
     """Take the rows that cover the pool best, where covering a hard row comes to count more than covering an easy one.
 
     Needs ``embeddings``, ``hardness`` and ``pseudo_labels``; what settled rows cover is covered from the start. The
-    options' ``trust`` bounds how much difficulty comes to count; at 0 it never does. Ranks by gain: up to 16,384 rows
-    the first n are what a budget of n selects; above that the blocks are random.
+    options' ``trust`` bounds how much difficulty comes to count; at 0 it never does. Where there is ``unsure``, how
+    unsure a classifier of the annotations is, hard rows are those of which it is least sure, and the trust does not
+    matter: no pseudo-label went into it. Ranks by gain: up to 16,384 rows the first n are what a budget of n selects;
+    above that the blocks are random.
 
     Notes
     -----
@@ -51,7 +53,8 @@ def weighted_coverage(pool: Pool, budget: int, options: SelectorOptions, generat
     and those that it was learned with. So the first picks are what is typical, whatever its difficulty; where that is
     covered, what is left goes to the hard part, as far as the pseudo-labels that it was measured against are to be
     believed. The idea of weights that wait for labels is that of [1]_. A mislabelled or strange row counts, but is
-    similar to few others, so nothing has to be pruned, and no share has to be guessed.
+    similar to few others, so nothing has to be pruned, and no share has to be guessed. Where unsureness takes the place
+    of difficulty, it counts in full from ten for each cluster on.
 
     References
     ----------
@@ -62,7 +65,8 @@ def weighted_coverage(pool: Pool, budget: int, options: SelectorOptions, generat
     num_clusters = len(required(pool, "pseudo_labels").unique())
     eligible_M = pool.candidates() & hardness_M.isfinite()
     check_budget(budget, eligible_M)
-    emphasis = Emphasis(
-        hardness_share(hardness_M), _ALIKE_PICKS * num_clusters, _HARD_PICKS * num_clusters, options.trust**2
-    )
+    share_M, most, full = hardness_share(hardness_M), options.trust**2, _HARD_PICKS
+    if pool.unsure is not None:
+        share_M, most, full = hardness_share(pool.unsure), 1.0, _UNSURE_PICKS
+    emphasis = Emphasis(share_M, _ALIKE_PICKS * num_clusters, full * num_clusters, most)
     return greedy_coverage(embeddings, eligible_M, pool.settled, budget, emphasis=emphasis, generator=generator)

@@ -16,6 +16,8 @@ from elfs.train.features import EmbeddingRows
 
 __all__ = ["informed", "is_informed", "require_annotations", "with_annotated_settled"]
 
+_LEAST_CLASSES = 2
+
 
 def is_informed(method: str) -> bool:
     """Return whether a method makes something of annotations where there are any.
@@ -30,7 +32,7 @@ def is_informed(method: str) -> bool:
     bool
         Also for those that cannot do without.
     """
-    return SELECTORS[method].instead is not None or method == "badge"
+    return SELECTORS[method].instead is not None or method in {"auto", "badge"}
 
 
 def require_annotations(method: str, annotated: Annotated | None) -> None:
@@ -99,9 +101,12 @@ def informed(
     Returns
     -------
     Pool
-        With class probabilities, what dropout changes, or gradients.
+        With class probabilities, what dropout changes, gradients, or how unsure each row is. For auto as it was where
+        fewer than two classes have an image: there is nothing to be unsure of.
     """
     fields: dict[str, Tensor] = {}
+    if config.method == "auto" and len(np.unique(annotated.classes)) < _LEAST_CLASSES:
+        return pool
     trained = AnnotatedClassifier.fit(embeddings, rows, annotated, config.seed)
     if config.method == "dropquery":
         fields["disagreement"] = trained.disagreement(rows, config.seed)
@@ -110,6 +115,8 @@ def informed(
         named_M = errors_MC.argmax(dim=1, keepdim=True)
         fields["errors"] = errors_MC.scatter_add_(1, named_M, torch.full(named_M.shape, -1.0))
         fields["features"] = trained.features(rows).take(torch.arange(len(rows)))
+    elif config.method == "auto":
+        fields["unsure"] = trained.unsureness(rows)
     else:
         fields["probabilities"] = trained.probabilities(rows)
     return dataclasses.replace(pool, scores=pool.scores, **fields)

@@ -36,9 +36,20 @@ REASONS: dict[str, str] = {
 }
 """One clause for each method."""
 
+_UNSURE = (
+    "it is similar to many images that no image before it is similar to, and the later the more to those whose class "
+    "is unsure"
+)
+
 
 def reasons(
-    config: SelectConfig, hardness: Tensor | None, picked: Tensor, hard_rate: float, *, whole_groups: bool = False
+    config: SelectConfig,
+    hardness: Tensor | None,
+    picked: Tensor,
+    hard_rate: float,
+    *,
+    whole_groups: bool = False,
+    by_annotations: bool = False,
 ) -> list[str]:
     """Return why each image is in the selection.
 
@@ -54,6 +65,8 @@ def reasons(
         Share that was pruned, in [0, 1].
     whole_groups : bool
         Whether an image comes with its whole group.
+    by_annotations : bool
+        Whether auto went by what a classifier of the annotations is unsure of.
 
     Returns
     -------
@@ -61,6 +74,8 @@ def reasons(
         One sentence for each picked position.
     """
     clause = REASONS[config.method].format(hard_rate=hard_rate, seed=config.seed)
+    if by_annotations:
+        clause = _UNSURE
     if config.balance == "cluster":
         clause += ", inside its cluster"
     elif config.column is not None:

@@ -1,3 +1,5 @@
+import dataclasses
+import importlib
 import math
 
 import pytest
@@ -118,3 +120,23 @@ def test_fields_are_needed(name: str) -> None:
     fields = {field: getattr(whole, field) for field in ("embeddings", "hardness", "pseudo_labels") if field != name}
     with pytest.raises(ValueError, match=f"needs the pool's {name}, got None"):
         picked(Pool(tie_breaker=torch.arange(6), **fields), 2)
+
+
+def test_where_people_have_annotated_hard_is_what_their_classifier_is_unsure_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    draws = torch.Generator().manual_seed(0)
+    pool = Pool(
+        tie_breaker=torch.randperm(60, generator=draws),
+        settled=torch.arange(60) % 6 == 0,
+        embeddings=torch.randn(60, 4, generator=draws),
+        hardness=torch.randn(60, generator=draws),
+        pseudo_labels=torch.zeros(60, dtype=torch.int64),
+    )
+    unsure = torch.rand(60, generator=draws)
+    told = picked(dataclasses.replace(pool, unsure=unsure), 20, trust=0.1)
+    monkeypatch.setattr(importlib.import_module("elfs.ops.selection.weighted_coverage"), "_HARD_PICKS", 10)
+    assert told == picked(dataclasses.replace(pool, hardness=unsure), 20)
+    assert told != picked(pool, 20)
+    alike = dataclasses.replace(pool, unsure=torch.zeros(60))  # of one class a classifier is always sure
+    assert picked(alike, 20) == picked(dataclasses.replace(pool, hardness=torch.zeros(60)), 20)

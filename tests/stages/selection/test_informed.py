@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 
+from elfs.annotations.annotating import annotate, remove_annotations
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.errors import MissingUpstreamError
 from elfs.ops.selection import Pool
+from elfs.pipeline.selections import read_images
 from elfs.stages.selection.informed import informed, is_informed, with_annotated_settled
 from elfs.train.annotated import Annotated
+from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
 NEEDY = sorted(name for name, method in SELECTORS.items() if method.instead is not None)
@@ -36,6 +39,12 @@ def test_a_method_gets_what_it_reads(method: str) -> None:
         assert found.disagreement is not None
         assert found.disagreement.shape == (60,)
         return
+    if method == "auto":
+        assert found.unsure is not None
+        assert found.probabilities is None
+        assert found.unsure.shape == (60,)
+        assert found.unsure.max() > found.unsure.min() >= 0
+        return
     if method == "badge":
         assert found.errors is not None
         assert found.features is not None
@@ -46,6 +55,34 @@ def test_a_method_gets_what_it_reads(method: str) -> None:
         assert found.probabilities is not None
         named = found.probabilities.argmax(dim=1)
     assert (named == torch.arange(5, 65) % 2).float().mean() > 0.9
+
+
+def test_auto_goes_on_as_it_was_where_one_class_is_annotated() -> None:
+    pool, embeddings, annotated = example()
+    one = Annotated(annotated.rows, np.zeros_like(annotated.classes), annotated.names)
+    assert informed(pool, np.arange(5, 65), SelectConfig(), one, embeddings) is pool
+
+
+def test_auto_selects_by_annotations_and_without_them_as_before(
+    digits: Finished, workspace: Path, tmp_path: Path
+) -> None:
+    digits.copy(workspace)
+    before = run_stage("select", workspace, budget="12", name="before")
+    ids = [image.id for image in read_images(Workspace.open(workspace), "before")]
+    (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"{name},{number % 3}\n" for number, name in enumerate(ids)))
+    annotate(workspace, tmp_path / "l.csv")
+    run_stage("label", workspace)
+    run_stage("dynamics", workspace)
+    run_stage("score", workspace)
+    run_stage("select", workspace, budget="12", name="after")
+    said = Workspace.open(workspace).path / "selections" / "after" / "selection.csv"
+    assert "those whose class is unsure" in said.read_text()
+    remove_annotations(workspace, str(tmp_path / "l.csv"))
+    for stage in ("label", "dynamics", "score"):
+        run_stage(stage, workspace)
+    again = run_stage("select", workspace, budget="12", name="again")
+    assert [image.id for image in read_images(Workspace.open(workspace), "again")] == ids
+    assert again.summary["trust_by"] == before.summary["trust_by"]
 
 
 def test_annotated_rows_are_settled_besides_those_that_were() -> None:
