@@ -25,7 +25,7 @@ each_way = pytest.mark.parametrize(
     ids=["plain", "balanced", "blocks", "balanced-blocks"],
 )
 EXTRA_SCORES = {key for entry in catalog.SELECTORS.values() for key in entry.scores}
-ALIKE = ("hardness", "embeddings", "similarity", "features", "errors", "probabilities", "disagreement")
+ALIKE = ("hardness", "embeddings", "similarity", "features", "errors", "probabilities", "disagreement", "unsure")
 
 
 def test_lists_cover_the_tables() -> None:
@@ -163,6 +163,7 @@ def make_pool(num_rows: int = NUM_ROWS, *, ties: bool = False, seed: int = 0) ->
         errors=numbers(4).softmax(dim=1) - torch.eye(4)[torch.arange(num_rows) % 4],
         probabilities=numbers(4).softmax(dim=1),
         disagreement=torch.randint(4, (num_rows,), generator=generator) / 3,
+        unsure=numbers().sigmoid(),
     )
 
 
