@@ -137,8 +137,11 @@ class Database:
         self.device = torch.device(device)
         self.num_dims = int(embeddings.shape[1])
         self.block_rows = block_rows or max(_LEAST_BLOCK_ROWS, _BLOCK_BYTES // (4 * max(1, self.num_dims)))
-        self._embeddings, self._rows = embeddings, rows
+        # The plain view of a memory map: each look at that itself costs more.
+        self._embeddings = np.asarray(embeddings) if isinstance(embeddings, np.ndarray) else embeddings
+        self._rows = rows
         self._narrow: NDArray[Any] = np.empty((0, self.num_dims))
+        self._single = torch.empty(0, self.num_dims)
         self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
         norm_N = torch.empty(self._num_rows, dtype=torch.float64, device=self.device)
         for start, stop, norms in self._handed_round(ring, self._norms):
@@ -192,7 +195,7 @@ class Database:
         return self._take(self._rows_at(positions))
 
     def take_widened(self, positions: Tensor, out: Tensor) -> None:
-        """Write rows as they are into a buffer of float64, by way of a buffer that is kept.
+        """Write rows as they are into a buffer of float64, by way of buffers that are kept: they stay in the cache.
 
         Parameters
         ----------
@@ -201,12 +204,16 @@ class Database:
         out : Tensor of shape (n_taken, n_dims), float64
             On the device.
         """
-        if isinstance(self._embeddings, Tensor):
+        if isinstance(self._embeddings, Tensor) or self.device.type != "cpu":
             widened(self.take(positions), out)
             return
-        if len(self._narrow) < len(positions):
-            self._narrow = np.empty((len(positions), self.num_dims), dtype=self._embeddings.dtype)
-        widened(self._take(self._rows_at(positions), self._narrow[: len(positions)]), out)
+        num = len(positions)
+        if len(self._narrow) < num:
+            self._narrow = np.empty((num, self.num_dims), dtype=self._embeddings.dtype)
+            self._single = torch.empty(self._narrow.shape)
+        raw = self._take(self._rows_at(positions), self._narrow[:num])
+        # Half precision by way of float32: see `widened`.
+        out.copy_(self._single[:num].copy_(raw) if raw.dtype.itemsize == 2 else raw)
 
     def _rows_at(self, positions: Tensor) -> NDArray[np.int64]:
         wanted = positions.cpu().numpy()

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.ops.database import SOLO, Database, Embeddings, Ring
+from elfs.ops.database import SOLO, Database, Embeddings, Ring, widened
 from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all
 
 __all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
@@ -27,8 +27,8 @@ NUM_SPARE = 17
 
 _QUERY_BYTES = 1 << 29
 _MOST_QUERIES = 65_536
-# Elements gathered at a time for the exact cosines: 1 MiB of float64, which a core's cache holds; more for a GPU.
-_GATHERED_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 27}
+# Elements gathered at a time for the exact cosines: 512 KiB of float64, which a core's cache holds; more for a GPU.
+_GATHERED_ELEMENTS = {"cpu": 1 << 16, "cuda": 1 << 27}
 _RANKED_ROWS = 1024
 _EXHAUSTIVE_ROWS = 1024
 _EXHAUSTIVE_COLUMNS = 8192
@@ -85,12 +85,12 @@ def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) 
     cosine_BM = torch.empty_like(scale_BM)
     num_rows = max(1, _GATHERED_ELEMENTS[database.device.type] // max(1, num_candidates * num_dims))
     wide = torch.empty(num_rows, num_candidates, num_dims, dtype=torch.float64, device=database.device)
+    query_BD1 = widened(database.take(queries_B), out=wide.new_empty(len(queries_B), num_dims)).unsqueeze(2)
     for start in range(0, len(queries_B), num_rows):
         part = slice(start, min(start + num_rows, len(queries_B)))
         raw_BMD = wide[: part.stop - start]
         database.take_widened(positions_BM[part].flatten(), out=raw_BMD.view(-1, num_dims))
-        query_BD1 = database.take(queries_B[part]).double().unsqueeze(2)
-        torch.bmm(raw_BMD, query_BD1, out=cosine_BM[part].unsqueeze(2))
+        torch.bmm(raw_BMD, query_BD1[part], out=cosine_BM[part].unsqueeze(2))
     cosine_BM *= scale_BM
     bound = (num_dims + 8) * 2.0**-52  # of the sums' error, for the rows have length 1
     in_doubt = ((cosine_BM - bound).float() != (cosine_BM + bound).float()) & (scale_BM > 0)

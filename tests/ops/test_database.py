@@ -43,7 +43,7 @@ def test_row_of_zeros_stays_one_and_extreme_rows_have_length_1() -> None:
 def test_float64_copies_are_cut_into_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = random_rows(50)
     whole = Database(rows, device="cpu").unit_run(0, 50)
-    monkeypatch.setattr(database, "_WIDE_ELEMENTS", 28)
+    monkeypatch.setattr(database, "_WIDE_ELEMENTS", {"cpu": 28})
     assert torch.equal(Database(rows, device="cpu").unit_run(0, 50), whole)
 
 
