@@ -22,8 +22,9 @@ from elfs.errors import InputDataError, MissingUpstreamError
 from elfs.pipeline.execution import writing
 from elfs.pipeline.selections import some
 from elfs.workspace.commands import command_line
-from elfs.workspace.draft import open_draft
-from elfs.workspace.files import digest_json
+from elfs.workspace.draft import Draft, open_draft
+from elfs.workspace.files import digest_json, storage_errors
+from elfs.workspace.names import PARTIAL_NAME
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["RECORD", "Report", "annotate", "remove_annotations", "show_annotations"]
@@ -181,6 +182,7 @@ def _opened(path: Path, dry_run: bool) -> Iterator[Workspace]:
         yield Workspace.open(path)
     else:
         with writing(path, create=False) as workspace:
+            _finish_killed(workspace)
             yield workspace
 
 
@@ -229,6 +231,21 @@ def _publish(workspace: Workspace, after: Annotations) -> None:
         metadata={ARTIFACT: {"classes": list(after.names)}},
         run={"started": now, "seconds": 0.0, "host": platform.node(), "device": "cpu", "batches": batches},
     )
+
+
+def _finish_killed(workspace: Workspace) -> None:
+    """Publish what a killed call was publishing when the annotations of before were out of the manifest already.
+
+    What it left while they were in there is thrown away: whoever runs the call again writes it anew.
+    """
+    for directory in sorted((workspace.path / PARTIAL_NAME / RECORD).glob("*")):
+        path = directory / "artifacts" / ARTIFACT / FILE
+        if not workspace.has(ARTIFACT) and path.is_file():
+            with storage_errors("read", path):
+                data = path.read_bytes()
+            _publish(workspace, Annotations.parse(data))
+        else:
+            Draft(workspace, RECORD, directory).discard()
 
 
 def _report(

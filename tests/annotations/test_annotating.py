@@ -1,5 +1,6 @@
 """Labels from people come into a workspace, and go out of it again."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from elfs.errors import InputDataError, MissingUpstreamError
 from elfs.pipeline.selections import read_images
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, bytes_of, run_stage
+from tests.faults import faults
 
 
 @pytest.fixture
@@ -183,3 +185,28 @@ def test_a_workspace_without_images_is_refused(used: Path, tmp_path: Path) -> No
     Workspace.open(used).remove("embed")
     with pytest.raises(MissingUpstreamError, match="holds no images to annotate yet"):
         annotate(used, table(tmp_path / "l.csv", a_01="x"))
+
+
+@pytest.mark.parametrize("call", ["again", "others", "remove"])
+def test_annotations_of_before_outlive_a_kill_while_they_are_replaced(
+    everything: Finished, tmp_path: Path, call: str
+) -> None:
+    """At one moment the old ones are out of the manifest and the new ones are not in it: the next call finishes."""
+    place = everything.copy(tmp_path / "place")
+    before = kept_annotations(Workspace.open(place / "w"))
+    assert before
+    lost = 0
+    for number in range(30, 50, 3):
+        shutil.rmtree(place)
+        everything.copy(place)
+        with faults(place, number, dies=True):
+            annotate(place / "w", place / "more.csv")
+        lost += not Workspace.open(place / "w").has("annotations")
+        if call == "remove":
+            remove_annotations(place / "w", next(iter(before.of_image)))
+        else:
+            annotate(place / "w", place / ("more.csv" if call == "again" else "given.csv"))
+        after = kept_annotations(Workspace.open(place / "w")).of_image
+        assert len(set(before.of_image) - set(after)) == (call == "remove")
+        assert not (place / "w" / "partial").exists()
+    assert lost
