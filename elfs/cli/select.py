@@ -16,7 +16,6 @@ __all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = (
     "elfs select --budget 0.1 --key aum",
-    "elfs select --budget 500 --method facility-location --balance cluster",
     "elfs select --budget 200 --exclude selections/aum-0.1 --name round2",
     "elfs select --budget 200 --groups '^[^/]+' --per-group 3",
 )

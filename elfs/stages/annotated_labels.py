@@ -20,7 +20,7 @@ from elfs.ops.linear_classifier import cross_validated, fit_linear_classifier
 from elfs.ops.propagation import propagate_labels
 from elfs.ops.wrong_share import wrong_share
 from elfs.train.annotated import annotated_folds
-from elfs.train.features import Features, standardization
+from elfs.train.features import Features, centring
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
 
@@ -165,7 +165,7 @@ class _Linear:
     def of(cls, workspace: Workspace, table: SampleTable, known: _Known) -> "_Linear":
         rows = np.flatnonzero(table.usable() & (known.clusters >= 0))
         embeddings = workspace.tensors("embeddings")["embeddings"]
-        mean, scale = standardization(embeddings, np.flatnonzero(table.eligible()))
+        mean, scale = centring(embeddings, np.flatnonzero(table.eligible()))
         cpu = torch.device("cpu")
         features = Features(embeddings, rows, cpu, in_memory=False, mean=mean, inverse_deviation=scale)
         folds_A = annotated_folds(known.classes, known.groups, generator(0, "annotated folds"))

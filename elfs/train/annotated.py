@@ -22,7 +22,7 @@ from elfs.ops.linear_classifier import (
     fit_linear_classifier,
 )
 from elfs.ops.selection.uncertainty import unsureness
-from elfs.train.features import EmbeddingRows, Features, standardization
+from elfs.train.features import EmbeddingRows, Features, centring
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
 
@@ -86,7 +86,7 @@ class Annotated:
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedClassifier:
-    """A linear classifier on the standardised embeddings, trained on the annotated rows.
+    """A linear classifier on the centred embeddings, trained on the annotated rows.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class AnnotatedClassifier:
     embeddings : EmbeddingRows
         Of the workspace.
     standards : tuple of Tensor
-        Mean and inverse deviation of the pool.
+        See `elfs.train.features.centring`.
     """
 
     classifier: LinearClassifier
@@ -127,7 +127,7 @@ class AnnotatedClassifier:
         AnnotatedClassifier
             The same for equal arguments.
         """
-        standards = standardization(embeddings, pool)
+        standards = centring(embeddings, pool)
         inputs_AD = _features(embeddings, annotated.rows, standards).take(torch.arange(len(annotated.rows)))
         present, labels = np.unique(annotated.classes, return_inverse=True)  # a class without an image is never named
         labels_A, num_present = torch.from_numpy(labels), len(present)

@@ -115,7 +115,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def test_a_bug_shows_its_traceback(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, ValueError("shapes differ"))
-    ran = elfs("label")
+    ran = elfs("label", "--force")
     assert ran.code == 1
     assert ran.err.startswith("Traceback (most recent call last):")
     assert ran.err.endswith(
@@ -126,7 +126,7 @@ def test_a_bug_shows_its_traceback(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) 
 
 def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, KeyboardInterrupt())
-    ran = elfs("label")
+    ran = elfs("label", "--force")
     assert ran.code == 130
     assert ran.err.endswith("stopped: what is finished is kept, the same command continues from there.\n")
 
@@ -148,7 +148,7 @@ def execute(*arguments, **options):
         print("unwound", file=sys.stderr)
 
 execution.execute = execute
-sys.argv = ["elfs", "label"]
+sys.argv = ["elfs", "label", "--force"]
 main()
 """)
     assert done.returncode == code
@@ -158,9 +158,9 @@ main()
 
 def test_a_library_that_exits_keeps_its_code(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, SystemExit("no way"))
-    assert elfs("label").code == 1
+    assert elfs("label", "--force").code == 1
     raising(monkeypatch, SystemExit(5))
-    assert elfs("label").code == 5
+    assert elfs("label", "--force").code == 5
 
 
 def test_a_closed_pipe_is_quiet() -> None:
@@ -195,8 +195,8 @@ def execute(*arguments, **options):
     raise KeyboardInterrupt
 
 execution.execute = execute
-run(["label", "-v"])
-run(["label"])
+run(["label", "--force", "-v"])
+run(["label", "--force"])
 """)
     assert done.stderr.count("elfs.train: epoch 1") == 2, "the second run is in the same process"
 

@@ -25,7 +25,7 @@ def test_from_pictures_to_predictions(elfs: Elfs, tmp_path: Path) -> None:
     assert ran.code == 0, ran.err
     assert "2-fold cross-validation" in ran.out
     assert "model       elfs-workspace/models/few.safetensors" in ran.out
-    assert "next        elfs predict --selection few -o predictions.csv" in ran.out
+    assert "next        elfs predict --selection few -o few-predictions.csv" in ran.out
     said = elfs("predict", "--devices", "cpu")
     lines = list(csv.DictReader(said.out.splitlines()))
     assert len(lines) == 60 - 12

@@ -11,7 +11,7 @@ from elfs.data.batch_part import BatchPart
 from elfs.data.training_images import Subset
 from elfs.train import features as module
 from elfs.train.classifier import predict
-from elfs.train.features import Features, standardization
+from elfs.train.features import Features, centring, standardization
 from elfs.workspace.tensors import RowArray
 
 CPU = torch.device("cpu")
@@ -105,3 +105,21 @@ def test_shares_of_batches_make_up_the_batches(embeddings: NDArray[np.float32]) 
         order[:4], batch_size=2, augment=True, generator=torch.Generator(), device=CPU, part=BatchPart(2, 3)
     )
     assert (len(positions), batch.shape) == (0, (1, 4))
+
+
+def test_centred_features_keep_their_size_beside_each_other() -> None:
+    values = np.random.default_rng(0).normal([5, -2, 0], [3, 1, 0.1], (4000, 3)).astype(np.float32)
+    rows = np.arange(0, 4000, 2)
+    mean, inverse = centring(values, rows)
+    centred = (torch.from_numpy(values[rows]).double() - mean.double()) * inverse.double()
+    torch.testing.assert_close(centred.mean(dim=0), torch.zeros(3, dtype=torch.float64), atol=1e-5, rtol=0)
+    variance = centred.var(dim=0, correction=0)
+    assert float(variance.mean()) == pytest.approx(1, abs=1e-5)
+    expected = torch.from_numpy(values[rows].astype(np.float64).var(axis=0))
+    torch.testing.assert_close(variance / variance.sum(), expected / expected.sum(), atol=1e-5, rtol=0)
+
+
+def test_equal_rows_are_centred() -> None:
+    mean, inverse = centring(np.full((5, 2), 7, np.float32), np.arange(5))
+    assert mean.tolist() == [7, 7]
+    assert inverse.tolist() == [1, 1]

@@ -14,7 +14,7 @@ from elfs.ops.folds import seen_elsewhere
 from elfs.ops.learning_curve import LEAST_POINTS, expected_gain
 from elfs.ops.linear_classifier import cross_validated
 from elfs.train.annotated import annotated_folds
-from elfs.train.features import EmbeddingRows, Features, standardization
+from elfs.train.features import EmbeddingRows, Features, centring
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
 
@@ -96,7 +96,7 @@ def _test_set(kept: Annotations, table: SampleTable, used: list[int]) -> tuple[n
 
 
 def _inputs(embeddings: EmbeddingRows, table: SampleTable, rows: np.ndarray) -> Tensor:
-    mean, inverse = standardization(embeddings, np.flatnonzero(table.eligible()))
+    mean, inverse = centring(embeddings, np.flatnonzero(table.eligible()))
     cpu = torch.device("cpu")
     features = Features(embeddings, rows, cpu, in_memory=False, mean=mean, inverse_deviation=inverse)
     return features.take(torch.arange(len(rows)))

@@ -24,7 +24,7 @@ def example() -> tuple[Pool, np.ndarray, Annotated]:
     """Return a pool of rows 5 to 64 of 70 rows of embeddings, of which 8 are annotated, one of them outside."""
     draws = np.random.default_rng(0)
     embeddings = draws.normal(size=(70, 3)).astype(np.float32)
-    embeddings[:, 0] += np.arange(70) % 2 * 6
+    embeddings[:, 0] += np.arange(70) % 2 * 4
     settled = torch.zeros(60, dtype=torch.bool)
     settled[59] = True
     rows = np.array([0, 5, 6, 7, 8, 20, 21, 33])
@@ -51,9 +51,12 @@ def test_a_method_gets_what_it_reads(method: str) -> None:
         torch.testing.assert_close(found.errors.sum(dim=1), torch.zeros(60))
         named, mean = found.errors.argmin(dim=1), found.features.mean(dim=0)
         torch.testing.assert_close(mean, torch.zeros(3), atol=1e-5, rtol=0)
-    else:
-        assert found.probabilities is not None
-        named = found.probabilities.argmax(dim=1)
+        unsure = found.errors.abs().sum(dim=1) > 0  # others are named by no error: their probability is 1 as a float32
+        assert unsure.sum() > 15
+        assert (named == torch.arange(5, 65) % 2)[unsure].float().mean() > 0.75
+        return
+    assert found.probabilities is not None
+    named = found.probabilities.argmax(dim=1)
     assert (named == torch.arange(5, 65) % 2).float().mean() > 0.9
 
 
