@@ -56,8 +56,7 @@ def centring(embeddings: EmbeddingRows, rows: NDArray[np.int64]) -> tuple[Tensor
     """Return what brings the features to mean 0 and a mean variance of 1, each as large beside the others as it was.
 
     A classifier that few images teach needs that: an encoder's features fall in importance, and to bring the last to
-    the size of the first gives it noise. Of 100 random digits it learns to name 95 % of the others, and 78 %
-    from features that were each brought to deviation 1.
+    the size of the first gives it noise (measured in docs/rounds.md).
 
     Parameters
     ----------
