@@ -20,6 +20,7 @@ more pixels than allowed, by the header       TOO_LARGE, before anything is deco
 HEIC, AVIF, JPEG XL without a decoder         UNSUPPORTED, with what to install
 camera raw, 12-bit JPEG, LERC and the like    UNSUPPORTED, with what it is
 truncated, damaged, empty, text, HTML         BROKEN; truncated whether the file ends there, goes on with NULs or not
+pixels that are not packed (BMP, PPM, TIFF)   NULs among them are black: nothing tells a part that was never written
 ============================================  ==========================================================================
 """
 
@@ -60,6 +61,7 @@ _PILLOW_FORMATS = {
 }
 _FEATURES = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
 _PLUGINS = {"heic": ("pillow_heif", "pillow-heif"), "jxl": ("pillow_jxl", "pillow-jxl-plugin")}
+_BMP_PACKINGS = {4: "JPEG", 5: "PNG", 6: "bit fields with alpha", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -170,6 +172,8 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
 
 def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read what Pillow reads right once it is known to be whole."""
+    if kind == "bmp":
+        _require_known_bmp(data)
     image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
     if kind in ("avif", "heic", "webp"):
         require_tail(data, kind, image.width * image.height)
@@ -178,6 +182,17 @@ def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bo
     if kind == "bmp" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
         image = image.convert("RGB")  # programs that draw with GDI leave alpha at 0
     return image, has_several
+
+
+def _require_known_bmp(data: bytes) -> None:
+    """Refuse the kinds of BMP that Pillow calls damaged."""
+    if data[14] < 40:
+        return
+    bits, packing = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
+    if packing in _BMP_PACKINGS:
+        raise unsupported(f"a BMP of {_BMP_PACKINGS[packing]}")
+    if bits in (2, 64):
+        raise unsupported(f"a {bits}-bit BMP")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -51,9 +51,30 @@ _OTHERS = (
     (b"%PDF", "a PDF"),
     (b"<svg", "an SVG drawing"),
     (b"II\xbc\1", "a JPEG XR image"),
+    (b"Lerc2 ", "a LERC image"),
+    (b"CntZImage ", "a LERC image"),
+    (b"BPG\xfb", "a BPG image"),
+    (b"FLIF", "a FLIF image"),
+    (b"SDPX", "a DPX image"),
+    (b"XPDS", "a DPX image"),
+    (b"\x8aMNG\r\n\x1a\n", "an MNG animation"),
+    (b"\x97JB2\r\n\x1a\n", "a JBIG2 image"),
+    (b"\xff\x10\xff\x50", "a JPEG XS image"),
+    (b"\x59\xa6\x6a\x95", "a Sun raster image"),
+    (b"AT&TFORM", "a DjVu page"),
+    (b"\xabKTX ", "a texture (KTX)"),
+    (b"icns", "an icon"),
+    (b"\0\0\2\0", "a cursor"),
+    (b"%!PS", "a PostScript drawing"),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    (b"CDF\1", "a NetCDF file"),
+    (b"CDF\2", "a NetCDF file"),
 )
 _HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1"))
 _AVIF_BRANDS = frozenset((b"avif", b"avis"))
+_VIDEO_BRANDS = frozenset(
+    (b"isom", b"iso2", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"3gp4", b"3gp5")
+)
 _BMP_HEADER_BYTES = frozenset((12, 40, 52, 56, 64, 108, 124))
 
 
@@ -108,6 +129,10 @@ def name_other(data: bytes) -> str | None:
     """
     if data[4:12] == b"ftypcrx ":
         return "camera raw"
+    if data[128:132] == b"DICM":
+        return "a DICOM image"
+    if data[4:8] == b"ftyp" and data[8:12] in _VIDEO_BRANDS:
+        return "a video"
     return next((name for prefix, name in _OTHERS if data.startswith(prefix)), None)
 
 

@@ -364,6 +364,21 @@ def test_row_33_a_bmp_whose_alpha_is_nowhere_set_has_none(alpha: int) -> None:
 
 
 @pytest.mark.parametrize(
+    ("bits", "packing", "name"),
+    [
+        (2, 0, "a 2-bit BMP"),
+        (64, 0, "a 64-bit BMP"),
+        (32, 6, "a BMP of bit fields with alpha"),
+        (0, 4, "a BMP of JPEG"),
+    ],
+)
+def test_row_37_a_bmp_that_may_be_whole_has_a_name(bits: int, packing: int, name: str) -> None:
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, bits, packing, 0, 2835, 2835, 0, 0)
+    error = failure(b"BM" + struct.pack("<IHHI", 80, 0, 0, 54) + header + bytes(64))
+    assert (error.outcome, error.reason) == (Outcome.UNSUPPORTED, f"{name}, which elfs cannot read")
+
+
+@pytest.mark.parametrize(
     ("head", "name"),
     [(b"8BPS\0\1", "a Photoshop file"), (b"v/1\1", "an OpenEXR image"), (b"\0\0\0\x18ftypcrx ", "camera raw")],
 )

@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from elfs.data.sniffing import HEAD_BYTES, IMAGE_EXTENSIONS, SIDECAR_EXTENSIONS, describe_other, sniff
+from elfs.data.sniffing import HEAD_BYTES, IMAGE_EXTENSIONS, SIDECAR_EXTENSIONS, describe_other, name_other, sniff
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,20 @@ def test_row_27_what_is_no_image_is_named(data: bytes, reason: str) -> None:
 def test_extension_lists_are_lower_case_and_apart() -> None:
     assert not IMAGE_EXTENSIONS & SIDECAR_EXTENSIONS
     assert all(name == name.lower() and name[:1] == b"." for name in IMAGE_EXTENSIONS | SIDECAR_EXTENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"Lerc2 \6\0", "a LERC image"),
+        (b"8BPS\0\1", "a Photoshop file"),
+        (b"\0\0\1\0\1\0", "an icon"),
+        (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+        (bytes(128) + b"DICM", "a DICOM image"),
+        (b"\0\0\0\x18ftypisom\0\0\x02\0isomavc1mp41", "a video"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1", "camera raw"),
+        (b"anything else", None),
+    ],
+)
+def test_what_elfs_does_not_read_has_a_name(head: bytes, name: str | None) -> None:
+    assert name_other(head) == name

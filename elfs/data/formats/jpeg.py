@@ -3,7 +3,8 @@
 A file ends with a marker. Where it is missing, as in a file whose tail was never written, the image is cut off. Where
 it comes early, a decoder that has all bytes before it still waits for pixels; it is asked, by giving it a few bits more
 (`_decode_rest`), which up to three last blocks of 8 x 8 pixels may escape. Restart markers and the scans of a
-progressive file are counted.
+progressive file are counted. NULs among the pixels, as a download leaves them where a part never came, are read as
+codes; where no picture has these codes in a row, the image is damaged (`_find_hole`).
 """
 
 from bisect import bisect_left
@@ -30,6 +31,8 @@ _NAMES = {
 _END = b"\xff\xd9"
 _ONES = b"\xff\x00"
 """Eight bits that begin no code of a Huffman table."""
+_NULS = bytes(64)
+_ZEROS_RUN, _LAST_CODE = 0xF0, 4
 _ONES_FOR_THE_LAST_BLOCK, _ONES_TO_ASK = 8, 12
 
 
@@ -38,7 +41,8 @@ class _Structure:
     """What the markers of a file say.
 
     `kind` is its frame's marker; `components` the sampling factors of each by its number; `shifts` for each component
-    how many low bits of each of 64 coefficients are still missing (64: all); `end` where the last marker is, if any.
+    how many low bits of each of 64 coefficients are still missing (64: all); `end` where the last marker is, if any;
+    `zero_codes` what bits of 0 alone mean by each Huffman table; `hole` where NULs are that can be no pixels.
     """
 
     kind: int = 0
@@ -50,6 +54,8 @@ class _Structure:
     interval: int = 0
     end: int | None = None
     lost: str = ""
+    zero_codes: dict[int, int] = field(default_factory=dict)
+    hole: int | None = None
 
 
 def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
@@ -90,7 +96,10 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     _require_known(structure)
     _require_whole(structure)
     if structure.kind in _HUFFMAN and structure.end is not None and len(image.tile) == 1:  # type: ignore[attr-defined]
-        if not _load(image, data[: structure.end + 2], structure.end):
+        end = structure.end
+        if structure.hole is not None and structure.kind not in _PROGRESSIVE:
+            end = structure.hole + _LAST_CODE  # the picture may have ended there: some cameras fill up with NULs
+        if not _load(image, data[:end] + _END, end):
             raise broken("damaged jpeg image (pixels that cannot be decoded)")
         return image, has_several
     try:
@@ -112,6 +121,7 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
         and data[scan : scan + 2] == b"\xff\xda"
         and data[scan + 4] == layers
         and b"\xff\xdd\0\4" not in data[:scan]
+        and data.find(_NULS, start) < 0
     )
 
 
@@ -132,6 +142,8 @@ def _require_whole(structure: _Structure) -> None:
         raise broken("damaged jpeg image (truncated: it has no end)")
     if structure.lost:
         raise broken(f"damaged jpeg image (truncated: {structure.lost})")
+    if structure.hole is not None and structure.kind in _PROGRESSIVE:
+        raise broken("damaged jpeg image (NULs among its pixels)")
     missing = [number for number, shifts in structure.shifts.items() if any(shifts)]
     if missing and structure.kind in (*_HUFFMAN, *_PROGRESSIVE):
         raise broken(f"damaged jpeg image (truncated: scans of {len(missing)} components are missing)")
@@ -205,9 +217,13 @@ def _read_structure(data: bytes) -> _Structure:
             _read_frame(found, marker, body)
         elif marker == 0xDD and len(body) >= 2:
             found.interval = int.from_bytes(body[:2], "big")
+        elif marker == 0xC4:
+            _read_tables(found, body)
         elif marker == 0xDA:
             index = bisect_left(markers, start)
             stop = markers[index] if index < len(markers) else len(data)
+            if found.hole is None:
+                found.hole = _find_hole(found, body, data, start, stop)
             _read_scan(found, body, codes[restarts[(restarts >= start) & (restarts < stop)] + 1])
     return found
 
@@ -236,6 +252,28 @@ def _read_scan(found: _Structure, body: bytes, restarts: NDArray[np.uint8]) -> N
         in_order = np.array_equal(restarts[:expected] & 7, np.arange(expected) & 7)
         if not in_order:
             found.lost = f"{len(restarts):,} of {expected:,} restart markers"
+
+
+def _read_tables(found: _Structure, body: bytes) -> None:
+    """Note the first symbol of each Huffman table, whose code is of 0 alone."""
+    while len(body) > 17:
+        found.zero_codes[body[0]] = body[17]
+        body = body[17 + sum(body[1:17]) :]
+
+
+def _find_hole(found: _Structure, body: bytes, data: bytes, start: int, stop: int) -> int | None:
+    """Return where NULs begin in a scan whose tables make a texture of them; where they mean one colour, they may."""
+    count = body[0] if body else 0
+    tables, spectrum = body[2 : 2 + 2 * count : 2], body[1 + 2 * count : 4 + 2 * count]
+    if len(spectrum) < 3 or (found.kind in _PROGRESSIVE and spectrum[2] >> 4):
+        return None
+    first, last = (spectrum[0], spectrum[1]) if found.kind in _PROGRESSIVE else (0, 63)
+    used = [table >> 4 for table in tables if not first] + [16 | table & 15 for table in tables if last]
+    codes = [found.zero_codes.get(table, 0) for table in used]
+    if not any(code & 15 or code == _ZEROS_RUN for code in codes):
+        return None
+    hole = data.find(_NULS, start, stop)
+    return None if hole < 0 else hole
 
 
 def _num_blocks(found: _Structure, numbers: bytes) -> int:

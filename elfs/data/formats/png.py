@@ -48,17 +48,19 @@ def read_png(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     image = open_image(needed, "PNG", max_pixels)
     depth, color = needed[24], needed[25]
     clear = image.info.get("transparency")
-    if clear is None or depth in (1, 8) or color not in (_GRAY, _RGB):
+    if clear is None or depth == 8 or color not in (_GRAY, _RGB):
         image.load()
         return image, has_several
     if color == _RGB:
         return _without_color(needed, image, clear), has_several
     image.load()
+    if depth == 1:
+        clear = needed[needed.index(b"tRNS") + 5]  # of which Pillow tells only whether it is 0
     if depth == 16:
         values = np.asarray(image)
         alpha = np.where(values == clear, 0, 255).astype(np.uint8)
         return Image.fromarray(np.dstack([from_unsigned(values, 16), alpha]), "LA"), has_several
-    highest = 2**depth - 1
+    highest = 2**depth - 1  # bits above it do not count
     image.info["transparency"] = (clear & highest) * 255 // highest  # as Pillow scales the pixels
     return image, has_several
 

@@ -1,7 +1,7 @@
-"""Pictures whose tail was never written: WebP, AVIF, HEIC and JPEG 2000 files whose pixels end in NULs.
+"""Pictures whose tail was never written: WebP, AVIF, HEIC and JPEG 2000 files whose pixels end in bytes of 0 or of 255.
 
-Their decoders take NULs for pixels. Encoders leave few of them at the end of what they have packed: AVIF none, WebP
-at most 430 of an image of 1,500 x 1,500 pixels of one colour.
+Their decoders take these for pixels. Encoders leave few of them at the end of what they have packed: AVIF none, WebP
+at most 3 NULs of 32 x 32 pixels, 8 of 128 x 96 and 430 of 1,500 x 1,500 of one colour, and one 255.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from elfs.data.bad_image import broken
 
 __all__ = ["require_tail"]
 
-_MIN_NULS = 64
+_MIN_NULS = 16
 _PIXELS_PER_NUL = 4096
 """So many pixels of one colour may end in one NUL more."""
 
@@ -18,7 +18,7 @@ _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
 
 
 def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
-    """Refuse a file whose pixels end in NULs, or without their end.
+    """Refuse a file whose pixels end in a run of 0 or 255, or without their end.
 
     Parameters
     ----------
@@ -38,12 +38,13 @@ def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
         if not _codestream(data).rstrip(b"\0").endswith(b"\xff\xd9"):
             raise broken("damaged jpeg2000 image (truncated: it has no end)")
         return
-    nuls = bytes(_MIN_NULS + num_pixels // _PIXELS_PER_NUL)
-    if nuls not in data:
-        return
-    packed = _webp_pixels(data) if kind == "webp" else _media_pixels(data)
-    if any(part[-len(nuls) :] == nuls for part in packed):
-        raise broken(f"damaged {kind} image (truncated: its pixels end in NULs)")
+    length = _MIN_NULS + num_pixels // _PIXELS_PER_NUL
+    for fill, name in ((b"\0", "NULs"), (b"\xff", "bytes of 255")):
+        if fill * length not in data:
+            continue
+        packed = _webp_pixels(data) if kind == "webp" else _media_pixels(data)
+        if any(part[-length:] == fill * length for part in packed):
+            raise broken(f"damaged {kind} image (truncated: its pixels end in {name})")
 
 
 def _webp_pixels(data: bytes) -> Iterator[bytes]:

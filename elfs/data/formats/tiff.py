@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from elfs.data.bad_image import broken, unsupported
+from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
 from elfs.data.formats.opening import open_image, refuse_large
 from elfs.data.formats.tiff_pages import TiffPage, choose_page
-from elfs.data.formats.tiff_samples import PACKED, read_samples
+from elfs.data.formats.tiff_samples import PACKED, pieces, read_samples, refuse_unknown
 
 __all__ = ["read_tiff"]
 
@@ -23,8 +24,10 @@ _NUM_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK
 _PREMULTIPLIED, _ALPHA = 1, (2, 999)
 _MAX_SAMPLES = 8
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_JPEG = 7
-_PILLOWS_COMPRESSIONS = frozenset((2, 3, 4, 6, _JPEG, 50001))
+_JPEG, _WEBP = 7, 50001
+_JPEG_TABLES = 347
+_BIG_ENDIAN_BIG = b"MM\0+"
+_PILLOWS_COMPRESSIONS = frozenset((2, 3, 4, 6, _JPEG, _WEBP))
 _COMPRESSIONS = {
     34661: "JBIG",
     34676: "SGI",
@@ -33,6 +36,8 @@ _COMPRESSIONS = {
     33003: "JPEG 2000",
     33005: "JPEG 2000",
     34887: "LERC",
+    34933: "PNG",
+    34934: "JPEG XR",
     34892: "lossy JPEG",
     22610: "JPEG XR",
     32809: "ThunderScan",
@@ -74,7 +79,13 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int, bool]:
     if page.width < 1 or page.height < 1:
         raise broken(f"damaged tiff image ({page.width} x {page.height} pixels)")
     _require_known(page)
+    if data[:4] == _BIG_ENDIAN_BIG:  # whose header Pillow takes for that of a small one
+        if page.compression in _PILLOWS_COMPRESSIONS or page.photometric in (_YCBCR, _LAB):
+            raise unsupported("a big-endian BigTIFF of JPEG, of fax, of YCbCr or of Lab")
+        return _from_samples(data, page), orientation, has_several
     if _suits_pillow(page):  # which turns the image itself
+        if page.compression == _JPEG:
+            _require_whole_jpegs(data, page)
         return _by_pillow(data, page), 1 if 274 in page.directory else orientation, has_several
     return _from_samples(data, page), orientation, has_several
 
@@ -135,9 +146,20 @@ def _by_pillow(data: bytes, page: TiffPage) -> Image.Image:
         image = open_image(data, "TIFF", page.width * page.height)
         image.info.pop("xmp", None)  # where Pillow looks for an orientation when the page has none
         image.load()
+    except OSError:
+        refuse_unknown(page.compression)
+        raise
     finally:
         TiffImagePlugin.READ_LIBTIFF = earlier
     return image
+
+
+def _require_whole_jpegs(data: bytes, page: TiffPage) -> None:
+    """Refuse pieces without their ends, which libtiff fills up in silence."""
+    found = page.directory.get(_JPEG_TABLES)
+    tables = found[:-2] if isinstance(found, bytes) else b""  # they end as a file does, and pieces begin as one does
+    for piece in pieces(data, page):
+        read_jpeg(tables + bytes(piece[2:] if tables else piece), 4 * max(page.width * page.height, 2**20))
 
 
 def _from_samples(data: bytes, page: TiffPage) -> Image.Image:

@@ -21,6 +21,18 @@ _OLD_REDUCED = 2
 _CAMERA_RAW = frozenset((32803, 34892))
 _ORIENTATION = 274
 _SUB_PAGES = 330
+_LONG_NUMBERS, _LONG_PLACES = 16, 18
+
+
+class _Directory(ImageFileDirectory_v2):
+    """Pillow's tags, with two things that it overlooks: big files of big-endian order, and places of their SubIFDs."""
+
+    def __init__(self, header: bytes) -> None:
+        is_overlooked = header[:4] == b"MM\0+"
+        super().__init__(b"MM\0*\0\0\0\0" if is_overlooked else header)
+        if is_overlooked:
+            self._bigtiff, self.next = True, int.from_bytes(header[8:], "big")
+        self._load_dispatch = {**self._load_dispatch, _LONG_PLACES: self._load_dispatch[_LONG_NUMBERS]}
 
 
 @dataclass(frozen=True)
@@ -199,7 +211,7 @@ def _pages(data: bytes) -> Iterator[tuple[TiffPage, bool]]:
     if len(header) < 8 or (header[2:4] in (b"+\0", b"\0+") and len(header) < 16):
         return
     file, seen = io.BytesIO(data), set[int]()
-    offset = ImageFileDirectory_v2(header).next
+    offset = _Directory(header).next
     while offset and len(seen) < _MAX_PAGES_SEEN:
         page, following = _page(file, header, offset, seen)
         if page is None:
@@ -218,7 +230,7 @@ def _page(file: io.BytesIO, header: bytes, offset: int, seen: set[int]) -> tuple
         return None, 0
     seen.add(offset)
     file.seek(offset)
-    directory = ImageFileDirectory_v2(header)
+    directory = _Directory(header)
     directory.next = 0
     directory.load(file)
     page = TiffPage(directory, offset)

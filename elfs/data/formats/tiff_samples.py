@@ -12,13 +12,13 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.tiff_pages import TiffPage
 
-__all__ = ["PACKED", "read_samples"]
+__all__ = ["PACKED", "pieces", "read_samples", "refuse_unknown"]
 
 _NONE = 1
 PACKED = frozenset((_NONE, 5, 8, 32773, 32946, 34925, 50000))
 """Compressions that give bytes back, whatever they are: none, LZW, deflate, PackBits, LZMA, Zstandard."""
 
-_NAMES = {34925: "LZMA", 50000: "Zstandard"}
+_OPTIONAL = {34925: ("lzma", "LZMA"), 50000: ("zstd", "Zstandard"), 50001: ("webp", "WebP")}
 _LETTERS = {1: "u", 2: "i", 3: "f"}
 _WHOLE_BYTES = (8, 16, 32, 64)
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
@@ -58,14 +58,14 @@ def read_samples(data: bytes, page: TiffPage) -> NDArray[Any]:
     if cell_width < 1 or cell_height < 1 or cell_width * cell_height > 4 * max(width * height, 2**20):
         raise broken(f"damaged tiff image (pieces of {cell_width} x {cell_height})")
     depth, num_planes = (1, page.num_samples) if page.is_planar else (page.num_samples, 1)
-    pieces = _pieces(data, page, 324 if is_tiled else 273, 325 if is_tiled else 279)
+    packed = pieces(data, page)
     shape = (height, width, page.num_samples)
     samples: NDArray[Any] = np.empty(shape, _dtype(data, page).newbyteorder("="))
     for plane in range(num_planes):
         for top in range(0, height, cell_height):
             rows = min(cell_height, height - top)
             for left in range(0, width, cell_width):
-                piece = next(pieces, None)
+                piece = next(packed, None)
                 if piece is None:
                     raise broken("damaged tiff image (truncated: it has too few pieces)")
                 cell = _cell(data, page, piece, (cell_height if is_tiled else rows, cell_width, depth))
@@ -75,12 +75,32 @@ def read_samples(data: bytes, page: TiffPage) -> NDArray[Any]:
     return samples
 
 
-def _pieces(data: bytes, page: TiffPage, offsets_tag: int, sizes_tag: int) -> Iterator[memoryview]:
-    """Yield the bytes of each strip or tile; without sizes, all to the end of the file."""
-    offsets = page.numbers(offsets_tag)
-    sizes = page.numbers(sizes_tag, tuple(len(data) for _ in offsets))
+def pieces(data: bytes, page: TiffPage) -> Iterator[memoryview]:
+    """Yield the strips or tiles of a page; without sizes, all to the end of the file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    page : TiffPage
+        Whatever it is compressed with.
+
+    Yields
+    ------
+    memoryview
+        As long as what the file has of it.
+
+    Raises
+    ------
+    BadImageError
+        BROKEN if a tag of theirs holds no integers.
+    """
+    is_tiled = 324 in page.directory
+    offsets = page.numbers(324 if is_tiled else 273)
+    sizes = page.numbers(325 if is_tiled else 279, tuple(len(data) for _ in offsets))
     view = memoryview(data)
-    return (view[start : start + size] for start, size in zip(offsets, sizes, strict=False))
+    for start, size in zip(offsets, sizes, strict=False):
+        yield view[start : start + size]
 
 
 def _dtype(data: bytes, page: TiffPage) -> np.dtype[Any]:
@@ -159,15 +179,27 @@ def _decompressed(page: TiffPage, piece: bytes, row_bytes: int, rows: int) -> ND
         with Image.open(file, formats=("TIFF",)) as image:
             return np.asarray(image).reshape(-1)
     except OSError as error:
-        if page.compression in _NAMES and not _can_decompress(page.compression):
-            raise unsupported(f"a TIFF compressed with {_NAMES[page.compression]}") from None
+        refuse_unknown(page.compression)
         raise broken(f"damaged tiff image (pixels that cannot be unpacked: {error})") from None
 
 
-def _can_decompress(compression: int) -> bool:
-    name = {34925: "lzma", 50000: "zstd"}[compression]
+def refuse_unknown(compression: int) -> None:
+    """Refuse what this libtiff was built without.
+
+    Parameters
+    ----------
+    compression : int
+        As `TiffPage.compression`.
+
+    Raises
+    ------
+    BadImageError
+        If it is UNSUPPORTED.
+    """
+    if compression not in _OPTIONAL:
+        return
+    word, name = _OPTIONAL[compression]
     try:
-        Image.new("L", (1, 1)).save(io.BytesIO(), "TIFF", compression=name)
+        Image.new("RGB", (8, 8)).save(io.BytesIO(), "TIFF", compression=word)
     except Exception:
-        return False
-    return True
+        raise unsupported(f"a TIFF compressed with {name}") from None

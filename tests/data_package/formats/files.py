@@ -13,8 +13,7 @@ from elfs.data.decoding import BadImageError, decode
 from elfs.data.samples import Outcome
 
 LIMIT = 10_000_000
-SIZES = {1: 1, 3: 2, 4: 4}
-LETTERS = {1: "B", 3: "H", 4: "I"}
+LETTERS = {1: "B", 3: "H", 4: "I", 16: "Q", 18: "Q"}
 
 
 def pixels(data: bytes) -> np.ndarray:
@@ -77,3 +76,19 @@ def packed(values: list[int], bits: int) -> bytes:
     text = "".join(format(value, f"0{bits}b") for value in values)
     text += "0" * (-len(text) % 8)
     return int(text, 2).to_bytes(len(text) // 8, "big")
+
+
+def big_directory(order: str, at: int, tags: dict[int, tuple[int, list[int]]], following: int = 0) -> bytes:
+    """Return a page's tags as `directory` does, of a BigTIFF."""
+    entries, extra, end = b"", b"", at + 8 + 20 * len(tags) + 8
+    for number in sorted(tags):
+        kind, values = tags[number]
+        packed = struct.pack(order + LETTERS[kind] * len(values), *values)
+        if len(packed) > 8:
+            packed, extra = struct.pack(order + "Q", end + len(extra)), extra + packed
+        entries += struct.pack(order + "HHQ", number, kind, len(values)) + packed.ljust(8, b"\0")
+    return struct.pack(order + "Q", len(tags)) + entries + struct.pack(order + "Q", following) + extra
+
+
+def big_head(order: str, at: int) -> bytes:
+    return (b"II" if order == "<" else b"MM") + struct.pack(order + "HHHQ", 43, 8, 0, at)

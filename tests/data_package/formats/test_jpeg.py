@@ -50,6 +50,35 @@ def test_a_part_of_a_file_is_damage_however_it_ends(name: str, options: dict[str
         refused(damaged, Outcome.BROKEN, "truncated")
 
 
+@pytest.mark.parametrize("options", [{}, {"quality": 30}, {"optimize": True}, {"restart_marker_blocks": 200}], ids=str)
+@pytest.mark.parametrize("name", ["noise", "gray", "cmyk"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8])
+def test_nuls_among_pixels_are_damage_and_behind_them_are_padding(
+    name: str, options: dict[str, Any], share: float
+) -> None:
+    data = encode(PICTURES[name], "JPEG", **options)
+    start = data.index(b"\xff\xda") + 14
+    hole = start + int((len(data) - start) * share)
+    for length in (200, len(data) - 2 - hole):
+        refused(data[:hole] + bytes(length) + data[hole + length :], Outcome.BROKEN, "damaged")
+    assert np.array_equal(pixels(data[:-2] + bytes(3000) + b"\xff\xd9"), pixels(data))
+
+
+def test_nuls_in_a_scan_of_a_progressive_file_are_damage() -> None:
+    data = encode(noise(), "JPEG", progressive=True)
+    scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
+    hole = scans[1] + 100
+    refused(data[:hole] + bytes(100) + data[hole + 100 :], Outcome.BROKEN, "NULs among its pixels")
+
+
+@pytest.mark.parametrize("color", [(200, 30, 40), (0, 0, 0), (255, 255, 255)])
+def test_nuls_that_mean_one_color_are_pixels(color: tuple[int, int, int]) -> None:
+    image = Image.new("RGB", (1600, 1600), color)
+    data = encode(image, "JPEG", optimize=True, quality=95)
+    assert bytes(64) in data[data.index(b"\xff\xda") :]
+    assert np.abs(pixels(data) - np.array(color)).max() <= 2
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 def test_lost_restart_intervals_are_damage(progressive: bool) -> None:
     data = encode(noise(), "JPEG", restart_marker_rows=1, progressive=progressive)

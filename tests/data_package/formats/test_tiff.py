@@ -1,3 +1,4 @@
+import io
 import struct
 import zlib
 
@@ -7,7 +8,18 @@ from PIL import Image
 
 from elfs.data.decoding import SEVERAL_FRAMES, decode, remarks
 from elfs.data.samples import Outcome
-from tests.data_package.formats.files import LIMIT, directory, encode, noise, packed, pixels, refused, tiff
+from tests.data_package.formats.files import (
+    LIMIT,
+    big_directory,
+    big_head,
+    directory,
+    encode,
+    noise,
+    packed,
+    pixels,
+    refused,
+    tiff,
+)
 
 ORDERS = ["<", ">"]
 
@@ -149,6 +161,64 @@ def test_the_picture_is_the_first_page_that_is_no_thumbnail_and_no_mask(kind: in
     assert (image.size, image.getpixel((0, 0)), remarks(image)) == ((8, 6), (200, 30, 40), [])
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("places", [None, 4, 16, 18])
+def test_files_of_8_byte_places_are_read_in_both_orders(order: str, bits: int, places: int | None) -> None:
+    """BigTIFF: two pages, the first a thumbnail; the picture is the next one, or its SubIFD by any kind of place."""
+    left, right = (200, 30, 40), (20, 60, 220)
+    kind = f"{order}{3 * 8}{'B' if bits == 8 else 'H'}"
+    row = struct.pack(kind, *(value << (bits - 8) for value in 4 * left + 4 * right))
+    small, large = bytes(3), row * 6
+    at = 16 + len(small) + len(large)
+
+    def tags(width: int, height: int, where: int, kind: int) -> dict[int, tuple[int, list[int]]]:
+        depth = bits if kind == 0 else 8
+        found = {254: (4, [kind]), 256: (4, [width]), 257: (4, [height]), 258: (3, [depth] * 3), 259: (3, [1])}
+        found |= {262: (3, [2]), 273: (16, [where]), 277: (3, [3]), 278: (4, [height])}
+        return found | {279: (16, [width * height * 3 * depth // 8])}
+
+    first = tags(1, 1, 16, 1) | ({330: (places, [0])} if places else {})
+    second_at = at + len(big_directory(order, at, first))
+    if places:
+        first[330] = (places, [second_at])
+    pages = big_directory(order, at, first, 0 if places else second_at)
+    pages += big_directory(order, second_at, tags(8, 6, 19, 0))
+    assert pixels(big_head(order, at) + small + large + pages).tolist() == [[list(left)] * 4 + [list(right)] * 4] * 6
+
+
+def test_what_pillow_alone_could_read_of_a_big_endian_bigtiff_is_unsupported() -> None:
+    tags = {256: (4, [2]), 257: (4, [2]), 258: (3, [8]), 259: (3, [7]), 262: (3, [1]), 273: (16, [0]), 279: (16, [1])}
+    refused(big_head(">", 16) + big_directory(">", 16, tags), Outcome.UNSUPPORTED, "a big-endian BigTIFF of JPEG")
+
+
+def test_a_compression_that_libtiff_was_built_without_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("not configured")
+
+    data = tiff("<", 2, 2, {258: [8], 259: [50001], 262: [1]}, [bytes(64)])
+    monkeypatch.setattr(Image.Image, "save", fail)
+    refused(data, Outcome.UNSUPPORTED, "a TIFF compressed with WebP")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("rest", ["NULs", "NULs and an end", "an end"])
+def test_a_part_of_a_jpeg_in_a_tiff_is_damage(share: float, rest: str) -> None:
+    data = encode(noise(), "TIFF", compression="jpeg")
+    tags = Image.open(io.BytesIO(data)).tag_v2  # type: ignore[attr-defined]
+    start, length = tags[273][0], tags[279][0]
+    assert pixels(data).shape == (96, 128, 3)
+    kept = data[start : start + int(length * share)]
+    filled = {
+        "NULs": kept,
+        "an end": kept + b"\xff\xd9",
+        "NULs and an end": kept.ljust(length - 2, b"\0") + b"\xff\xd9",
+    }
+    refused(
+        data[:start] + filled[rest].ljust(length, b"\0") + data[start + length :], Outcome.BROKEN, "truncated|damaged"
+    )
+
+
 def test_of_two_pictures_the_first_is_taken_and_told() -> None:
     image = decode(two_pages(0, 2, False), LIMIT)
     assert (image.size, remarks(image)) == ((4, 3), [SEVERAL_FRAMES, "odd_shape"])
@@ -170,6 +240,8 @@ def test_camera_raw_and_thumbnails_alone_are_unsupported(photometric: int, as_su
         ({258: [8] * 5, 262: [1], 277: [5]}, "a TIFF of 5 bands"),
         ({258: [8], 259: [34887], 262: [1]}, "compressed with LERC"),
         ({258: [8], 259: [34712], 262: [1]}, "compressed with JPEG 2000"),
+        ({258: [8], 259: [34933], 262: [1]}, "compressed with PNG"),
+        ({258: [8], 259: [34934], 262: [1]}, "compressed with JPEG XR"),
         ({258: [8], 259: [9999], 262: [1]}, "compressed with method 9999"),
         ({258: [12], 259: [7], 262: [1]}, "a TIFF of 12-bit JPEG"),
         ({258: [24], 262: [1]}, "24-bit samples"),
