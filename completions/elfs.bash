@@ -262,7 +262,7 @@ _elfs() {
         export)
             options="--format --selection --output -o --prefix --pre-annotate --classes --null -0 --force --workspace -w --json --quiet -q --verbose -v --help -h"
             case $previous in
-                --format) takes_value=1 values="csv txt json jsonl label-studio cvat coco images" paths= ;;
+                --format) takes_value=1 values="csv txt json jsonl parquet label-studio cvat coco fiftyone images" paths= ;;
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --output | -o) takes_value=1 values="" paths=FILE ;;
                 --prefix) takes_value=1 values="" paths= ;;

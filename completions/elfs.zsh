@@ -381,7 +381,7 @@ _elfs() {
                     ;;
                 export)
                     _arguments \
-                        '--format=[What to write: csv, txt, json, jsonl, label-studio, cvat, coco, images]:value:(csv txt json jsonl label-studio cvat coco images)' \
+                        '--format=[What to write: csv, txt, json, jsonl, parquet, label-studio, cvat, coco, fiftyone, images]:value:(csv txt json jsonl parquet label-studio cvat coco fiftyone images)' \
                         '--selection=[Which selection]:value:_elfs_selections' \
                         '(--output -o)--output=[File, or folder for images and tools, or - for stdout]:value:_files' \
                         '(--output -o)-o+[File, or folder for images and tools, or - for stdout]:value:_files' \

@@ -266,9 +266,11 @@ EXPORT_FORMATS: dict[str, str] = {
     "txt": "one path a line",
     "json": "one document with every selected image",
     "jsonl": "one JSON object a line with every selected image",
+    "parquet": "the columns of jsonl as a Parquet file (pip install 'elfs[hf]')",
     "label-studio": "a folder for Label Studio: tasks, config.xml, README; -o FILE.json for the tasks alone",
     "cvat": "a folder for CVAT: manifest, labels, README; -o FILE.jsonl for the manifest alone",
     "coco": "COCO: images and categories",
+    "fiftyone": "a folder that FiftyOne loads: data.json, labels.json, README",
     "images": "a folder with the images themselves and a labels.csv to fill in",
 }
 """Every format that ``elfs export --format`` takes."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elfs.delivery import coco, cvat, label_studio
+from elfs.delivery import coco, cvat, label_studio, parquet
 from elfs.delivery.choices import Choices, choices_of
 from elfs.delivery.chosen import Selection, label_name, load_selection
 from elfs.delivery.export_folders import FILLERS
@@ -73,17 +73,18 @@ class Export:
         Returns
         -------
         bytes
-            For every format but ``images``.
+            For every format but ``images`` and ``fiftyone``.
 
         Raises
         ------
         UsageError
-            If the format is a folder; if an id does not fit on a line of ``txt``; if pseudo-labels cannot be offered.
+            If the format is nothing but a folder; if an id does not fit on a line of ``txt``; if pseudo-labels cannot
+            be offered.
         InputDataError
-            If the format needs images that cannot be read.
+            If the format needs images that cannot be read, or a package that is not installed.
         """
-        if self.options.format == "images":
-            raise UsageError("--format images makes a folder, expected --output FOLDER.")
+        if self.options.format not in _WRITERS:
+            raise UsageError(f"--format {self.options.format} makes a folder, expected --output FOLDER.")
         return _WRITERS[self.options.format](self)
 
     def write(self, output: Path, *, force: bool) -> None:
@@ -159,11 +160,8 @@ def _txt(export: Export) -> bytes:
 
 def _paths(export: Export) -> list[str]:
     """Return where each image lies: behind the prefix if there is one, else below the folder of the images."""
-    selection, prefix = export.selection, export.options.prefix
-    if prefix is not None:
-        return [prefix + image.id for image in selection.images]
-    pictures = Pictures(selection)
-    return [pictures.file(image.id) for image in selection.images]
+    pictures, prefix = Pictures(export.selection), export.options.prefix
+    return [pictures.file(image.id) if prefix is None else prefix + image.id for image in export.selection.images]
 
 
 def _records(export: Export) -> list[dict[str, Any]]:
@@ -186,6 +184,10 @@ def _json(export: Export) -> bytes:
 
 def _jsonl(export: Export) -> bytes:
     return "".join(json.dumps(record) + "\n" for record in _records(export)).encode("ascii")
+
+
+def _parquet(export: Export) -> bytes:
+    return parquet.table(_records(export))
 
 
 def _label_studio(export: Export) -> bytes:
@@ -211,6 +213,7 @@ _WRITERS: dict[str, Callable[[Export], bytes]] = {
     "txt": _txt,
     "json": _json,
     "jsonl": _jsonl,
+    "parquet": _parquet,
     "label-studio": _label_studio,
     "cvat": _cvat,
     "coco": _coco,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from elfs.data.cells import csv_text, safe_cell
-from elfs.delivery import cvat, label_studio
+from elfs.delivery import cvat, fiftyone, label_studio
 from elfs.delivery.choices import Choices, choices_of
 from elfs.delivery.chosen import Selection
 from elfs.delivery.export_options import ExportOptions
@@ -94,6 +94,20 @@ def _fill_cvat(selection: Selection, options: ExportOptions, directory: Path, ou
     (directory / _README).write_bytes(text.encode("utf-8", "surrogateescape"))
 
 
+def _fill_fiftyone(selection: Selection, options: ExportOptions, directory: Path, output: Path) -> None:
+    """Write where the images are and what is known of each; and the images, where they are no files of their own."""
+    pictures, prefix = Pictures(selection), options.prefix
+    pictures.require("--format fiftyone")
+    if prefix is None and not pictures.are_files:
+        _copy_images(selection, directory, "--format fiftyone")
+        prefix = f"{_IMAGES}/"
+    names = [image.id for image, _ in selection.in_pool()]
+    paths = [pictures.file(name) if prefix is None else prefix + pictures.name(name) for name in names]
+    (directory / "data.json").write_bytes(json_bytes(fiftyone.data(selection, paths)))
+    (directory / "labels.json").write_bytes(json_bytes(fiftyone.pseudo_labels(selection)))
+    (directory / _README).write_bytes(fiftyone.readme(selection).encode("utf-8", "surrogateescape"))
+
+
 def _labels(selection: Selection) -> bytes:
     """Return the table with an empty label for each image; ``elfs train --labels`` reads it when it is filled in."""
     text = csv_text([["id", "label"], *([safe_cell(image.id), ""] for image, _ in selection.in_pool())])
@@ -104,6 +118,7 @@ FILLERS: dict[str, tuple[str | None, Callable[[Selection, ExportOptions, Path, P
     "images": (None, _fill_images),
     "label-studio": (".json", _fill_label_studio),
     "cvat": (".jsonl", _fill_cvat),
+    "fiftyone": (None, _fill_fiftyone),
 }
 """Format to the suffix of --output that asks for its one document instead, and to what fills the folder.
 

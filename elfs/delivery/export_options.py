@@ -9,7 +9,9 @@ from elfs.suggestions import choose
 
 __all__ = ["ExportOptions", "format_of"]
 
-_FORMAT_OF_SUFFIX = {".csv": "csv", ".txt": "txt", ".json": "json", ".jsonl": "jsonl"}
+_FORMAT_OF_SUFFIX = {".csv": "csv", ".txt": "txt", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
+
+_WITH_PATHS = ("txt", "json", "jsonl", "parquet", "label-studio", "cvat", "coco", "fiftyone")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         choose("export format", self.format, EXPORT_FORMATS)
         for option, given, formats in (
-            ("--prefix", self.prefix is not None, ("txt", "json", "jsonl", "label-studio", "cvat", "coco")),
+            ("--prefix", self.prefix is not None, _WITH_PATHS),
             ("--pre-annotate", self.pre_annotate, ("label-studio", "cvat", "coco")),
             ("--classes", self.classes is not None, ("label-studio", "cvat", "coco")),
             ("--null", self.null, ("txt",)),

@@ -10,7 +10,7 @@ from elfs.delivery.pool import Pool
 from elfs.delivery.thumbnails import Thumbnails
 from elfs.pipeline.trust import doubt
 
-__all__ = ["page_facts", "page_warnings", "unreadable_images"]
+__all__ = ["num_different", "page_facts", "page_warnings", "unreadable_images"]
 
 _MAX_BROKEN = 200
 
@@ -49,6 +49,24 @@ def page_warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails
     return found
 
 
+def num_different(selection: Selection, pool: Pool) -> int:
+    """Return how many images of the pool there were to choose from: those left out as copies do not count.
+
+    Parameters
+    ----------
+    selection : Selection
+        What was selected.
+    pool : Pool
+        What it was selected from.
+
+    Returns
+    -------
+    int
+        The number of which the command line says so many.
+    """
+    return len(pool) - int(selection.record.summary.get("copies_left_out", 0))
+
+
 def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
     """Return the figures at the top.
 
@@ -67,7 +85,7 @@ def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
     table, summary = selection.table, selection.record.summary
     found = [
         (f"{len(selection.images):,}", "selected"),
-        (f"{len(pool):,}", "in the pool"),
+        (f"{num_different(selection, pool):,}", "in the pool"),
     ]
     if summary.get("copies_left_out"):
         found.append((f"{summary['copies_left_out']:,}", "left out as copies"))

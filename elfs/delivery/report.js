@@ -262,13 +262,14 @@
       const counts = Array.from({ length: BARS }, () => [0, 0]);
       for (const item of [...items, ...cloud]) if (item.score !== null) counts[barOf(item.score)][item.kind === 0 ? 0 : 1] += 1;
       const most = Math.max(...counts.map(([a, b]) => a + b));
+      const tall = (count) => height * Math.sqrt(count / most);
       counts.forEach(([kept, left], i) => {
         const [x, w] = [(i * width) / BARS, width / BARS - 1];
         context.globalAlpha = state.bar === null || state.bar === i ? 1 : 0.25;
         context.fillStyle = css("--easy");
-        context.fillRect(x, height - ((kept + left) * height) / most, w, (left * height) / most);
+        context.fillRect(x, height - tall(kept + left), w, tall(kept + left));
         context.fillStyle = css("--kept");
-        context.fillRect(x, height - (kept * height) / most, w, (kept * height) / most);
+        context.fillRect(x, height - tall(kept), w, tall(kept));
       });
     }
   }

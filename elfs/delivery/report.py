@@ -16,7 +16,7 @@ from elfs.delivery.explore import explorer, script_json
 from elfs.delivery.figures import cluster_bars, learning_curves, score_histogram
 from elfs.delivery.learning import mean_curves
 from elfs.delivery.next_steps import next_steps
-from elfs.delivery.page_facts import page_facts, page_warnings, unreadable_images
+from elfs.delivery.page_facts import num_different, page_facts, page_warnings, unreadable_images
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import Pool, load_pool
@@ -136,7 +136,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
         selection=selection,
         record=selection.record,
         pool=pool,
-        share=f"{len(selection.rows) / len(pool):.1%}" if len(pool) else "0.0%",
+        share=f"{len(selection.rows) / max(1, num_different(selection, pool)):.1%}",
         warnings=warnings,
         verdict=judged,
         findings=judged.findings if judged else (),

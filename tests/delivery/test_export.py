@@ -2,6 +2,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from elfs.delivery.chosen import load_selection
 from elfs.delivery.export import prepare_export
 from elfs.delivery.export_options import ExportOptions, format_of
 from elfs.errors import InputDataError, UsageError
+from tests.chain import ROOT
 
 ODD = (b"a\nb.png", b'quote".png', b"comma,.png", "\N{SNOWMAN} x.png".encode(), b"\xff.png", b"plus+#%.png", b"-n.png")
 
@@ -28,7 +30,7 @@ def document(shop: Any, **options: Any) -> bytes:
 def test_every_format_of_the_catalogue_can_be_written(shop: Any, tmp_path: Path) -> None:
     for name in EXPORT_FORMATS:
         prepare_export(shop.path, None, ExportOptions(format=name)).write(tmp_path / name, force=False)
-        assert (tmp_path / name).is_dir() == (name in ("images", "label-studio", "cvat"))
+        assert (tmp_path / name).is_dir() == (name in ("images", "label-studio", "cvat", "fiftyone"))
 
 
 def test_csv_is_the_file_of_the_selection(shop: Any) -> None:
@@ -228,13 +230,21 @@ def test_json_lines_say_what_json_says(shop: Any) -> None:
 
 @pytest.mark.parametrize(
     ("output", "expected"),
-    [("a.csv", "csv"), ("a.JSON", "json"), ("a.b.jsonl", "jsonl"), ("x/a.txt", "txt"), ("-", "csv"), ("a", "csv")],
+    [
+        ("a.csv", "csv"),
+        ("a.JSON", "json"),
+        ("a.b.jsonl", "jsonl"),
+        ("x/a.txt", "txt"),
+        ("a.parquet", "parquet"),
+        ("-", "csv"),
+        ("a", "csv"),
+    ],
 )
 def test_the_suffix_decides_the_format(output: str, expected: str) -> None:
     assert format_of(output) == expected
 
 
-@pytest.mark.parametrize("output", ["a.parquet", "a.xml"])
+@pytest.mark.parametrize("output", ["a.pdf", "a.xml"])
 def test_a_suffix_of_no_format_is_refused(output: str) -> None:
     with pytest.raises(UsageError, match=rf"^--output {output} does not tell the format, expected \.csv, \.txt,"):
         format_of(output)
@@ -268,3 +278,19 @@ def test_json_names_the_class_where_one_was_learned(shop: Any, tmp_path: Path) -
     shop.select(method="elfs", budget="0.25", hard_rate=0.4, name="learned")
     for image in json.loads(document(shop, format="json"))["images"]:
         assert image["class"] == ["cat", "dog", "cluster 2"][image["pseudo_label"]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_documents_lines_of_python_read_what_is_exported(
+    shop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chosen.jsonl").write_bytes(document(shop, format="jsonl"))
+    hugging_face, torch = re.findall(r"```python\n(.*?)```", (ROOT / "docs/annotating.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(hugging_face + torch, names)
+    assert names["chosen"][0]["image"].getpixel((0, 0)) == (8, 100, 200)
+    chosen = names["Chosen"]("chosen.jsonl", lambda image: image.getpixel((0, 0)))
+    assert [chosen[number] for number in range(len(chosen))] == [((row, 100, 200), row % 3) for row in range(8, 13)]

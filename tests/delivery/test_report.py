@@ -242,6 +242,7 @@ def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, nu
     (shop.path / "manifest.json").write_text(manifest.replace('"copies_left_out": 0', f'"copies_left_out": {num}'))
     words = page_of(shop).words()
     assert ("3left out as copies" in words.replace(" left", "left")) is (num == 3)
+    assert f"{20 - num}in the pool" in words.replace(" in", "in")  # as many as the headline says
 
 
 def test_a_class_that_was_learned_is_called_by_its_name(shop: Any, tmp_path: Path) -> None:
