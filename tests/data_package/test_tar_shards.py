@@ -334,3 +334,51 @@ def test_archives_beside_shards_do_not_stop_a_run(tmp_path: Path, place: str, ca
     (tmp_path / place).write_bytes(gzip.compress(b"x"))
     assert ids(TarSource(tmp_path, LIMIT).list()) == ["a"]
     assert ("is compressed and no shard: it is left out" in caplog.text) == (not place.startswith("."))
+
+
+LONG = "d" * 90 + "/" + "n" * 60
+
+
+@pytest.mark.parametrize("image_format", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+@pytest.mark.parametrize("name", [LONG, "\u00fc"])
+@pytest.mark.parametrize("content", [bytes(512), b"\x87garbage" * 64, b"11 path=a\0\n" + bytes(501)])
+def test_a_long_name_that_is_lost_costs_its_member_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, image_format: int, name: str, content: bytes
+) -> None:
+    path = write(tmp_path / "a.tar", [(f"{name}{row}.png", picture(row)) for row in range(4)], image_format)
+    with tarfile.open(path) as shard:
+        member = shard.getmembers()[2]
+    if member.offset_data - member.offset == 512:
+        pytest.skip("this format has such a name in the header itself")
+    data = bytearray(path.read_bytes())
+    data[member.offset + 512 : member.offset + 1024] = content
+    path.write_bytes(data)
+    assert ids(TarSource(path, LIMIT).list()) == [f"{name}{row}" for row in (0, 1, 3)]
+    assert f"the name of the member at byte {member.offset}; it is not listed" in caplog.text
+
+
+@pytest.mark.parametrize("image_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_shard_without_an_end_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture, image_format: int) -> None:
+    path = write(tmp_path / "a.tar", [(f"{row}.png", picture(row)) for row in range(4)], image_format)
+    with tarfile.open(path) as shard:
+        start = shard.getmembers()[2].offset
+    path.write_bytes(path.read_bytes()[:start])
+    assert len(TarSource(path, LIMIT).list()) == 2
+    assert "no end of an archive behind its last member" in caplog.text
+
+
+@pytest.mark.parametrize("image_format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_whole_shards_are_listed_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, image_format: int
+) -> None:
+    path = write(
+        tmp_path / "a.tar", [(f"{'e' * 80}/{'f' * 60}{row}.png", picture(row)) for row in range(4)], image_format
+    )
+    with tarfile.open(tmp_path / "b.tar", "w", pax_headers={"comment": "as git archive writes"}) as shard:
+        shard.add(path, "no image")
+        member = tarfile.TarInfo("9.png")
+        member.mtime, member.size = 1.5, len(picture(9))
+        shard.addfile(member, io.BytesIO(picture(9)))
+    assert len(TarSource(path, LIMIT).list()) == 4
+    assert ids(TarSource(tmp_path / "b.tar", LIMIT).list()) == ["9"]
+    assert not caplog.messages

@@ -33,6 +33,7 @@ from elfs.data.sniffing import IMAGE_EXTENSIONS
 from elfs.data.sources.folder import most_bytes
 from elfs.data.sources.path_table import describe_error, outcome_of
 from elfs.data.sources.shards import find_shards, shard_splits
+from elfs.data.sources.tar_damage import has_whole_name, tell_end, tell_gap
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 
@@ -47,7 +48,6 @@ _COMPRESSED_EXTENSIONS = {
     ".tar.xz": "unxz",
     ".tar.zst": "unzstd",
 }
-_CHUNK_BYTES = 2**16
 _MAX_LINKS = 8
 _COMPRESSED_MAGIC = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
 
@@ -191,9 +191,11 @@ class _Members:
         self.links.clear()
         while (member := shard.next()) is not None:
             shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
-            _tell_damage(path, file, end, member.offset)
+            tell_gap(path, file, end, member.offset)
             end = shard.offset
-            if _is_image(member) and member.name.lower().endswith(self.suffix):
+            if not has_whole_name(file, member):
+                _log.warning("%s is damaged: the name of the member at byte %d; it is not listed", path, member.offset)
+            elif _is_image(member) and member.name.lower().endswith(self.suffix):
                 if member.islnk() or member.issym():
                     self.links[_clean(member.name)] = _target(member)
                 elif member.issparse():
@@ -202,9 +204,7 @@ class _Members:
                     self.starts.append(member.offset_data)
                     self.sizes.append(member.size)
                     yield _clean(member.name)
-        if not end and _first_byte(file, 0, None) is not None:
-            raise tarfile.ReadError("it begins with no header")
-        _tell_damage(path, file, end, None)
+        tell_end(path, file, end)
         if num_sparse:
             _log.warning("%s: %d sparse members are not listed, their bytes do not lie together", path, num_sparse)
 
@@ -244,27 +244,6 @@ def _target(member: tarfile.TarInfo) -> str:
         return _clean(member.linkname)
     target = posixpath.normpath(posixpath.join(posixpath.dirname(_clean(member.name)), member.linkname))
     return "" if target.startswith(("/", "..")) else target
-
-
-def _first_byte(file: BinaryIO, start: int, stop: int | None) -> int | None:
-    """Return where the first byte lies that is no NUL, from `start` on and before `stop`."""
-    file.seek(start)
-    while stop is None or start < stop:
-        chunk = file.read(_CHUNK_BYTES if stop is None else min(_CHUNK_BYTES, stop - start))
-        if not chunk:
-            return None
-        rest = chunk.lstrip(b"\0")
-        if rest:
-            return start + len(chunk) - len(rest)
-        start += len(chunk)
-    return None
-
-
-def _tell_damage(path: Path, file: BinaryIO, end: int, start: int | None) -> None:
-    """Say that between the end of a member and the start of the next there is something that is none."""
-    if end != start and (first := _first_byte(file, end, start)) is not None:
-        then = "what follows is not listed" if start is None else f"the list goes on at byte {start:,}"
-        _log.warning("%s is damaged: no header of a member at byte %d; %s", path, min(first, end), then)
 
 
 def _is_image(member: tarfile.TarInfo) -> bool:
