@@ -1,8 +1,10 @@
 """Ways to damage a workspace, and the commands that read one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,13 +68,24 @@ def flip_value(path: Path, tensor: str) -> None:
     flip(path, start + (stop - start) // size // 2 * size + size - 1)
 
 
+@contextmanager
+def edited_manifest(workspace: Path) -> Iterator[dict[str, Any]]:
+    """Let a manifest be changed as people do who remove its digest."""
+    path = workspace / "manifest.json"
+    document = json.loads(path.read_bytes())
+    yield document
+    document.pop("digest", None)
+    path.write_text(json.dumps(document))
+
+
 def restate(workspace: Path, artifact: str, tensors: dict[str, np.ndarray]) -> None:
     """Put other values in an artifact's place and state their digest in the manifest."""
-    document = json.loads((workspace / "manifest.json").read_bytes())
-    entry = document["artifacts"][artifact]
-    (file,) = (file for file in entry["files"] if file["name"].endswith(".safetensors"))
-    save_tensors(workspace / file["name"], tensors)
-    file["digest"], file["num_bytes"] = sha256_file(workspace / file["name"]), (workspace / file["name"]).stat().st_size
-    old, entry["digest"] = entry["digest"], file["digest"]
-    text = json.dumps(document).replace(old, entry["digest"])
-    (workspace / "manifest.json").write_text(text)
+    with edited_manifest(workspace) as document:
+        entry = document["artifacts"][artifact]
+        (file,) = (file for file in entry["files"] if file["name"].endswith(".safetensors"))
+        path = workspace / file["name"]
+        save_tensors(path, tensors)
+        file["digest"], file["num_bytes"] = sha256_file(path), path.stat().st_size
+        old, entry["digest"] = entry["digest"], file["digest"]
+        for record in document["records"].values():
+            record["inputs"] = {name: file["digest"] if had == old else had for name, had in record["inputs"].items()}

@@ -10,7 +10,7 @@ from typing import Any
 
 from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
-from elfs.workspace.files import atomic_write, json_bytes, storage_errors
+from elfs.workspace.files import atomic_write, digest_json, json_bytes, storage_errors
 from elfs.workspace.names import EXTERNAL, JOURNAL_NAME, MANIFEST_NAME, PARTIAL_NAME, RESERVED_NAMES
 from elfs.workspace.parsing import PlainPath, fail, parse, parse_fields
 from elfs.workspace.records import Artifact, ArtifactFile, Record, TensorInfo, artifact_digest
@@ -45,6 +45,16 @@ def _format_version(value: Any, field: str) -> None:
         )
     if type(value) is not int or value != FORMAT_VERSION:
         fail(field, str(FORMAT_VERSION), value)
+
+
+def _check_digest(value: dict[str, Any]) -> None:
+    """Refuse a manifest of which anything but the spaces is not as it was written."""
+    expected = digest_json({name: item for name, item in value.items() if name != "digest"})
+    if value["digest"] != expected:
+        raise CorruptArtifactError(
+            f"field 'digest': expected {expected}, made from all other fields, got {reprlib.repr(value['digest'])}; "
+            f"it is damaged or was edited: restore it from a copy, or remove its field 'digest' to take it as it is."
+        )
 
 
 @dataclass(frozen=True)
@@ -91,9 +101,11 @@ class Manifest:
         if value.get("format") != FORMAT:
             fail("format", repr(FORMAT), value.get("format"))
         _format_version(value.get("format_version"), "format_version")
-        rest = {name: item for name, item in value.items() if name not in ("format", "format_version")}
+        rest = {name: item for name, item in value.items() if name not in ("format", "format_version", "digest")}
         manifest = cls(**parse_fields(cls, rest, MANIFEST_NAME))
         manifest._check_agreement()
+        if "digest" in value:  # manifests of the first days have none
+            _check_digest(value)
         return manifest
 
     def _check_agreement(self) -> None:
@@ -119,7 +131,8 @@ class Manifest:
         bytes
             UTF-8 JSON with sorted keys and a trailing newline; ``parse`` gives the equal manifest back.
         """
-        return json_bytes({"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)})
+        value = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        return json_bytes({**value, "digest": digest_json(value)})
 
     def without_record(self, name: str) -> "Manifest":
         """Return the manifest without a record, its artifacts and its run.

@@ -18,6 +18,7 @@ from elfs.delivery.report import render_report, write_report
 from elfs.delivery.tables import page_tables
 from elfs.errors import UsageError
 from tests.chain import finished, run_stage
+from tests.damage import edited_manifest
 
 VOID = {"meta", "img", "br", "link", "input"}
 
@@ -231,15 +232,18 @@ def test_the_page_is_written_whole_over_an_old_one(shop: Any, tmp_path: Path) ->
     ("seconds", "text"), [(0.02, "&lt; 0.1 s"), (38.24, "38.2 s"), (125.0, "2:05 min"), (7384, "2:03:04 h")]
 )
 def test_times_read_well(shop: Any, monkeypatch: pytest.MonkeyPatch, seconds: float, text: str) -> None:
-    manifest = (shop.path / "manifest.json").read_text()
-    (shop.path / "manifest.json").write_text(manifest.replace('"seconds": 1.25', f'"seconds": {seconds}'))
+    with edited_manifest(shop.path) as manifest:
+        for run in manifest["runs"].values():
+            run["seconds"] = seconds
     assert f">{text}</td>" in render_report(shop.path, None).html
 
 
 @pytest.mark.parametrize("num", [0, 3])
 def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, num: int) -> None:
-    manifest = (shop.path / "manifest.json").read_text()
-    (shop.path / "manifest.json").write_text(manifest.replace('"copies_left_out": 0', f'"copies_left_out": {num}'))
+    with edited_manifest(shop.path) as manifest:
+        for record in manifest["records"].values():
+            if "copies_left_out" in record["summary"]:
+                record["summary"]["copies_left_out"] = num
     words = page_of(shop).words()
     assert ("3left out as copies" in words.replace(" left", "left")) is (num == 3)
     assert f"{20 - num}in the pool" in words.replace(" in", "in")  # as many as the headline says

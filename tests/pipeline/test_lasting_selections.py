@@ -1,6 +1,5 @@
 """A finished selection is a fact: nothing that happens upstream takes it away."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from elfs.pipeline.selections import read_images
 from elfs.pipeline.status import states
 from elfs.workspace.workspace import Workspace
 from tests.chain import bytes_of, make_pictures, run_chain, run_stage
+from tests.damage import edited_manifest
 
 NAMES = ("aum-0.2", "chance", "even", "round2")
 """By scores, by chance, with a share of each cluster, and a round after another one."""
@@ -149,11 +149,10 @@ def test_images_that_are_gone_are_counted_and_named_and_block_nothing(place: Pat
 
 def test_a_workspace_of_another_version_keeps_its_selections(place: Path) -> None:
     path = place / "ws"
-    manifest = json.loads((path / "manifest.json").read_text())
-    for record in manifest["records"].values():
-        record["versions"]["elfs"] = "0.0.1"
-        record["config"]["of_another_time"] = True
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    with edited_manifest(path) as manifest:
+        for record in manifest["records"].values():
+            record["versions"]["elfs"] = "0.0.1"
+            record["config"]["of_another_time"] = True
     assert prepare_export(path, "even", ExportOptions(format="json")).document()
     assert {state.state for state in states(path)} == {"fresh"}
     files = bytes_of(path / "selections")

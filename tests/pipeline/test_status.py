@@ -1,7 +1,6 @@
 """Where a workspace stands, and the commands that mend it."""
 
 import dataclasses
-import json
 import shlex
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from elfs.pipeline.upstream import require
 from elfs.workspace.commands import command_line, config_of
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage
+from tests.damage import edited_manifest
 
 
 @pytest.mark.parametrize(
@@ -134,11 +134,10 @@ def test_columns_alone_make_no_selection_older(digits: Finished, workspace: Path
 
 def test_options_of_another_version_are_left_out(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
-    manifest = json.loads((workspace / "manifest.json").read_text())
-    recorded = manifest["records"]["select/aum-0.2"]["config"]
-    recorded["of_tomorrow"] = 1
-    del recorded["blocks"]
-    (workspace / "manifest.json").write_text(json.dumps(manifest))
+    with edited_manifest(workspace) as manifest:
+        recorded = manifest["records"]["select/aum-0.2"]["config"]
+        recorded["of_tomorrow"] = 1
+        del recorded["blocks"]
     assert config_of(Workspace.open(workspace).manifest.records["select/aum-0.2"]) == config("select")
 
 

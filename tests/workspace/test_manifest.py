@@ -42,9 +42,42 @@ def test_round_trip() -> None:
 
 def test_the_bytes_of_an_empty_manifest() -> None:
     assert Manifest().to_bytes() == (
-        b'{\n  "artifacts": {},\n  "format": "elfs-workspace",\n  "format_version": 1,\n'
+        b'{\n  "artifacts": {},\n'
+        b'  "digest": "sha256:90757240690b4a9281e44c0af0fd59185c5b2737ae811e1c769f8e7af1c1e4c8",\n'
+        b'  "format": "elfs-workspace",\n  "format_version": 1,\n'
         b'  "records": {},\n  "runs": {},\n  "source_root": null\n}\n'
     )
+
+
+def test_a_manifest_without_a_digest_is_taken_as_it_is() -> None:
+    value = json.loads(example().to_bytes())
+    del value["digest"]
+    assert Manifest.parse(json.dumps(value).encode()) == example()
+
+
+def test_whatever_changes_the_meaning_of_a_manifest_is_refused() -> None:
+    """Every bit of every byte: what is still a manifest says what it said."""
+    data = example().to_bytes()
+    refused = same = 0
+    for place in range(len(data)):
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[place] ^= 1 << bit
+            try:
+                found = Manifest.parse(bytes(damaged))
+            except CorruptArtifactError:
+                refused += 1
+            else:
+                assert found == example()
+                same += 1
+    assert refused > 20 * same
+
+
+def test_a_manifest_that_was_edited_says_what_to_do() -> None:
+    value = json.loads(example().to_bytes())
+    value["records"]["embed"]["seed"] = 7
+    with pytest.raises(CorruptArtifactError, match=r"made from all other fields.*or remove its field 'digest'"):
+        Manifest.parse(json.dumps(value).encode())
 
 
 def test_order_of_insertion_does_not_show() -> None:

@@ -1,4 +1,3 @@
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from elfs.workspace.freshness import changed_inputs
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.tensors import RowArray, save_tensors
 from elfs.workspace.workspace import Workspace
+from tests.damage import edited_manifest
 
 KEY = digest_json(0)
 
@@ -227,9 +227,8 @@ def test_external_inputs_are_not_looked_for(builder: Any) -> None:
 
 def test_a_circle_in_the_manifest_ends(builder: Any) -> None:
     workspace = chain(builder)
-    document = json.loads((workspace.path / "manifest.json").read_bytes())
-    document["records"]["embed"]["inputs"] = {"heads": document["artifacts"]["heads"]["digest"]}
-    (workspace.path / "manifest.json").write_text(json.dumps(document))
+    with edited_manifest(workspace.path) as document:
+        document["records"]["embed"]["inputs"] = {"heads": document["artifacts"]["heads"]["digest"]}
     workspace.reload()
     assert workspace.stale_reason("label") is None
 
@@ -332,9 +331,8 @@ def test_a_sound_file_of_the_same_size_with_other_tensors(
 
 
 def edit(workspace: Workspace, field: str, value: Any) -> None:
-    document = json.loads((workspace.path / "manifest.json").read_bytes())
-    document["artifacts"]["embeddings"][field] = value
-    (workspace.path / "manifest.json").write_text(json.dumps(document))
+    with edited_manifest(workspace.path) as document:
+        document["artifacts"]["embeddings"][field] = value
     workspace.reload()
 
 
