@@ -3,8 +3,6 @@
 import base64
 
 from elfs.delivery.chosen import Selection
-from elfs.workspace.files import storage_errors
-from elfs.workspace.reading import check_digest, checked_path
 
 __all__ = ["comparison_figure"]
 
@@ -27,16 +25,13 @@ def comparison_figure(selection: Selection) -> str | None:
     Raises
     ------
     CorruptArtifactError
-        If the figure is not what was drawn.
+        If the figure is not what was drawn; the hint is the command that draws it again.
     StorageError
         If it cannot be read.
     """
     workspace = selection.workspace
     artifact = workspace.manifest.artifacts.get(_ARTIFACT)
-    for file in artifact.files if artifact is not None else ():
-        if file.name == _FILE:
-            path = checked_path(workspace.path, file)
-            check_digest(path, file.digest)
-            with storage_errors("read", path):
-                return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-    return None
+    if artifact is None or _FILE not in [file.name for file in artifact.files]:
+        return None
+    figure = base64.b64encode(workspace.contents(_ARTIFACT, _FILE)).decode("ascii")
+    return f"data:image/svg+xml;base64,{figure}"

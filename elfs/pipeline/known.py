@@ -10,6 +10,7 @@ from elfs.pipeline.graph import series
 from elfs.pipeline.job import Outcome, StageCall
 from elfs.pipeline.recorded_config import portable
 from elfs.pipeline.upstream import require
+from elfs.workspace.names import HOLDER_NAME, PARTIAL_NAME
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["fresh_record", "kept", "known", "resolved"]
@@ -30,7 +31,7 @@ def known(stage: str, path: Path, config: StageConfig) -> Outcome | None:
     Returns
     -------
     Outcome or None
-        None where the stage would run, or only its code can tell.
+        None where the stage would run, only its code can tell, or a writer has left something to clear away.
 
     Raises
     ------
@@ -48,7 +49,12 @@ def known(stage: str, path: Path, config: StageConfig) -> Outcome | None:
     workspace = Workspace.open(path)
     call, inputs = resolved(call, workspace, outside)
     record = fresh_record(workspace, call, as_json(portable(config)), inputs)
-    return None if record is None else kept(workspace, call, record)
+    return None if record is None or _has_leftovers(path) else kept(workspace, call, record)
+
+
+def _has_leftovers(path: Path) -> bool:
+    """Return whether a writer is at work or was killed: what it left is for the next one to clear away."""
+    return (path / PARTIAL_NAME).exists() or (path / HOLDER_NAME).exists()
 
 
 def resolved(call: StageCall, workspace: Workspace, outside: dict[str, str]) -> tuple[StageCall, dict[str, str]]:

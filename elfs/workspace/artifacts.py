@@ -96,9 +96,10 @@ class Artifacts:
         with self._hinted(entry):
             return read_sound(self.path, self._checks, artifact, entry)
 
-    def _plain_file(self, artifact: str) -> tuple[Artifact, ArtifactFile]:
+    def _plain_file(self, artifact: str, name: str | None = None) -> tuple[Artifact, ArtifactFile]:
         entry = self._artifact(artifact)
         plain = [file for file in entry.files if not file.name.endswith(TENSOR_SUFFIX)] or list(entry.files)
+        plain = [file for file in plain if name in (None, file.name)]
         if len(plain) != 1:
             raise ValueError(f"artifact '{artifact}' has {len(plain)} files to choose from, expected one.")
         return entry, plain[0]
@@ -142,13 +143,15 @@ class Artifacts:
             if not artifact.startswith("selections/"):
                 self.tensors(artifact)
 
-    def contents(self, artifact: str) -> bytes:
+    def contents(self, artifact: str, name: str | None = None) -> bytes:
         """Return the contents of an artifact's one file that holds no tensors, or of its only file.
 
         Parameters
         ----------
         artifact : str
             Its name.
+        name : str, optional
+            Of the file, below the workspace, where the artifact has several.
 
         Returns
         -------
@@ -164,9 +167,9 @@ class Artifacts:
         StorageError
             If the file may not be read.
         ValueError
-            If the artifact has several such files.
+            If the artifact has several such files, or none of that name.
         """
-        entry, file = self._plain_file(artifact)
+        entry, file = self._plain_file(artifact, name)
         with self._hinted(entry):
             path = checked_path(self.path, file)
             check_digest(path, file.digest)

@@ -10,6 +10,7 @@ from elfs.delivery.chosen import load_selection
 from elfs.delivery.comparison_figure import comparison_figure
 from elfs.delivery.pool import load_pool
 from elfs.delivery.tables import PageTable, page_tables
+from elfs.errors import CorruptArtifactError
 from elfs.evaluation.compare import compare
 from elfs.parallel.runtime import Runtime
 from elfs.stages.selection.plan import plan_budgets
@@ -56,3 +57,8 @@ def test_plan_and_comparison_are_shown_once_they_are_there(path: Path) -> None:
     address = comparison_figure(load_selection(path, "x"))
     assert address is not None
     assert base64.b64decode(address.partition(",")[2]) == (path / "comparison/figure.svg").read_bytes()
+    (path / "comparison/figure.svg").write_bytes(b"<svg/>")
+    with pytest.raises(CorruptArtifactError, match="figure") as caught:
+        comparison_figure(load_selection(path, "x"))
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("elfs compare ")

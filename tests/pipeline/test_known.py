@@ -45,6 +45,19 @@ def test_another_config_is_not_there(used: Path) -> None:
     assert known("select", used, SelectConfig(budget="7", method="random")) is None
 
 
+@pytest.mark.parametrize("left", ["partial", ".lock-holder"])
+def test_what_a_killed_writer_left_is_cleared_away_by_a_stage_that_has_nothing_to_do(used: Path, left: str) -> None:
+    config = recorded(used)["select"]
+    if left == "partial":
+        (used / left).mkdir()
+    else:
+        (used / left).write_text('{"pid": 4194305}')
+    assert known("select", used, config) is None
+    assert not execute("select", used, config, CPU).ran
+    assert not (used / left).exists()
+    assert known("select", used, config) is not None
+
+
 @pytest.mark.parametrize("look", [known, lambda stage, path, config: execute(stage, path, config, CPU)])
 def test_what_is_missing_or_stale_is_refused_as_the_stage_refuses_it(look: Callable[..., Any], used: Path) -> None:
     with pytest.raises(MissingUpstreamError, match="there is no workspace at"):
