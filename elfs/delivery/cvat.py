@@ -2,7 +2,7 @@
 
 import json
 from typing import Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import escape, quoteattr
 
 from elfs.delivery.choices import Choices
 from elfs.delivery.chosen import Selection
@@ -82,7 +82,9 @@ def pre_annotations(selection: Selection, prefix: str, choices: Choices) -> byte
         XML in the format "CVAT for images 1.1", for *Upload annotations*.
     """
     pictures = Pictures(selection)
+    labels = [f"      <label><name>{escape(name)}</name><attributes></attributes></label>" for name in choices.names]
     lines = ['<?xml version="1.0" encoding="utf-8"?>', "<annotations>", f"  <version>{_VERSION}</version>"]
+    lines += ["  <meta><task>", "    <labels>", *labels, "    </labels>", "  </task></meta>"]
     for number, (image, row) in enumerate(selection.in_pool()):
         width, height = pictures.size(row)
         name = quoteattr(prefix + pictures.name(image.id))

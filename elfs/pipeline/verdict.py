@@ -132,6 +132,9 @@ def _clusters(summary: Mapping[str, Any]) -> Finding | None:
     if "clusters" not in summary:
         return None
     num, missed = summary["clusters"], summary["clusters"] - summary["clusters_covered"]
+    if num == 1:
+        detail = "none is told from another, so difficulty by pseudo-labels says nothing"
+        return Finding("clusters", WEAK, "all images are in one cluster", detail, (_encoder(summary),))
     detail = f"{summary['fewest_per_cluster']:,} to {summary['most_per_cluster']:,} picks from each"
     if not missed:
         return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
@@ -152,12 +155,16 @@ def _pseudo_labels(summary: Mapping[str, Any]) -> Finding | None:
     text = f"pseudo-labels trusted {trust:.2f} of 1"
     if trust >= _HIGH_TRUST:
         return Finding("pseudo-labels", GOOD, text, detail)
-    text = text if confident is None else f"{text}, {confident:.0%} confident"
+    text = text if confident is None or confident >= _HIGH_TRUST else f"{text}, {confident:.0%} confident"
     doubted = doubt(summary) is not None
     if method == "auto":
         detail += "; auto goes by the images where they are not to be believed"
-    encoder = _TRY_ENCODER if summary.get("encoder") in ENCODERS else _TRY_OTHER
-    return Finding("pseudo-labels", WEAK if doubted else FAIR, text, detail, (*(_TRY_AUTO,) * doubted, encoder))
+    advice = (*(_TRY_AUTO,) * doubted, _encoder(summary))
+    return Finding("pseudo-labels", WEAK if doubted else FAIR, text, detail, advice)
+
+
+def _encoder(summary: Mapping[str, Any]) -> str:
+    return _TRY_ENCODER if summary.get("encoder") in ENCODERS else _TRY_OTHER
 
 
 def _copies(summary: Mapping[str, Any]) -> Finding | None:

@@ -1,6 +1,7 @@
 """What CVAT is given."""
 
 import json
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
 
@@ -41,3 +42,23 @@ def test_every_label_is_one_of_the_task(shop: Any, tmp_path: Path, pre_annotate:
     assert names == {"cluster 0", "cluster 1", "cluster 2"}
     if pre_annotate:
         assert {label for answer in read_answers(out / "annotations.xml") for label in answer.classes} <= names
+
+
+def test_datumaro_reads_the_pre_annotations(shop: Any, tmp_path: Path) -> None:
+    """The reader of CVAT's own formats, which wants the labels declared before the images."""
+    dataset = pytest.importorskip("datumaro.components.dataset", reason="datumaro is not installed")
+    out = exported(shop, tmp_path / "out", pre_annotate=True, classes=("a & b", "c", "d"))
+    (out / "images").symlink_to(shop.root)
+    found = dataset.Dataset.import_from(str(out / "annotations.xml"), "cvat")
+    [labels] = [category.items for category in found.categories().values()]
+    assert [label.name for label in labels] == ["a & b", "c", "d"]
+    assert {item.id: [labels[each.label].name for each in item.annotations] for item in found} == {
+        f"{'a' if row < 10 else 'b'}/{row % 10:02d}": [("a & b", "c", "d")[row % 3]] for row in range(8, 13)
+    }
+
+
+def test_every_label_is_declared_before_the_images(shop: Any, tmp_path: Path) -> None:
+    out = exported(shop, tmp_path / "out", pre_annotate=True, classes=("a & b", "c", "d"))
+    root = ElementTree.parse(out / "annotations.xml").getroot()
+    assert [name.text for name in root.findall("meta/task/labels/label/name")] == ["a & b", "c", "d"]
+    assert [part.tag for part in root][:2] == ["version", "meta"]

@@ -48,6 +48,12 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
         (CLUSTERS | {"clusters_covered": 11}, WEAK, "9 of 20 clusters missed: try --balance cluster"),
         (CLUSTERS | {"clusters_covered": 11, "balance": "cluster"}, WEAK, "9 of 20 clusters missed"),
         (CLUSTERS | {"clusters_covered": 9, "count": 9}, FAIR, "11 of 20 clusters missed: try --budget 40 or more"),
+        (
+            CLUSTERS | {"clusters": 1, "clusters_covered": 1, "method": "auto"},
+            WEAK,
+            "all images are in one cluster: try another encoder",
+        ),
+        (trust(0.1, confident=1.0), WEAK, "pseudo-labels trusted 0.10 of 1: try --method auto or another encoder"),
         (trust(0.7), GOOD, "pseudo-labels trusted 0.70 of 1"),
         (trust(0.69), FAIR, "pseudo-labels trusted 0.69 of 1: try another encoder"),
         (
