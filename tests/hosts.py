@@ -1,4 +1,4 @@
-"""Several hosts in one: network namespaces joined by a cable that can be cut, for processes that each have a name."""
+"""Several hosts in one: network namespaces joined by a cable that can be slow, for processes that each have a name."""
 
 import subprocess
 from collections.abc import Iterator
@@ -38,9 +38,11 @@ class Hosts:
             "platform._uname_cache = None\n"
         )
 
-    def cut(self) -> None:
-        """Pull the cable out."""
-        run("ip", "-n", self.names[0], "link", "set", "cable", "down")
+    def slow_down(self) -> None:
+        """Let the cable carry 2 Mbit/s each way, and what waits wait up to 0.4 s."""
+        for name in self.names:
+            limit = ("tbf", "rate", "2mbit", "burst", "4kb", "latency", "400ms")
+            run("tc", "-n", name, "qdisc", "add", "dev", "cable", "root", *limit)
 
 
 def run(*words: str) -> None:

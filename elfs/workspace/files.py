@@ -181,7 +181,8 @@ def make_directory(path: Path) -> None:
     """
     with storage_errors("make directory", path):
         missing = [directory for directory in (path, *path.parents) if not directory.exists()]
-        path.mkdir(parents=True, exist_ok=True)
+        for directory in reversed(missing) if missing else (path,):  # pathlib would descend by recursion
+            directory.mkdir(exist_ok=True)
         for directory in missing:
             sync_directory(directory.parent)
 

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -310,3 +311,11 @@ def test_what_is_just_small_enough_is_read() -> None:
     for _ in range(63):
         (value,) = value
     assert value == 1
+
+
+def test_a_directory_may_lie_deep(tmp_path: Path) -> None:
+    path = tmp_path / "/".join(["x"] * 1_100)
+    files.make_directory(path)
+    files.make_directory(path)
+    assert path.is_dir()
+    subprocess.run(["rm", "-r", str(tmp_path / "x")], check=True)
