@@ -39,7 +39,9 @@ STARTS = {"embed": ("digits", "--limit", "60", "--encoder", "pixels", "--neighbo
 
 _ON_DEVICES = ("embed", "cluster", "label", "dynamics", "score", "select", "train", "predict", "plan", "compare")
 _UNSTEADY = (".times", ".lock", ".checked", ".progress")
-_CLOCK = re.compile(rb'"(?:started|seconds|host|device|minutes)": [^\n]*|"20\d\d-\d\d-\d\dT[^"]*"')
+_CLOCK = re.compile(
+    rb'"(?:started|seconds|host|device|minutes)": [^\n]*|"20\d\d-\d\d-\d\dT[^"]*"|^  "digest": [^\n]*', re.MULTILINE
+)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_unwind_the_stage(number: signal.Signals, code: int) -> None:
+def test_row_7_signals_unwind_the_stage(number: signal.Signals, code: int) -> None:
     done = python(f"""
 import os, signal, sys, time
 import elfs.pipeline.execution as execution
