@@ -74,7 +74,7 @@ def choose_source(
     """
     if root is not None and not root.exists():
         raise UsageError(f"--root is {str(root)!r}: there is no such folder.")
-    remapped = None if root is None else root.absolute()
+    remapped = None if root is None else _whole(root)
     if files:
         return _listed(source, remapped)
     if source is None:
@@ -97,11 +97,11 @@ def choose_source(
         return _shards(kind, place, remapped)
     path = Path(source)
     if path.is_dir():
-        return SourceChoice(FOLDER, remapped or path.absolute())
+        return SourceChoice(FOLDER, remapped or _whole(path))
     if path.exists():
         for kind, pattern in _SHARDS.items():
             if pattern.search(path.name):
-                return SourceChoice(kind, remapped or path.absolute())
+                return SourceChoice(kind, remapped or _whole(path))
         raise UsageError(
             f"SOURCE is the file {source!r}, expected a folder of images, a .tar or a .parquet; for a list of images "
             "use --files, for embeddings --embeddings."
@@ -129,7 +129,7 @@ def folder_of(chosen: SourceChoice, data_root: str | None) -> Path | None:
         Absolute; None for the recorded one, or that of the data set by itself.
     """
     if chosen.root is None and not has_root(chosen.name) and data_root is not None:
-        return Path(data_root).absolute()
+        return _whole(Path(data_root))
     return chosen.root
 
 
@@ -137,7 +137,7 @@ def _listed(source: str | None, remapped: Path | None) -> SourceChoice:
     """Return the source of ``--files``: SOURCE is the folder that its paths are relative to."""
     if source is not None and (source in DATASETS or not Path(source).is_dir()):
         raise UsageError(f"--files lists images below a folder, and SOURCE is {source!r}, which is none.")
-    return SourceChoice(FILES, remapped or Path(source or ".").absolute())
+    return SourceChoice(FILES, remapped or _whole(Path(source or ".")))
 
 
 def _shards(kind: str, place: str, remapped: Path | None) -> SourceChoice:
@@ -150,7 +150,7 @@ def _shards(kind: str, place: str, remapped: Path | None) -> SourceChoice:
             f"{kind.partition(':')[0]}:{place}: there is no such file or folder. "
             f"Expected {SOURCES[kind.partition(':')[0]]}."
         )
-    return SourceChoice(kind, remapped or Path(place).absolute())
+    return SourceChoice(kind, remapped or _whole(Path(place)))
 
 
 def _hugging_face(place: str, remapped: Path | None) -> SourceChoice:
@@ -158,7 +158,12 @@ def _hugging_face(place: str, remapped: Path | None) -> SourceChoice:
     folder, _, split = place.rpartition(":")
     for path, suffix in ((place, ""), (folder, f":{split}")):
         if path and any(Path(path, name).is_file() for name in _SAVED_BY_DATASETS):
-            return SourceChoice(f"hf:.{suffix}", remapped or Path(path).absolute())
+            return SourceChoice(f"hf:.{suffix}", remapped or _whole(Path(path)))
     if not place or place.startswith((".", "/", "~")):
         raise UsageError(f"hf:{place}: there is no such folder with a saved data set in it. Expected {SOURCES['hf']}.")
     return SourceChoice(f"hf:{place}", remapped)
+
+
+def _whole(path: Path) -> Path:
+    """Return a path from the root of the file system; with ``..`` in it, it would end with the folder it begins in."""
+    return path.resolve() if ".." in path.parts else path.absolute()

@@ -135,3 +135,17 @@ def test_hugging_face_by_folder_or_name() -> None:
     for place in ("./many2", "/nowhere:train", ""):
         with pytest.raises(UsageError, match=f"hf:{place}: there is no such folder with a saved data set in it"):
             choose(f"hf:{place}")
+
+
+@pytest.mark.parametrize("source", ["../photos", "tar:../photos", "parquet:../photos", "../photos/a.tar"])
+def test_a_place_lasts_longer_than_the_folder_that_it_was_named_from(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.tar").touch()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for found in (choose(source).root, choose(None, recorded="folder", root=Path("../photos")).root):
+        assert found is not None
+        assert ".." not in found.parts
+        assert found.is_relative_to(tmp_path.resolve() / "photos")
