@@ -1,5 +1,6 @@
 """The command line: assembly of the commands, and ``main``, which turns errors into messages and exit codes."""
 
+import atexit
 import importlib
 import io
 import os
@@ -146,6 +147,14 @@ def _open_streams() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def _leave_interrupted(ended: list[int]) -> None:
+    """End with the exit code that the documents say; Python ends as the signal would, once it was hidden from it."""
+    if ended and ended[0] in (SIGINT_EXIT, SIGTERM_EXIT):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended[0])
+
+
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
     _open_streams()
@@ -158,8 +167,12 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    ended: list[int] = []
+    atexit.register(_leave_interrupted, ended)  # the first to be registered is the last to be called
     code = run(sys.argv[1:])
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the end has begun already
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the end has begun already
+    ended.append(code)
     if code and Joined.ranks is not None:
         sys.stdout.flush()
         sys.stderr.flush()

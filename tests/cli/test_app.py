@@ -156,6 +156,28 @@ main()
     assert done.stderr.splitlines()[-1].startswith("stopped:")
 
 
+def test_row_7_ctrl_c_in_executed_text_and_again_at_the_end_is_130_without_a_traceback() -> None:
+    """Python would end as the signal does where it was executing text, and tell of one among its last calls."""
+    done = python("""
+import atexit, os, signal, sys
+import elfs.pipeline.execution as execution
+from elfs.cli.app import main
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def execute(*arguments, **options):
+    atexit.register(os.kill, os.getpid(), signal.SIGINT)
+    exec("raise KeyboardInterrupt")
+
+execution.execute = execute
+sys.argv = ["elfs", "label", "--force"]
+main()
+""")
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("stopped:")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_library_that_exits_keeps_its_code(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     raising(monkeypatch, SystemExit("no way"))
     assert elfs("label", "--force").code == 1
