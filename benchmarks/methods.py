@@ -21,7 +21,6 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from elfs.catalog import SELECTORS
 from elfs.config import (
     ClusterConfig,
     CompareConfig,
@@ -134,7 +133,7 @@ def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pools", nargs="*", default=POOLS)
-    parser.add_argument("--methods", nargs="*", default=list(SELECTORS))
+    parser.add_argument("--methods", nargs="*", default=["all"])
     parser.add_argument("--budgets", nargs="*", default=["0.01", "0.05", "0.1", "0.3"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -148,7 +148,7 @@ def training_recipe(
     """
     side = SourceFacts.of(workspace).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
-    recipe = recipe_for(config, num_rows, side, on_cpu=on_cpu)
+    recipe = replace(recipe_for(config, num_rows, side, on_cpu=on_cpu), standardize=False)
     return recipe, config.iterations or recipe.iterations
 
 

@@ -95,7 +95,7 @@ def _take(embeddings: EmbeddingRows, rows: NDArray[np.int64]) -> NDArray[np.floa
 
 
 class Features:
-    """The pool's embeddings by position, standardised, on a device.
+    """The pool's embeddings by position, shifted and scaled, on a device.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from elfs.data.training_images import CachedImages, StreamedImages, TrainingImag
 from elfs.errors import InputDataError
 from elfs.parallel.runtime import Runtime
 from elfs.source_names import has_root
-from elfs.train.features import Features, standardization
+from elfs.train.features import Features, centring, standardization
 from elfs.train.numerics import threads_for
 from elfs.train.recipes import Recipe
 from elfs.workspace.workspace import Workspace
@@ -120,7 +120,8 @@ class InputBuilder:
     def _features(self, rows: NDArray[np.int64]) -> Features:
         embeddings = self.workspace.tensors("embeddings")["embeddings"]
         if self._statistics is None:
-            self._statistics = standardization(embeddings, self._sample)
+            scaling = standardization if self.recipe.standardize else centring
+            self._statistics = scaling(embeddings, self._sample)
         mean, inverse = self._statistics
         return Features(embeddings, rows, self.runtime.device(), mean=mean, inverse_deviation=inverse)
 

@@ -53,6 +53,9 @@ class Recipe:
         Width of the hidden layer of ``mlp``, where there are several proxies.
     noise : float
         Standard deviation of what is added to the standardised embeddings in training, where there are several proxies.
+    standardize : bool
+        Whether a network on the embeddings sees every feature with deviation 1, as the proxies do; else they are centred
+        and stay as large beside each other as they are, which few labels need (docs/rounds.md).
     """
 
     name: str
@@ -68,6 +71,7 @@ class Recipe:
     folds: int = 1
     hidden: int = MLP_HIDDEN
     noise: float = 0.0
+    standardize: bool = True
 
     @property
     def streamed(self) -> bool:

@@ -121,15 +121,18 @@ def test_large_recipe_reads_images_as_they_are_needed(folder: Finished) -> None:
     assert built.mean.tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
+@pytest.mark.parametrize("standardize", [True, False])
 @pytest.mark.parametrize("network", sorted(EMBEDDING_NETWORKS))
-def test_networks_on_embeddings_take_them_standardised(digits: Finished, network: str) -> None:
-    made = builder(digits, dataclasses.replace(SMALL, network=network))
+def test_networks_on_embeddings_take_them_centred_with_a_scale_each_or_one_for_all(
+    digits: Finished, network: str, standardize: bool
+) -> None:
+    made = builder(digits, dataclasses.replace(SMALL, network=network, standardize=standardize))
     built = made.build(np.arange(30), "x")
     assert isinstance(built, Features)
     assert (made.dim, made.num_threads) == (64, 1)
     stored = Workspace.open(digits.path).arrays("embeddings")["embeddings"].astype(np.float64)
     pool = stored[pool_of(digits)]
-    deviation = pool.std(axis=0)
+    deviation = pool.std(axis=0) if standardize else np.sqrt(pool.var(axis=0).mean())
     expected = (stored[:30] - pool.mean(axis=0)) / np.where(deviation > 1e-6, deviation, 1)
     np.testing.assert_allclose(all_of(built).numpy(), expected, atol=1e-4)
 
