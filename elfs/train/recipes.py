@@ -54,7 +54,7 @@ class Recipe:
     noise : float
         Standard deviation of what is added to the standardised embeddings in training, where there are several proxies.
     standardize : bool
-        Whether a network on the embeddings sees every feature with deviation 1, as the proxies do; else they are centred
+        Whether a network on the embeddings sees each feature with deviation 1, as the proxies do; else all are centred
         and stay as large beside each other as they are, which few labels need (docs/rounds.md).
     """
 
