@@ -190,6 +190,7 @@ _COMPARE_DRY_RUN = record_of(
             seed=value_of("int"),
             selection=value_of("str?", "The selection that it would make."),
             action=value_of("str", "recorded, or what would be done."),
+            accuracy=value_of("float?", "Of a recorded training, in [0, 1]."),
         )
     ),
 )

@@ -62,12 +62,14 @@ def _show(invocation: Invocation, report: "CompareReport") -> None:
 
 
 def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
-    """Print what would be selected and trained, and do nothing."""
+    """Print what would be selected and trained, and what is trained already came to; do nothing."""
     from elfs.evaluation.compare import planned_cells
 
     cells = planned_cells(invocation.workspace, config, invocation.runtime(), force=invocation.force)
-    columns = ("method", "budget", "seed", "selection", "action")
-    rows = [tuple("-" if cell[name] is None else str(cell[name]) for name in columns) for cell in cells]
+    columns = ("method", "budget", "seed", "selection", "action", "accuracy")
+    shares = [None if cell["accuracy"] is None else f"{100 * cell['accuracy']:.1f}" for cell in cells]
+    shown = [cell | {"accuracy": share} for cell, share in zip(cells, shares, strict=True)]
+    rows = [tuple("-" if cell[name] is None else str(cell[name]) for name in columns) for cell in shown]
     invocation.output.table([tuple(name.upper() for name in columns), *rows])
     left = sum(cell["action"] != "recorded" for cell in cells)
     invocation.output.note(f"{plural(left, 'training')} at most, {len(cells) - left} recorded already")

@@ -153,8 +153,8 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
     Returns
     -------
     list of dict
-        ``method``, ``budget``, ``seed``, ``selection`` and ``action`` ("select and train", "train" or "recorded") of
-        each training.
+        ``method``, ``budget``, ``seed``, ``selection``, ``action`` ("select and train", "train" or "recorded") and
+        ``accuracy`` of each training, in ``[0, 1]``, None where it is not recorded.
 
     Raises
     ------
@@ -166,24 +166,25 @@ def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force:
     known = {} if force else published(setting.workspace)
     journals = [Journal(draft) for draft in (path / PARTIAL_NAME / _RECORD).glob("*")]
 
-    def action(rows: Rows | None, seed: int) -> str:
+    def progress(rows: Rows | None, seed: int) -> dict[str, Any]:
         if rows is None:
-            return "select and train"
+            return {"action": "select and train", "accuracy": None}
         digest = trainer.digest(rows, seed)
-        found = digest in known or any(journal.get(digest) is not None for journal in journals)
-        return "recorded" if found else "train"
+        results = (known.get(digest), *(journal.get(digest) for journal in journals))
+        found = next((result for result in results if result is not None), None)
+        return {"action": "train" if found is None else "recorded", "accuracy": found and found.share}
 
     found = []
     for plan in setting.plans:
         name = setting.selected(plan) if config.rounds is None else None
         cell = {"method": plan.entry.label, "budget": plan.budget, "seed": plan.seed}
         cell |= {"selection": name or (plan.selection if config.rounds is None else None)}
-        found.append(cell | {"action": action(None if name is None else setting.rows(name), plan.seed)})
+        found.append(cell | progress(None if name is None else setting.rows(name), plan.seed))
     pool = np.flatnonzero(setting.table.eligible())
     if config.reference and missing_labels(setting, pool) is None:
         cell = {"method": WHOLE_POOL, "budget": "1.0", "selection": None}
         seeds = dict.fromkeys(plan.seed for plan in setting.plans)
-        found += [cell | {"seed": seed, "action": action(pool, seed)} for seed in seeds]
+        found += [cell | {"seed": seed} | progress(pool, seed) for seed in seeds]
     return found
 
 

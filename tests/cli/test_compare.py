@@ -112,10 +112,10 @@ def test_from_plan_to_table(elfs: Elfs, digits: Finished, tmp_path: Path) -> Non
     plan = elfs("compare", *SMALL, "--dry-run")
     assert (plan.code, plan.err) == (0, "10 trainings at most, 0 recorded already\n")
     assert [line.split() for line in plan.out.splitlines()[:2]] == [
-        ["METHOD", "BUDGET", "SEED", "SELECTION", "ACTION"],
-        ["random", "0.1", "0", "compare-random-0.1", "select", "and", "train"],
+        ["METHOD", "BUDGET", "SEED", "SELECTION", "ACTION", "ACCURACY"],
+        ["random", "0.1", "0", "compare-random-0.1", "select", "and", "train", "-"],
     ]
-    assert plan.out.splitlines()[-1].split() == ["all", "images", "1.0", "1", "-", "train"]
+    assert plan.out.splitlines()[-1].split() == ["all", "images", "1.0", "1", "-", "train", "-"]
     assert bytes_of(path) == before
     ran = elfs("compare", *SMALL)
     assert ran.code == 0
@@ -126,7 +126,11 @@ def test_from_plan_to_table(elfs: Elfs, digits: Finished, tmp_path: Path) -> Non
     again = elfs("compare", *SMALL, "--json")
     assert (again.code, again.err.splitlines()[0]) == (0, "files       elfs-workspace/comparison/table.csv")
     assert json.loads(again.out)["protocol"]["iterations"] == 3
-    assert json.loads(elfs("compare", *SMALL, "-n", "--json").out)["cells"][0]["action"] == "recorded"
+    planned = json.loads(elfs("compare", *SMALL, "-n", "--json").out)["cells"][0]
+    measured = json.loads(again.out)["cells"][0]["accuracies"][0]
+    assert (planned["action"], planned["accuracy"]) == ("recorded", measured)
+    shown = elfs("compare", *SMALL, "-n").out.splitlines()[1].split()
+    assert shown[-2:] == ["recorded", f"{100 * measured:.1f}"]
 
 
 def test_error_names_the_command_that_mends_it(elfs: Elfs, digits: Finished, tmp_path: Path) -> None:

@@ -189,10 +189,14 @@ def test_killed_comparison_goes_on_after_the_last_cell(
         with pytest.raises(KeyboardInterrupt):
             compared(used)
     assert seen == ALL_CELLS[:after]
-    recorded = [cell["action"] for cell in planned_cells(used, settings(), CPU)]
-    assert recorded == ["recorded"] * after + ["train"] * (10 - after)
-    compared(used)
+    planned = planned_cells(used, settings(), CPU)
+    assert [cell["action"] for cell in planned] == ["recorded"] * after + ["train"] * (10 - after)
+    finished = compared(used).comparison
+    assert finished.reference is not None
     assert seen == ALL_CELLS
+    cells = {(cell.method, cell.budget): cell for cell in (*finished.cells, finished.reference)}
+    accuracies = [cells[cell["method"], cell["budget"]].accuracies[cell["seed"]] for cell in planned]
+    assert [cell["accuracy"] for cell in planned] == accuracies[:after] + [None] * (10 - after)
     assert artifacts_of(used) == artifacts_of(straight)
 
 
@@ -398,6 +402,7 @@ def test_plan_does_nothing(used: Path) -> None:
         "seed": 0,
         "selection": "compare-elfs-aum-0.1-hard0.2",
         "action": "select and train",
+        "accuracy": None,
     }
     assert [cell["action"] for cell in cells[8:]] == ["train", "train"]
     compared(used, seeds=1)
