@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,7 +49,7 @@ def name_of(path: Path) -> str:
     [
         ["ruff", "check"],
         ["ruff", "format", "--check"],
-        ["mypy"],
+        pytest.param(["mypy"], marks=pytest.mark.slow),
         ["lint-imports"],
         ["codespell", "elfs", "tests", "docs", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"],
     ],
@@ -120,8 +121,13 @@ def test_pseudo_labels_may_be_read() -> None:
     assert not labels_read(ast.parse("y = pool.pseudo_labels, arrays['pseudo_labels'], STAGES['select'].needs"))
 
 
-def public_objects() -> Iterator[tuple[str, Any]]:
-    """Yield every public function, class and method of the package."""
+@cache
+def public_objects() -> dict[str, Any]:
+    """Return every public function, class and method of the package."""
+    return dict(_public_objects())
+
+
+def _public_objects() -> Iterator[tuple[str, Any]]:
     for info in pkgutil.walk_packages(elfs.__path__, "elfs."):
         if info.name == "elfs.__main__" or ".cli" in info.name:
             continue  # Typer prints the docstrings of commands as help: one sentence, no sections
@@ -156,10 +162,10 @@ def test_a_contract_is_stated_once(contract: type) -> None:
         assert all(re.search(pattern, doc) for pattern in own), function
 
 
-@pytest.mark.parametrize("name", sorted(name for name, _ in public_objects()))
+@pytest.mark.parametrize("name", sorted(public_objects()))
 def test_docstring_follows_numpydoc(name: str) -> None:
     checked = DOCSTRING_RULES
-    thing = dict(public_objects())[name]
+    thing = public_objects()[name]
     is_class = inspect.isclass(thing)
     if is_class:
         checked = checked - {"PR01", "PR02"}  # fields of a dataclass are documented as Attributes

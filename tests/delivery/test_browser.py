@@ -23,14 +23,20 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (place / "page.html").as_uri()
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
 @pytest.fixture(params=[(1400, "light"), (390, "dark")])
-def page(address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
+def page(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Yield the open page; nothing may be fetched, and nothing go wrong."""
     width, scheme = request.param
     said: list[str] = []
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    with browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme) as opened:
         opened.on("console", lambda message: said.append(message.text))
         opened.on("pageerror", lambda error: said.append(str(error)))
         opened.on("request", lambda sent: None if sent.url.startswith(("file:", "data:")) else said.append(sent.url))
@@ -38,7 +44,6 @@ def page(address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
         opened.wait_for_selector("#grid .tile")
         yield opened
         assert opened.evaluate("document.documentElement.scrollWidth") == width
-        browser.close()
     assert said == []
 
 
@@ -93,21 +98,16 @@ def test_what_the_script_shows_is_not_there_twice(page: Any) -> None:
     assert not any(part.is_visible() for part in page.locator(".static").all())
 
 
-def test_without_the_script_the_page_can_be_read(address: str) -> None:
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(java_script_enabled=False)
+def test_without_the_script_the_page_can_be_read(browser: Any, address: str) -> None:
+    with browser.new_page(java_script_enabled=False) as opened:
         opened.goto(address)
         assert opened.locator("#explore").is_hidden()
         assert all(part.is_visible() for part in opened.locator(".static").all())
-        browser.close()
 
 
-def test_unreadable_images_and_copies_have_a_filter(broken: Any) -> None:
+def test_unreadable_images_and_copies_have_a_filter(browser: Any, broken: Any) -> None:
     write_report(broken.path, None, broken.path / "page.html")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
+    with browser.new_page() as opened:
         opened.goto((broken.path / "page.html").as_uri())
         opened.select_option("#kind", "4")
         assert number_shown(opened) == 2
@@ -120,7 +120,6 @@ def test_unreadable_images_and_copies_have_a_filter(broken: Any) -> None:
         opened.keyboard.press("Escape")
         opened.select_option("#kind", "")
         assert number_shown(opened) == 18
-        browser.close()
 
 
 def test_a_large_view_and_the_keys(page: Any) -> None:

@@ -50,6 +50,19 @@ def used(digits: Finished, workspace: Path) -> Path:
     return digits.copy(workspace)
 
 
+@pytest.fixture(scope="module")
+def compared_once(digits: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompareReport]:
+    """A workspace in which the comparison has run, to be read or copied; and what it reported."""
+    path = digits.copy(tmp_path_factory.mktemp("compared") / "workspace")
+    return path, compared(path)
+
+
+@pytest.fixture
+def done(compared_once: tuple[Path, CompareReport], workspace: Path) -> Path:
+    """A copy of that workspace."""
+    return Path(shutil.copytree(compared_once[0], workspace))
+
+
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Note every training, by label and seed."""
@@ -94,10 +107,10 @@ ALL_CELLS = [
 
 
 @pytest.mark.slow
-def test_every_cell_is_what_train_says_of_its_selection(used: Path) -> None:
-    report = compared(used)
+def test_every_cell_is_what_train_says_of_its_selection(done: Path, compared_once: tuple[Path, CompareReport]) -> None:
+    report = compared_once[1]
     assert report.ran
-    cells = lines_of(used / "comparison" / "cells.csv")
+    cells = lines_of(done / "comparison" / "cells.csv")
     assert [
         (f"{cell['method']} {cell['budget']}".removesuffix(" 1.0"), int(cell["seed"])) for cell in cells
     ] == ALL_CELLS
@@ -106,7 +119,7 @@ def test_every_cell_is_what_train_says_of_its_selection(used: Path) -> None:
         assert cell["test_images"] == "40"
         if cell["selection"]:
             config = TrainConfig(selection=cell["selection"], seed=int(cell["seed"]), iterations=4, batch_size=16)
-            summary = train(used, config, CPU).summary
+            summary = train(done, config, CPU).summary
             assert summary["images"] == int(cell["images"]) == {"0.1": 16, "32": 32}[cell["budget"]]
             assert summary["mean"] == int(cell["correct"]) / 40
     assert [cell["images"] for cell in cells if not cell["selection"]] == ["160", "160"]
@@ -122,8 +135,8 @@ def test_every_cell_is_what_train_says_of_its_selection(used: Path) -> None:
 NAMES = ("compare-elfs-aum-0.1-hard0.2", "compare-elfs-aum-32-hard0.2", "compare-random-0.1", "compare-random-32")
 
 
-def test_what_is_written(used: Path) -> None:
-    report = compared(used)
+def test_what_is_written(compared_once: tuple[Path, CompareReport]) -> None:
+    used, report = compared_once
     assert report.files == tuple(str(used / "comparison" / name) for name in ("table.csv", "cells.csv", "figure.svg"))
     assert sorted(path.name for path in (used / "comparison").iterdir()) == FILES
     table = lines_of(used / "comparison" / "table.csv")
@@ -144,39 +157,37 @@ def test_what_is_written(used: Path) -> None:
     assert not (used / "partial").exists()
 
 
-def test_rerun_does_nothing(used: Path, seen: list[tuple[str, int]]) -> None:
-    first = compared(used)
-    before = bytes_of(used)
-    again = compared(used)
-    assert (again.ran, again.comparison) == (False, first.comparison)
-    assert bytes_of(used) == before
+def test_rerun_does_nothing(done: Path, compared_once: tuple[Path, CompareReport], seen: list[tuple[str, int]]) -> None:
+    before = bytes_of(done)
+    again = compared(done)
+    assert (again.ran, again.comparison) == (False, compared_once[1].comparison)
+    assert bytes_of(done) == before
+    assert seen == []
+
+
+def test_equal_runs_are_equal_bytes(
+    used: Path, compared_once: tuple[Path, CompareReport], seen: list[tuple[str, int]]
+) -> None:
+    compared(used)
     assert seen == ALL_CELLS
+    assert artifacts_of(used) == artifacts_of(compared_once[0])
 
 
-@pytest.mark.slow
-def test_equal_runs_are_equal_bytes(used: Path, tmp_path: Path) -> None:
-    other = Path(shutil.copytree(used, tmp_path / "other"))
-    compared(used)
-    compared(other)
-    assert artifacts_of(used) == artifacts_of(other)
-    compared(used, force=True)
-    assert artifacts_of(used) == artifacts_of(other)
-
-
-def test_force_trains_again(used: Path, seen: list[tuple[str, int]]) -> None:
-    compared(used)
-    assert compared(used, force=True).ran
-    assert seen == ALL_CELLS + ALL_CELLS
+def test_force_trains_again(done: Path, compared_once: tuple[Path, CompareReport], seen: list[tuple[str, int]]) -> None:
+    assert compared(done, force=True).ran
+    assert seen == ALL_CELLS
+    assert artifacts_of(done) == artifacts_of(compared_once[0])
 
 
 @pytest.mark.parametrize("after", [0, 2, 9])
 @pytest.mark.slow
 def test_killed_comparison_goes_on_after_the_last_cell(
-    used: Path, tmp_path: Path, seen: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch, after: int
+    used: Path,
+    compared_once: tuple[Path, CompareReport],
+    seen: list[tuple[str, int]],
+    monkeypatch: pytest.MonkeyPatch,
+    after: int,
 ) -> None:
-    straight = Path(shutil.copytree(used, tmp_path / "straight"))
-    compared(straight)
-    seen.clear()
     watched = Trainer.train_on_rows
 
     def stopping(trainer: Trainer, rows: Any, *, seed: int, label: str = "train") -> Any:
@@ -197,7 +208,7 @@ def test_killed_comparison_goes_on_after_the_last_cell(
     cells = {(cell.method, cell.budget): cell for cell in (*finished.cells, finished.reference)}
     accuracies = [cells[cell["method"], cell["budget"]].accuracies[cell["seed"]] for cell in planned]
     assert [cell["accuracy"] for cell in planned] == accuracies[:after] + [None] * (10 - after)
-    assert artifacts_of(used) == artifacts_of(straight)
+    assert artifacts_of(used) == artifacts_of(compared_once[0])
 
 
 def test_killed_comparison_goes_on_with_other_settings_too(
@@ -223,20 +234,18 @@ def test_killed_comparison_goes_on_with_other_settings_too(
     assert seen[6:] == [("elfs@aum:0.2 32", 1), ("random 32", 1)]
 
 
-def test_another_method_and_budget_train_only_new_cells(used: Path, seen: list[tuple[str, int]]) -> None:
-    compared(used)
-    seen.clear()
+def test_another_method_and_budget_train_only_new_cells(done: Path, seen: list[tuple[str, int]]) -> None:
     said: list[str] = []
-    compared(used, methods="elfs:0.2,random,hardest", say=said.append)
+    compared(done, methods="elfs:0.2,random,hardest", say=said.append)
     assert sorted(set(seen)) == [(f"hardest@aum {budget}", seed) for budget in ("0.1", "32") for seed in (0, 1)]
     assert said[0] == "4 trainings of 4 steps, 10 recorded already"
     assert said[1].startswith("the first took ")
     assert said[1].endswith(" for the other 3")
     seen.clear()
-    compared(used, methods="hardest", budgets="0.05", seeds=1)
+    compared(done, methods="hardest", budgets="0.05", seeds=1)
     assert seen == [("hardest@aum 0.05", 0)]
     seen.clear()
-    report = compared(used, methods="elfs:0.2,random,hardest", budgets="0.1,32,0.05", seeds=1)  # none was forgotten
+    report = compared(done, methods="elfs:0.2,random,hardest", budgets="0.1,32,0.05", seeds=1)  # none was forgotten
     assert sorted(seen) == [("elfs@aum:0.2 0.05", 0), ("random 0.05", 0)]
     assert report.comparison.budgets == ["0.1", "32", "0.05"]
 
