@@ -261,6 +261,7 @@ def _graph(
         "clusters": clusters,
         "chosen": 0,
         "neighbors": min(neighbors.shape[1], NEIGHBORS),
+        "penalty": found.penalty,
         "temperature": config.temperature,
         "starts": num_starts(),
         "clusterings": [round(value, 6) for value in found.information],

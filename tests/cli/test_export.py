@@ -74,7 +74,9 @@ def test_the_suffix_of_the_output_decides_the_format(elfs: Elfs, selection: str)
     assert len(json.loads(Path("sel.json").read_text())["images"]) == 3
     assert elfs("export", "-o", "sel.csv").code == 0
     assert Path("sel.csv").read_text().startswith("rank,id,")
-    refused = elfs("export", "-o", "sel.parquet")
+    assert elfs("export", "-o", "sel.parquet").code == 0
+    assert Path("sel.parquet").read_bytes().startswith(b"PAR1")
+    refused = elfs("export", "-o", "sel.xlsx")
     assert (refused.code, "does not tell the format" in refused.err) == (2, True)
     assert elfs("export", "--format", "csv", "-o", "sel.dat").code == 0
 

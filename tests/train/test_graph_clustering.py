@@ -50,6 +50,19 @@ def test_equal_seeds_give_equal_clusters_and_every_start_is_counted() -> None:
     assert sum(counted) == num_starts()
 
 
+def test_mixed_neighbours_leave_no_quarter_of_the_clusters_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 200 rows in ten groups, 29 % of whose neighbours are of the same one: a penalty of 0.4 leaves three empty."""
+    truth = torch.arange(200) % 10
+    inputs = torch.eye(10)[truth] + 0.6 * torch.randn(200, 10, generator=torch.Generator().manual_seed(0))
+    similarity = torch.nn.functional.normalize(inputs) @ torch.nn.functional.normalize(inputs).T
+    neighbors = similarity.fill_diagonal_(-1).topk(10).indices
+    found = graph_clusters(inputs, neighbors, 10, seed=0, task=Silence())
+    assert (found.penalty, len(found.probabilities.argmax(dim=1).unique())) == (0.2, 10)
+    monkeypatch.setattr("elfs.train.graph_clustering._LEAST_USED", 0.0)
+    before = graph_clusters(inputs, neighbors, 10, seed=0, task=Silence())
+    assert (before.penalty, len(before.probabilities.argmax(dim=1).unique())) == (0.4, 7)
+
+
 def test_as_many_clusters_as_rows() -> None:
     inputs, neighbors, _ = pool()
     found = graph_clusters(inputs[:6], neighbors[:6, :1] % 6, 6, seed=0, task=Silence())
