@@ -246,7 +246,7 @@ def test_row_58_closed_streams_end_no_command_with_a_traceback(tmp_path: Path, c
     assert "Traceback" not in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("delay", [0.02, 0.1, 0.3, 0.6, 1.2])
+@pytest.mark.parametrize("delay", [0.02, 0.3, 1.2])
 def test_row_7_ctrl_c_while_code_is_being_read_leaves_no_traceback(tmp_path: Path, delay: float) -> None:
     code = "from elfs.__main__ import main; import sys; sys.argv = ['elfs', 'doctor']; print('x', flush=True); main()"
     environ = os.environ | {"PYTHONPATH": str(Path(str(package.__file__)).parents[1])}
