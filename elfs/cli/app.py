@@ -109,7 +109,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if place is not None:
             return fail_as_rank(error, place)
-        if interrupted(error):
+        if interrupted(error) or _interrupts:
             return SIGINT_EXIT
         failure = describe(error)
         if failure is None:
@@ -131,6 +131,16 @@ def _say_stopped(output: Output, code: int) -> None:
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     """Unwind on SIGTERM as on Ctrl-C, so that locks are released and drafts are left in order."""
     raise SystemExit(SIGTERM_EXIT)
+
+
+_interrupts: list[int] = []
+"""Grows by one with each Ctrl-C."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Raise as Python does, and keep it in mind: where the import of a package swallows it, half of that is missing."""
+    _interrupts.append(number)
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:
@@ -160,6 +170,8 @@ def main() -> NoReturn:
     _open_streams()
     if os.environ.get("RANK", "0") == "0":  # the other ranks hold no lock: they may end at once
         signal.signal(signal.SIGTERM, _terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a script ignores it for us
+        signal.signal(signal.SIGINT, _interrupt)
     # Before torch loads: threads that wait must sleep. Spinning ones slow each other down on a machine with other work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Nor shall its stack traces hide what elfs says of a rank that is gone.

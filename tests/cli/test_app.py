@@ -246,6 +246,29 @@ def test_row_58_closed_streams_end_no_command_with_a_traceback(tmp_path: Path, c
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_ctrl_c_that_an_import_swallows_is_no_bug_in_what_breaks_of_it(tmp_path: Path) -> None:
+    code = """
+import os, signal, time
+from elfs.cli import app
+
+def broken(names):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(5)
+    except KeyboardInterrupt:
+        pass
+    raise RecursionError("half of numpy")
+
+app.assemble = broken
+app.main()
+"""
+    environ = os.environ | {"PYTHONPATH": str(Path(str(package.__file__)).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "doctor"], cwd=tmp_path, capture_output=True, env=environ, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize("delay", [0.02, 0.3, 1.2])
 def test_row_7_ctrl_c_while_code_is_being_read_leaves_no_traceback(tmp_path: Path, delay: float) -> None:
     code = "from elfs.__main__ import main; import sys; sys.argv = ['elfs', 'doctor']; print('x', flush=True); main()"
