@@ -205,7 +205,12 @@ class _Run:
         builder = InputBuilder(job.workspace, setting.table, recipe, runtime, job.source_root)
         trainer = setting.trainer(config, runtime, builder)
         trainings = needed_trainings(setting, selections.rows, reference=config.reference)
-        results = train_all(job, trainer, trainings, force=self.force, say=self.say)
+        try:
+            results = train_all(job, trainer, trainings, force=self.force, say=self.say)
+        except KeyboardInterrupt:
+            if job.runtime.ranks.is_first and config.rounds is None:  # what later rounds select is not known before
+                self.say("with -n the same command shows what the trainings came to that are finished")
+            raise
         if not job.runtime.ranks.is_first:
             return Result("", {})
         facts = trainer.facts()

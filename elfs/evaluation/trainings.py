@@ -156,11 +156,7 @@ def _train_own(
     with job.runtime.progress.task("compare", len(own), "trainings") as task:
         for number, (digest, work) in enumerate(own.items(), 1):
             started = time.perf_counter()
-            try:
-                _, result = trainer.train_on_rows(work.rows, seed=work.seed, label=work.label)
-            except KeyboardInterrupt:
-                say(f"{len(found)} of {len(own)} trainings are kept: -n shows them, the same command goes on")
-                raise
+            _, result = trainer.train_on_rows(work.rows, seed=work.seed, label=work.label)
             found[digest] = result
             journal.put(digest, result)
             task.advance(note=f"{work.label}: {100 * (result.share or 0.0):.1f} %")

@@ -25,7 +25,7 @@ PENALTY = 0.4
 
 _LEAST_USED = 0.75
 """Where fewer of the clusters are used, though more than one, the penalty was too high for few or mixed neighbours, and
-half of it is taken: of 300 emoji seven clusters of ten were used, and all are then."""
+half of it is taken: of one draw of 300 emoji seven clusters of ten were used, and all are then."""
 
 NEIGHBORS = 25
 """Neighbours whose clusters are looked at."""

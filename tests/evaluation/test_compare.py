@@ -197,8 +197,10 @@ def test_killed_comparison_goes_on_after_the_last_cell(
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train_on_rows", stopping)
+        said: list[str] = []
         with pytest.raises(KeyboardInterrupt):
-            compared(used)
+            compare(used, settings(), CPU, say=said.append)
+    assert said[-1].startswith("with -n the same command shows")
     assert seen == ALL_CELLS[:after]
     planned = planned_cells(used, settings(), CPU)
     assert [cell["action"] for cell in planned] == ["recorded"] * after + ["train"] * (10 - after)

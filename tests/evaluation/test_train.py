@@ -52,6 +52,19 @@ def label_table(path: Path, workspace: Path, num_missing: int = 0) -> str:
     return str(path)
 
 
+def test_a_network_on_the_embeddings_sees_one_scale_for_all(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    build = InputBuilder.build
+
+    def watched(builder: InputBuilder, rows: Any, label: str) -> Any:
+        asked.append(builder.recipe.standardize)
+        return build(builder, rows, label)
+
+    monkeypatch.setattr(InputBuilder, "build", watched)
+    trained(used, network="linear")
+    assert set(asked) == {False}
+
+
 def test_accuracy_is_that_of_the_network_that_is_kept(used: Path) -> None:
     """Load the network again, let it look at the test images, count."""
     report = trained(used)
