@@ -272,7 +272,7 @@ _elfs() {
             ;;
         annotate)
             options="--remove --doubtful --output -o --force --workspace -w --dry-run -n --json --quiet -q --verbose -v --help -h"
-            values="" paths=
+            values="" paths=FILE
             case $previous in
                 --remove) takes_value=1 values="" paths=FILE ;;
                 --output | -o) takes_value=1 values="" paths=FILE ;;

@@ -18,7 +18,7 @@ _elfs_lists() {
 }
 
 _elfs_source() {
-    _alternative 'data-sets:data set:(digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn)' 'folders:folder:_files -/'
+    _alternative 'data-sets:data set:()' 'folders:folder:_files -/'
 }
 
 _elfs() {
@@ -28,7 +28,7 @@ _elfs() {
     commands=(
         'run:Run all six stages, those that are fresh already excepted.'
         'embed:Turn images into embeddings and find the nearest neighbours of each.'
-        'cluster:Group the embeddings with many small heads (TEMI), or with k-means.'
+        'cluster:Group the embeddings: by the graph of neighbours, with many small heads (TEMI), or with k-means.'
         'label:Give every image the pseudo-label that one head puts on it.'
         'dynamics:Train a proxy network on the pseudo-labels and record how every image is learned.'
         'score:Turn training dynamics and embeddings into difficulty scores.'
@@ -419,7 +419,7 @@ _elfs() {
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]' \
-                        '1:argument:()'
+                        '1:source:_elfs_source'
                     ;;
                 train)
                     _arguments \

@@ -107,6 +107,7 @@ _TRAIN = record_of(
     folds=value_of("int", "Folds of the cross-validation; 0 where there is a test set."),
     groups=value_of("int?", "Groups of the images, none of which is split; null where none are known."),
     held_out=value_of("int", "Test images that were drawn at random from the pool."),
+    unlabelled=value_of("int", "Images of the pool of which no label is known."),
     accuracies=list_of(
         value_of("float"), "Share of right classes, of each seed; empty where no test image has a label."
     ),

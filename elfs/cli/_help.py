@@ -1,11 +1,11 @@
-"""Help of a command with many options: the usual ones at once, all of them on request."""
+"""Help as a person reads it, and of a command with many options the usual ones at once, all of them on request."""
 
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["HelpAllOption", "ShortHelp"]
+__all__ = ["HelpAllOption", "PlainCommand", "PlainGroup", "ShortHelp"]
 
 _ALL = "elfs.help-all"
 
@@ -16,7 +16,33 @@ _USUAL = {
 """Parameters that ``-h`` shows."""
 
 
-class ShortHelp(TyperCommand):
+class _Plain:
+    """Says nothing of the type of ``--help``, nor of that of an argument, whose name says it."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return all parameters; Typer would write ``<bool>`` and ``<str>`` behind these."""
+        params = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = _nothing
+            elif "--help" in param.opts:
+                param.metavar = ""
+        return params
+
+
+def _nothing(ctx: Any) -> str:
+    return ""
+
+
+class PlainCommand(_Plain, TyperCommand):
+    """A command."""
+
+
+class PlainGroup(_Plain, TyperGroup):
+    """All of them."""
+
+
+class ShortHelp(PlainCommand):
     """A command of which ``-h`` shows the usual options, and ``--help-all`` every one."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

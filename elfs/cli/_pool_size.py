@@ -3,8 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 from elfs.budget import Budget
 from elfs.config import EmbedConfig, SelectConfig
+from elfs.data.sniffing import SIDECAR_EXTENSIONS
 from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import MissingUpstreamError, UsageError
 from elfs.workspace.manifest import open_manifest
@@ -27,8 +30,9 @@ def refuse_large_budget(embed: EmbedConfig, root: Path | None, select: SelectCon
     Raises
     ------
     UsageError
-        If it asks for more images than there are files; what select itself finds may still be less.
+        If it, or a test set, asks for more images than there can be; what select itself finds may still be less.
     """
+    option = "--budget" if select.holdout is None else "--holdout"
     wanted = Budget.parse(select.budget).count
     if wanted is None:
         return
@@ -37,7 +41,7 @@ def refuse_large_budget(embed: EmbedConfig, root: Path | None, select: SelectCon
         most = embed.limit if most is None else min(most, embed.limit)
     if most is not None and most < wanted:
         raise UsageError(
-            f"--budget is {wanted:,} images, and there are {most:,} at most in {_named(embed, root)}: give a smaller "
+            f"{option} is {wanted:,} images, and there are {most:,} at most in {_named(embed, root)}: give a smaller "
             "count, or a share such as 10%."
         )
 
@@ -68,11 +72,15 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
 
 
 def _named(embed: EmbedConfig, root: Path | None) -> str:
+    if embed.embeddings is not None:
+        return embed.embeddings
     return str(root) if root is not None else embed.source
 
 
 def _most(embed: EmbedConfig, root: Path | None, enough: int) -> int | None:
     """Return how many images there are at most, counted no further than is enough; None where that is not known."""
+    if embed.embeddings is not None:
+        return _num_rows(Path(embed.embeddings))
     if embed.source == "digits" or embed.source.startswith(PREFIX):
         from elfs.data.sources import open_source
 
@@ -84,8 +92,24 @@ def _most(embed: EmbedConfig, root: Path | None, enough: int) -> int | None:
                 inner.clear()  # a link that leads back
                 continue
             seen.add(real)
-            count += len(files)
+            count += sum(_may_be_image(file) for file in files)
             if count >= enough:
                 return None
         return count
     return None
+
+
+def _may_be_image(name: str) -> bool:
+    return not name.startswith(".") and os.fsencode(os.path.splitext(name)[1].lower()) not in SIDECAR_EXTENSIONS
+
+
+def _num_rows(embeddings: Path) -> int | None:
+    """Return how many rows an array has, where its header says it; what is wrong with the file embed says."""
+    try:
+        with embeddings.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape = read(file)[0]
+    except (OSError, ValueError):
+        return None
+    return shape[0] if shape else None

@@ -12,7 +12,7 @@ from elfs.cli._text import clock, plural, stage_row
 from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import MissingUpstreamError
-from elfs.pipeline.verdict import verdict
+from elfs.pipeline.verdict import picks_per_cluster, verdict
 from elfs.source_names import DATASETS
 from elfs.workspace.names import selection_file
 
@@ -239,7 +239,7 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
     if "clusters" in facts:
         lines[-1] += (
             f", {facts['clusters_covered']} of {plural(facts['clusters'], 'cluster')}, "
-            f"{facts['fewest_per_cluster']:,} to {facts['most_per_cluster']:,} from each"
+            f"{picks_per_cluster(facts)} from each"
         )
     if facts.get("included"):
         lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"

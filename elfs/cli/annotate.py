@@ -28,7 +28,7 @@ _SHOWN = 10
 FileArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[FILE]",
+        metavar=FILE,
         show_default=False,
         help="What an annotation tool exported, a table, JSON, or a folder with a folder for each class.",
     ),

@@ -16,6 +16,7 @@ import typer
 import elfs
 from elfs.cli._commands import COMMANDS
 from elfs.cli._errors import Failure, as_document, bug, describe, interrupted
+from elfs.cli._help import PlainCommand, PlainGroup
 from elfs.cli._output import Output
 from elfs.cli._ranks import ARGUMENTS, Joined, fail_as_rank, own_place
 
@@ -59,6 +60,7 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """
     app = typer.Typer(
         name="elfs",
+        cls=PlainGroup,
         help=HELP,
         epilog="Start with  elfs run digits --budget 0.1 --key aum",
         add_completion=False,
@@ -70,7 +72,7 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for name in names:
         module = importlib.import_module(f"elfs.cli.{name}")
-        kind = getattr(module, "CLASS", None)
+        kind = getattr(module, "CLASS", PlainCommand)
         app.command(name, cls=kind, epilog=_epilog(module.EXAMPLES), rich_help_panel=COMMANDS[name])(module.body)
     return app
 

@@ -11,5 +11,5 @@ EXAMPLES = ("elfs cluster --clusters 10", "elfs cluster --method kmeans")
 
 @command("cluster")
 def body(invocation: Invocation) -> None:
-    """Group the embeddings with many small heads (TEMI), or with k-means."""
+    """Group the embeddings: by the graph of neighbours, with many small heads (TEMI), or with k-means."""
     run_stage(invocation, "cluster", invocation.config("cluster"))

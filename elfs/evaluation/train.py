@@ -121,6 +121,7 @@ def run(job: Job, config: TrainConfig) -> Result:
         "folds": folds,
         "held_out": len(held),
         "groups": None if groups is None else len(np.unique(groups)),
+        "unlabelled": int(np.count_nonzero(table.eligible() & (truth.values < 0))),
     }
     summary |= {"accuracies": accuracies, "mean": None, "deviation": None, "confusion": _confusion(results)}
     if accuracies:

@@ -14,6 +14,9 @@ _MAX_CLASSES = 30
 
 _MAX_NAME = 24
 
+_MOST_TESTED, _LEAST_TESTED, _SHARE_TESTED = 200, 10, 5
+"""Images of a test set that is advised: at most, at least, and one of so many that nobody has named yet."""
+
 
 @dataclass(frozen=True)
 class TrainReport:
@@ -62,21 +65,36 @@ class TrainReport:
             tested += f", {part}drawn at random from the pool"
         found.append(f"accuracy    {100 * facts['mean']:.2f} %{spread}   ({seeds}; {tested})")
         if folds:
-            found += [
-                "            each annotated image is named by a network that has not seen it; for a random test set of",
-                "            images to annotate beside them:   elfs select --holdout 200 --name test",
-            ]
+            found += self._about_folds()
         return found + self._by_class() + self._about_model()
+
+    def _about_folds(self) -> list[str]:
+        """Return what cross-validation is, and how to get a test set, where there are images left for one."""
+        others = self.summary.get("unlabelled", 0)
+        count = min(_MOST_TESTED, others // _SHARE_TESTED // 10 * 10)
+        said = "            each annotated image is named by a network that has not seen it"
+        if count < _LEAST_TESTED:
+            return [said]
+        return [
+            f"{said}; for a random test set of",
+            f"            images to annotate beside them:   elfs select --holdout {count} --name test{self._place}",
+        ]
+
+    @property
+    def _place(self) -> str:
+        """The option that names the workspace, where it takes one."""
+        other = self.workspace is not None and self.workspace != DEFAULT_WORKSPACE
+        return f" --workspace {shlex.quote(str(self.workspace))}" if other else ""
 
     def _about_model(self) -> list[str]:
         """Return where the network lies and what can be done with it."""
         if self.workspace is None:
             return []
         name = str(self.summary["selection"])
-        place = "" if self.workspace == DEFAULT_WORKSPACE else f" --workspace {shlex.quote(str(self.workspace))}"
+        quoted = shlex.quote(name)
         return [
             f"model       {self.workspace / 'models' / name}.safetensors",
-            f"next        elfs predict --selection {shlex.quote(name)}{place} -o {shlex.quote(name)}-predictions.csv",
+            f"next        elfs predict --selection {quoted}{self._place} -o {quoted}-predictions.csv",
         ]
 
     def _about_labels(self) -> list[str]:

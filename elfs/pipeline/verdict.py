@@ -10,7 +10,7 @@ from typing import Any
 from elfs.catalog import ENCODERS
 from elfs.pipeline.trust import doubt
 
-__all__ = ["FAIR", "GOOD", "WEAK", "Finding", "Verdict", "verdict"]
+__all__ = ["FAIR", "GOOD", "WEAK", "Finding", "Verdict", "picks_per_cluster", "verdict"]
 
 GOOD, FAIR, WEAK = "good", "fair", "weak"
 _LEVELS = (GOOD, FAIR, WEAK)
@@ -108,6 +108,23 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     return Verdict(tuple(finding for kind in kinds if (finding := kind(summary)) is not None))
 
 
+def picks_per_cluster(summary: Mapping[str, Any]) -> str:
+    """Return how many picks each cluster has, in words.
+
+    Parameters
+    ----------
+    summary : mapping
+        What select says about a selection where there are pseudo-labels.
+
+    Returns
+    -------
+    str
+        Such as ``10 to 18``, or ``20`` where all have equally many.
+    """
+    fewest, most = summary["fewest_per_cluster"], summary["most_per_cluster"]
+    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
+
+
 def _coverage(summary: Mapping[str, Any]) -> Finding | None:
     """Judge how well the pool is covered; below chance is no fault by itself, as it lies with methods that cut."""
     facts, method = summary.get("coverage"), summary["method"]
@@ -135,7 +152,7 @@ def _clusters(summary: Mapping[str, Any]) -> Finding | None:
     if num == 1:
         detail = "none is told from another, so difficulty by pseudo-labels says nothing"
         return Finding("clusters", WEAK, "all images are in one cluster", detail, (_encoder(summary),))
-    detail = f"{summary['fewest_per_cluster']:,} to {summary['most_per_cluster']:,} picks from each"
+    detail = f"{picks_per_cluster(summary)} picks from each"
     if not missed:
         return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
     text = f"{missed:,} of {num:,} clusters missed"

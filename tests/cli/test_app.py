@@ -1,6 +1,7 @@
 import importlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -50,6 +51,7 @@ def test_help_without_arguments(elfs: Elfs) -> None:
     nothing = elfs()
     assert nothing.code == 0
     assert nothing.out.rstrip() == elfs("--help").out.rstrip() == elfs("-h").out.rstrip()
+    assert "<bool>" not in nothing.out
     for name in COMMANDS:
         assert f" {name} " in nothing.out
 
@@ -68,6 +70,8 @@ def test_every_command_has_a_sentence_and_examples(elfs: Elfs, name: str) -> Non
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert 2 <= len(module.EXAMPLES) <= 3
+    shown = "\n".join(line for line in ran.out.splitlines() if line.startswith(("│", " Usage")))
+    assert not re.search(r"<\w+>|\[\[", shown)  # how Python calls a type is nothing to read
     for example in module.EXAMPLES:
         assert f" {example} " in ran.out
 

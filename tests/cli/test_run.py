@@ -1,9 +1,11 @@
 import io
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from elfs.catalog import STAGES
@@ -156,6 +158,8 @@ def test_a_person_is_asked(
     [
         (("pool", "--budget", "7"), 6),
         (("pool", "--budget", "5", "--limit", "4"), 4),
+        (("pool", "--holdout", "7"), 6),
+        (("pool", "--embeddings", "rows.npy", "--budget", "4"), 3),
         (("digits", "--budget", "1438"), 1437),
         (("synthetic:balanced,images=50", "--budget", "100"), None),
     ],
@@ -167,10 +171,13 @@ def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
         (tmp_path / "pool/deep").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"pool/deep/{number}.png").write_bytes(b"x")
     (tmp_path / "pool/deep/loop").symlink_to(tmp_path / "pool")
+    (tmp_path / "pool/.hidden.png").write_bytes(b"x")
+    (tmp_path / "pool/labels.csv").write_text("id,label\n")
+    np.save(tmp_path / "rows.npy", np.ones((3, 2), dtype=np.float32))
     ran = elfs("run", *arguments)
     assert (ran.code, stages) == (2, [])
-    count = arguments[arguments.index("--budget") + 1]
-    assert f"--budget is {int(count):,} images, and there are " in ran.err
+    option, count = next(pair for pair in itertools.pairwise(arguments) if pair[0] in ("--budget", "--holdout"))
+    assert f"{option} is {int(count):,} images, and there are " in ran.err
     if most is not None:
         assert f"there are {most:,} at most in " in ran.err
         fits = [str(most) if word == count else word for word in arguments]

@@ -289,6 +289,19 @@ def annotated(path: Path, workspace: Path, num_rows: int | None = None) -> tuple
     return str(path), labels
 
 
+@pytest.mark.parametrize(
+    ("unlabelled", "count"), [(10_000, 200), (1_000, 200), (999, 190), (270, 50), (50, 10), (49, None), (0, None)]
+)
+def test_the_test_set_that_is_advised_fits_what_is_left_of_the_pool(unlabelled: int, count: int | None) -> None:
+    facts = {"selection": "a b", "images": 30, "network": "linear", "iterations": 5, "test_images": 0, "folds": 5}
+    facts |= {"accuracies": [0.9], "mean": 0.9, "deviation": None, "unlabelled": unlabelled}
+    text = "\n".join(TrainReport(facts, True, Path("my place")).lines())
+    assert "named by a network that has not seen it" in text
+    assert ("--holdout" in text) == (count is not None)
+    if count is not None:
+        assert text.count(f"elfs select --holdout {count} --name test --workspace 'my place'\n") == 1
+
+
 def test_cross_validation_names_each_image_by_a_network_that_has_not_seen_it(
     used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +336,8 @@ def test_cross_validation_names_each_image_by_a_network_that_has_not_seen_it(
     text = "\n".join(report.lines())
     assert "(1 seed: " in text
     assert "; 4-fold cross-validation)" in text
-    assert "elfs select --holdout 200 --name test" in text
+    assert facts["unlabelled"] > 0
+    assert f"elfs select --holdout {facts['unlabelled'] // 50 * 10} --name test --workspace {used}" in text
     assert (used / "models/aum-0.2.safetensors").is_file()
     seen.clear()
     assert not trained(used, labels=file, folds=4).ran

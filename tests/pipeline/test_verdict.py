@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from elfs.pipeline.verdict import FAIR, GOOD, WEAK, verdict
+from elfs.pipeline.verdict import FAIR, GOOD, WEAK, picks_per_cluster, verdict
 
 BASE = {"method": "elfs", "key": "aum", "count": 60, "share": 0.2}
 COVERAGE = {"selected": 0.8, "random": 0.7, "lowest": 0.6, "highest": 0.75, "beaten": 20, "draws": 20}
@@ -72,6 +72,16 @@ def test_one_finding(more: dict[str, Any], level: str, text: str) -> None:
     assert (found.level, found.text) == (level, f"{level}: {text}")
     [finding] = found.findings
     assert finding.detail
+
+
+@pytest.mark.parametrize(
+    ("fewest", "most", "text"), [(10, 18, "10 to 18"), (20, 20, "20"), (0, 0, "0"), (1000, 2000, "1,000 to 2,000")]
+)
+def test_picks_of_each_cluster_are_one_figure_where_all_have_equally_many(fewest: int, most: int, text: str) -> None:
+    told = facts(**CLUSTERS | {"fewest_per_cluster": fewest, "most_per_cluster": most})
+    assert picks_per_cluster(told) == text
+    [finding] = verdict(told).findings
+    assert finding.detail == f"{text} picks from each"
 
 
 def test_the_worst_decides_and_all_advice_is_given_once() -> None:
