@@ -242,15 +242,18 @@ _elfs() {
             esac
             ;;
         plan)
-            options="--budgets --key --method --balance --dedup --include --exclude --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--budgets --key --method --balance --dedup --include --exclude --groups --per-group --by-group --no-by-group --metadata --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
             case $previous in
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
-                --balance) takes_value=1 values="none cluster" paths= ;;
+                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
+                --groups) takes_value=1 values="" paths=FILE ;;
+                --per-group) takes_value=1 values="" paths= ;;
+                --metadata) takes_value=1 values="" paths=FILE ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
                 --devices) takes_value=1 values="auto cpu cpu:2 0 0,1 all" paths= ;;
                 --workers) takes_value=1 values="" paths= ;;

@@ -356,10 +356,15 @@ _elfs() {
                         '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
-                        '--balance=[Whether every cluster gets equally many]:value:(none cluster)' \
+                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
+                        '--groups=[Which images belong together, as in select: a CSV of ids and groups, or a regular expression]:value:_files' \
+                        '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
+                        '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
+                        '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
+                        '--metadata=[A CSV about the images, for --balance column:NAME]:value:_files' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from elfs.budget import Budget
 from elfs.catalog import (
-    BALANCE,
     CLUSTER_LOSSES,
     CLUSTER_METHODS,
     COLUMN,
@@ -247,7 +246,7 @@ class PlanConfig(StageConfig):
     budgets: str = option("0.005,0.01,0.02,0.05,0.1,0.2,0.3,0.5", "Budgets, comma-separated: shares or counts.")
     key: str = option("aum", "Score to select by.", choices=SCORES)
     method: str = option("auto", "Selector; elfs is the paper's.", choices=SELECTORS)
-    balance: str = option("none", "Whether every cluster gets equally many.", choices=BALANCE)
+    balance: str = option("none", "What gets equally many.", choices=SELECT_BALANCE)
     dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
     include: str | None = option(
         None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
@@ -255,6 +254,14 @@ class PlanConfig(StageConfig):
     exclude: str | None = option(
         None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
     )
+    groups: str | None = option(
+        None,
+        "Which images belong together, as in select: a CSV of ids and groups, or a regular expression. [default: those "
+        "that a selection named]",
+    )
+    per_group: int | None = option(None, "Take at most so many of a group, annotated ones included.", minimum=1)
+    by_group: bool = option(False, "Take whole groups, with the budget in images.")
+    metadata: str | None = option(None, "A CSV about the images, for --balance column:NAME.")
     seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
 
     def __post_init__(self) -> None:
@@ -270,7 +277,10 @@ class PlanConfig(StageConfig):
         return tuple(SelectConfig(budget=budget, **shared) for budget in budgets)
 
 
-_PLANNED = ("key", "method", "balance", "dedup", "include", "exclude", "seed")
+_PLANNED = (
+    *("key", "method", "balance", "dedup", "include", "exclude"),
+    *("groups", "per_group", "by_group", "metadata", "seed"),
+)
 
 
 def _hard_rate(value: object) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import elfs
-from elfs.config import EmbedConfig, SelectConfig, StageConfig, as_json
+from elfs.config import EmbedConfig, PlanConfig, SelectConfig, StageConfig, as_json
 from elfs.data.synthetic.spec import canonical_source
 from elfs.data.table_names import table_name
 from elfs.pipeline.graph import named_parts
@@ -33,7 +33,7 @@ def portable(config: StageConfig) -> StageConfig:
         for field in ("files", "weights", "embeddings", "ids", "labels")
         if (value := getattr(config, field, None)) is not None
     }
-    if isinstance(config, SelectConfig):
+    if isinstance(config, PlanConfig | SelectConfig):
         for option in ("include", "exclude"):
             parts = named_parts(getattr(config, option))
             names = [part if part.startswith("selections/") else Path(part).name for part in parts]

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, StageCo
 from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
 from elfs.stages.selection.gain import gain_of_more
+from elfs.stages.selection.grouping import gather_grouping
 from elfs.stages.selection.rounds import list_digests
 from elfs.train.seeding import generator
 
@@ -77,13 +78,14 @@ def plan_budgets(
     """
     selections = config.selections()
     needs = tuple(dict.fromkeys([*needed_artifacts("select", selections[0]), "embeddings"]))
+    select = stage_of("select", selections[0])
     stage = Stage(
         _RECORD,
         tuple(dict.fromkeys([*needs, *STAGES["select"].needs])),
         (_RECORD,),
         __name__,
-        optional=stage_of("select", selections[0]).optional,
-        beside_annotations=STAGES["select"].beside_annotations,
+        optional=select.optional,
+        beside_annotations=select.beside_annotations,
     )
     return run_call(StageCall(stage, _RECORD, needs, force, smoke), path, config, runtime)
 
@@ -118,24 +120,9 @@ def run(job: Job, config: PlanConfig) -> Result:
     """
     selections = config.selections()
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    found = gather_candidates(job, selections[0], table)
-    fitting, left_out = _fitting(selections, found)
-    embeddings = found.pool.embeddings
-    if embeddings is None:
-        embeddings = read_rows(job, "embeddings", "embeddings", found.rows)
-    lines: list[dict[str, Any]] = []
-    with job.runtime.progress.task("plan", len(fitting), "budgets") as task:
-        for number in sorted(fitting):
-            selection = fitting[number]
-            picked = choose(job, selection, found, table).picked
-            draw = generator(config.seed, "chance")
-            chance = coverage_and_chance(embeddings, picked, found.pool.candidates(), draw)
-            draws = torch.tensor(chance.draws, dtype=torch.float64)
-            line: dict[str, Any] = {"budget": selection.budget, "images": number + len(found.included)}
-            line |= {"coverage": round(chance.selected, 6), "random": round(float(draws.mean()), 6)}
-            line |= {"random_lowest": round(min(chance.draws), 6), "random_highest": round(max(chance.draws), 6)}
-            lines.append(line | _clusters(job, found, picked))
-            task.advance()
+    grouping = gather_grouping(job, selections[0], table)
+    found = grouping.into(gather_candidates(job, selections[0], table), selections[0])
+    lines, left_out = _lines(job, selections, found, table)
     images = [line["images"] for line in lines]
     for line in lines:
         equal = equal_budget(line["coverage"], images, [other["random"] for other in lines])
@@ -148,6 +135,33 @@ def run(job: Job, config: PlanConfig) -> Result:
     gain = gain_of_more(job.workspace, table, config.seed) if ARTIFACT in job.inputs else None
     summary |= {} if gain is None else {"annotations": gain}
     return Result(f"{len(lines)} budgets by {config.method}", summary)
+
+
+def _lines(
+    job: Job, selections: Sequence[SelectConfig], found: Candidates, table: SampleTable
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Return what each budget buys, the smallest first, and those that are left out with the reason."""
+    fitting, left_out = _fitting(selections, found)
+    embeddings = found.pool.embeddings
+    if embeddings is None:
+        embeddings = read_rows(job, "embeddings", "embeddings", found.rows)
+    lines: list[dict[str, Any]] = []
+    with job.runtime.progress.task("plan", len(fitting), "budgets") as task:
+        for number in sorted(fitting):
+            config = fitting[number]
+            try:
+                picked = choose(job, config, found, table).picked
+            except UsageError as error:  # such as that no whole group fits
+                left_out.append({"budget": config.budget, "reason": error.message})
+            else:
+                line = _line(job, config, found, embeddings, picked)
+                if lines and line["images"] == lines[-1]["images"]:  # where groups leave no more
+                    left_out.append(_as_many(config, lines[-1]["budget"]))
+                else:
+                    lines.append(line)
+            task.advance()
+    _refuse_none(lines, left_out)
+    return lines, left_out
 
 
 def _fitting(
@@ -163,13 +177,30 @@ def _fitting(
             left_out.append({"budget": selection.budget, "reason": error.message})
             continue
         if number in fitting:
-            reason = f"pays for as many images as {fitting[number].budget}."
-            left_out.append({"budget": selection.budget, "reason": reason})
+            left_out.append(_as_many(selection, fitting[number].budget))
         else:
             fitting[number] = selection
+    _refuse_none(fitting, left_out)
+    return fitting, left_out
+
+
+def _as_many(config: SelectConfig, budget: str) -> dict[str, str]:
+    return {"budget": config.budget, "reason": f"pays for as many images as {budget}."}
+
+
+def _refuse_none(fitting: Sized, left_out: list[dict[str, str]]) -> None:
     if not fitting:
         raise UsageError(f"no budget fits: {left_out[0]['budget']}: {left_out[0]['reason']}")
-    return fitting, left_out
+
+
+def _line(job: Job, config: SelectConfig, found: Candidates, embeddings: Tensor, picked: Tensor) -> dict[str, Any]:
+    """Return what a budget buys, but for what depends on the others."""
+    chance = coverage_and_chance(embeddings, picked, found.pool.candidates(), generator(config.seed, "chance"))
+    draws = torch.tensor(chance.draws, dtype=torch.float64)
+    line: dict[str, Any] = {"budget": config.budget, "images": len(picked) + len(found.included)}
+    line |= {"coverage": round(chance.selected, 6), "random": round(float(draws.mean()), 6)}
+    line |= {"random_lowest": round(min(chance.draws), 6), "random_highest": round(max(chance.draws), 6)}
+    return line | _clusters(job, found, picked)
 
 
 def _clusters(job: Job, found: Candidates, picked: Tensor) -> dict[str, Any]:

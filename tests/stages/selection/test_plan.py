@@ -109,3 +109,49 @@ def test_no_budget_at_all_is_refused(budgets: str) -> None:
 def test_a_budget_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="budget"):
         PlanConfig(budgets="0.1,many")
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "left_out"),
+    [
+        ({"per_group": 2}, [10, 12], {"35": "pays for as many images as 30."}),
+        ({"by_group": True}, [10, 29], {"5": "no whole group fits", "35": "pays for as many images as 30."}),
+        ({"balance": "column:hour"}, [5, 10, 30, 35], {}),
+    ],
+)
+def test_groups_and_columns_limit_a_plan_as_they_limit_a_selection(
+    folder: Finished,
+    workspace: Path,
+    tmp_path: Path,
+    limit: dict[str, Any],
+    images: list[int],
+    left_out: dict[str, str],
+) -> None:
+    """Six groups of ten pictures, of which one is broken."""
+    path = folder.copy(workspace)
+    (tmp_path / "meta.csv").write_text(
+        "id,hour\n" + "".join(f"{letter}/{number:02}.png,{number % 2}\n" for letter in "abc" for number in range(20))
+    )
+    limit |= {"groups": "^(./.)", "metadata": str(tmp_path / "meta.csv"), "method": "random"}
+    budgets = ",".join(["5"] * ("per_group" not in limit) + ["10", "30", "35"])
+    found = plan(path, budgets=budgets, **limit)
+    assert "groups" not in Workspace.open(path).manifest.artifacts
+    assert [line["images"] for line in found["budgets"]] == images
+    assert {item["budget"] for item in found["left_out"]} == set(left_out)
+    for item in found["left_out"]:
+        assert left_out[item["budget"]] in item["reason"]
+    last = found["budgets"][-1]
+    selected = run_stage("select", path, budget=last["budget"], **limit).summary
+    assert last["coverage"] == pytest.approx(selected["coverage"]["selected"], abs=5e-5)
+    named = {name: value for name, value in limit.items() if name != "groups"}
+    assert plan(path, budgets=budgets, **named)["budgets"] == found["budgets"]  # the groups that the selection named
+
+
+def test_a_plan_says_that_no_whole_group_fits(folder: Finished, workspace: Path) -> None:
+    with pytest.raises(UsageError, match=r"^no budget fits: 3: .*no whole group fits"):
+        plan(folder.copy(workspace), budgets="3", groups="^(./.)", by_group=True, method="random")
+
+
+def test_a_plan_with_groups_that_nobody_named_says_how(folder: Finished, workspace: Path) -> None:
+    with pytest.raises(UsageError, match="--per-group 2 needs to know the group of each image"):
+        plan(folder.copy(workspace), budgets="5", per_group=2)
