@@ -260,6 +260,7 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
 def _verdict_lines(facts: dict[str, Any]) -> list[str]:
     said = verdict(facts)
     lines = [f"verdict    {said.level}: {said.reasons}"] if said.findings else []
+    lines += [f"{'':<10} {text}" for text in said.besides]
     return lines + ([f"{'':<10} try {said.advice}"] if said.advice else [])
 
 

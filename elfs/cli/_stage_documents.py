@@ -45,6 +45,7 @@ _SELECTION = record_of(
     without_score=value_of("int", "Images left out for want of a score."),
     copies_left_out=value_of("int", "Images left out as copies of others."),
     coverage=_COVERAGE,
+    same_with_other_proxies=value_of("float", "Share of the picks that other proxies would have led to, too."),
     groups=_GROUPS,
     column=record_of(
         "The column that was balanced.",
@@ -54,7 +55,7 @@ _SELECTION = record_of(
     maybe=(
         *("groups", "column"),
         *("clusters", "clusters_covered", "fewest_per_cluster", "most_per_cluster"),
-        *("key", "without_score", "copies_left_out", "coverage"),
+        *("key", "without_score", "copies_left_out", "coverage", "same_with_other_proxies"),
     ),
 )
 _STAGES = record_of(

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["SPREADS", "TRACES", "TraceSums", "pairwise_agreement", "trace_batch"]
+__all__ = ["HALVED", "SPREADS", "TRACES", "TraceSums", "pairwise_agreement", "trace_batch"]
 
 TRACES = ("target_probability", "margin", "error_norm", "entropy", "correct")
 """Names of the traces. All float but ``correct``, which is uint8."""
 
 SPREADS = ("target_probability", "margin", "error_norm", "entropy")
 """Names of the traces whose spread over several proxies is kept."""
+
+HALVED = ("target_probability", "margin")
+"""Names of the traces of which it is kept how far one half of several proxies differs from the other."""
 
 
 @torch.no_grad()
@@ -85,6 +88,7 @@ class TraceSums:
         self._count_N = torch.zeros(num_samples, dtype=torch.int32, device=device)
         self._sums = {name: torch.zeros(num_samples, device=device) for name in TRACES}
         self._squares = {name: torch.zeros(num_samples, device=device) for name in SPREADS}
+        self._contrasts = {name: torch.zeros(num_samples, device=device) for name in HALVED}
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> "TraceSums":
@@ -104,6 +108,7 @@ class TraceSums:
         found._count_N = tensors["count"]
         found._sums = {name: tensors[name] for name in TRACES}
         found._squares = {name: tensors[f"{name}_squares"] for name in SPREADS}
+        found._contrasts = {name: tensors[f"{name}_contrast"] for name in HALVED}
         return found
 
     def tensors(self) -> dict[str, Tensor]:
@@ -112,12 +117,14 @@ class TraceSums:
         Returns
         -------
         dict of str to Tensor of shape (n_samples,)
-            On the CPU: ``count`` int32, the sum of each trace and, as ``<trace>_squares``, of the squares, float32.
+            On the CPU: ``count`` int32, the sum of each trace and, as ``<trace>_squares``, of the squares, float32; as
+            ``<trace>_contrast`` the sum over the first half of the proxies without that over the other.
         """
-        squares = {f"{name}_squares": value for name, value in self._squares.items()}
-        return {name: value.cpu() for name, value in ({"count": self._count_N} | self._sums | squares).items()}
+        more = {f"{name}_squares": value for name, value in self._squares.items()}
+        more |= {f"{name}_contrast": value for name, value in self._contrasts.items()}
+        return {name: value.cpu() for name, value in ({"count": self._count_N} | self._sums | more).items()}
 
-    def add(self, positions: Tensor, traces: Mapping[str, Tensor]) -> None:
+    def add(self, positions: Tensor, traces: Mapping[str, Tensor], halves: Tensor) -> None:
         """Count what some proxies say.
 
         Parameters
@@ -126,12 +133,16 @@ class TraceSums:
             Different samples.
         traces : mapping of str to Tensor of shape (n_proxies, n_rows)
             What ``trace_batch`` makes of them for each of the proxies.
+        halves : Tensor of shape (n_proxies,), float32
+            1 for proxies of the first half, -1 for those of the other; on the sums' device.
         """
         self._count_N[positions] += len(traces["margin"])
         for name, total_N in self._sums.items():
             total_N[positions] += traces[name].sum(dim=0)
         for name, total_N in self._squares.items():
             total_N[positions] += traces[name].square().sum(dim=0)
+        for name, total_N in self._contrasts.items():
+            total_N[positions] += halves @ traces[name].float()
 
     def join(self, other: "TraceSums") -> None:
         """Count what other proxies say of the same samples.
@@ -146,6 +157,8 @@ class TraceSums:
             self._sums[name] += other._sums[name]
         for name in SPREADS:
             self._squares[name] += other._squares[name]
+        for name in HALVED:
+            self._contrasts[name] += other._contrasts[name]
 
     def means(self) -> dict[str, Tensor]:
         """Return the mean of every trace over the proxies.
@@ -171,6 +184,22 @@ class TraceSums:
             name: (total_N / self._count_N - means[name].square()).clamp_min(0)
             for name, total_N in self._squares.items()
         }
+
+    def differences(self) -> dict[str, Tensor]:
+        """Return how far the two halves of the proxies, of equally many, differ.
+
+        Returns
+        -------
+        dict of str to Tensor of shape (n_samples,), float32
+            Of the traces of ``HALVED``: mean over the first half without that over the other, in [-2, 2]. NaN where
+            none counted.
+
+        Notes
+        -----
+        Half of it has the variance of the mean over all proxies, sigma^2 / P, if these are drawn independently of each
+        other; also what the errors of two samples, or of two epochs, have to do with each other is that of the means.
+        """
+        return {name: 2 * total_N / self._count_N for name, total_N in self._contrasts.items()}
 
 
 def pairwise_agreement(predicted: Tensor) -> Tensor:

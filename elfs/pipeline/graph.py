@@ -48,6 +48,8 @@ class Stage:
         Artifacts that decide what it makes where they are there, each with what it reads then besides.
     beside_annotations : tuple of str
         Artifacts that decide what it makes where they and annotations are there.
+    uses : tuple of str
+        Artifacts that it looks at where they are there and fresh, to say something about what it makes.
     outside : str or None
         Module whose ``list_digests`` returns the digests of the files outside the workspace that a config names, which
         costs no torch; empty where it names none. None: only the stage's code knows what lies outside.
@@ -61,6 +63,7 @@ class Stage:
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     outside: str | None = ""
     beside_annotations: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 COMPARE_PREFIX = "compare-"
@@ -104,6 +107,7 @@ STAGES: dict[str, Stage] = {
             ("samples", "neighbors", "pseudo_labels", "scores"),
             ("selections",),
             "elfs.stages.select",
+            uses=("agreement",),
             optional={"annotations": (), "groups": ()},
             beside_annotations=("groups",),
             outside="elfs.stages.selection.rounds",

@@ -84,7 +84,8 @@ def resolved(call: StageCall, workspace: Workspace, outside: dict[str, str]) -> 
     """
     call = _with_optional(call, workspace)
     require(workspace, call.stage.name, call.needs)
-    uses = [name for name in call.stage.needs if name not in call.needs and _usable(workspace, name)]
+    maybe = (*call.stage.needs, *call.stage.uses)
+    uses = [name for name in maybe if name not in call.needs and _usable(workspace, name)]
     artifacts = workspace.manifest.artifacts
     return call, {name: artifacts[name].digest for name in [*call.needs, *uses]} | outside
 
@@ -147,7 +148,7 @@ def fresh_record(workspace: Workspace, call: StageCall, config: dict[str, Any], 
     str or None
         Its name; None where there is none.
     """
-    used = set(call.stage.needs) - set(call.needs)
+    used = {*call.stage.needs, *call.stage.uses} - set(call.needs)
     needed = {name: digest for name, digest in inputs.items() if name not in used}
     for name in reversed(series(call.record, workspace.manifest.records)[:-1]):
         known = workspace.manifest.records[name]

@@ -17,6 +17,8 @@ _LEVELS = (GOOD, FAIR, WEAK)
 
 _HIGH_TRUST = 0.7
 _MANY_MISSED = 0.1
+_STEADY = 0.5
+_SEED = "seed"
 _SURE = 0.9
 """Share of the random draws that are beaten, or not, before it is no chance."""
 
@@ -28,6 +30,7 @@ _WITNESSES = {
 }
 
 _TRY_AUTO, _TRY_BALANCE = "--method auto", "--balance cluster"
+_TRY_PROXIES = "more proxies (elfs dynamics --proxies 256)"
 _TRY_ENCODER, _TRY_OTHER = "a pretrained encoder (elfs embed --encoder)", "another encoder"
 
 
@@ -79,6 +82,11 @@ class Verdict:
         return ", ".join(finding.text for finding in self.findings if finding.level == self.level)
 
     @property
+    def besides(self) -> list[str]:
+        """What people are told whatever the level: how far the picks hang on the seed, where that did not decide it."""
+        return [finding.text for finding in self.findings if finding.topic == _SEED and finding.level != self.level]
+
+    @property
     def advice(self) -> str:
         """What to try, as a list in words; empty where there is nothing."""
         wanted = dict.fromkeys(part for finding in self.findings for part in finding.advice)
@@ -102,9 +110,9 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
     Returns
     -------
     Verdict
-        The findings on coverage, clusters, pseudo-labels and copies, as far as something is known.
+        The findings on coverage, clusters, pseudo-labels, proxies and copies, as far as something is known.
     """
-    kinds = (_coverage, _clusters, _pseudo_labels, _copies)
+    kinds = (_coverage, _clusters, _pseudo_labels, _proxies, _copies)
     return Verdict(tuple(finding for kind in kinds if (finding := kind(summary)) is not None))
 
 
@@ -178,6 +186,17 @@ def _pseudo_labels(summary: Mapping[str, Any]) -> Finding | None:
         detail += "; auto goes by the images where they are not to be believed"
     advice = (*(_TRY_AUTO,) * doubted, _encoder(summary))
     return Finding("pseudo-labels", WEAK if doubted else FAIR, text, detail, advice)
+
+
+def _proxies(summary: Mapping[str, Any]) -> Finding | None:
+    """Say how far the picks hang on which proxies were trained; those that do may be no worse than others."""
+    same = summary.get("same_with_other_proxies")
+    if same is None:
+        return None
+    text = f"{round(100 * same)} of 100 picks would be the same with other proxies"
+    detail = "the same number of them, on the same embeddings and clusters"
+    steady = same >= _STEADY
+    return Finding(_SEED, GOOD if steady else FAIR, text, detail, () if steady else (_TRY_PROXIES,))
 
 
 def _encoder(summary: Mapping[str, Any]) -> str:

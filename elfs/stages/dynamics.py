@@ -9,7 +9,7 @@ from torch import Tensor
 from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
-from elfs.ops.traces import SPREADS, TRACES, pairwise_agreement
+from elfs.ops.traces import HALVED, SPREADS, TRACES, pairwise_agreement
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.gradients import describe_proxy
@@ -72,13 +72,15 @@ def run(job: Job, config: DynamicsConfig) -> Result:
 def _publish(job: Job, proxies: Proxies, rows: np.ndarray, num_rows: int) -> tuple[float, dict[str, Tensor]]:
     """Lay the epochs' traces [M] out over all rows of the workspace, [epochs, N] in each file.
 
-    Returns the agreement with the pseudo-labels in the last epoch, and the spread [M] of each trace over the proxies.
+    Returns the agreement with the pseudo-labels in the last epoch, and of each trace the spread [M] over the proxies
+    and the difference [M] of their halves, mean over the epochs.
     """
     num_epochs = proxies.num_epochs
     bytes_per_epoch = num_rows * (4 * 2 + (2 if proxies.averaged else 1))
     per_file = max(1, min(num_epochs, _FILE_BYTES // bytes_per_epoch))
     num_files = -(-num_epochs // per_file)
     variance: dict[str, Tensor] = {}
+    difference: dict[str, Tensor] = {}
     agreement = 0.0
     for index in range(num_files):
         epochs = range(index * per_file, min((index + 1) * per_file, num_epochs))
@@ -93,9 +95,12 @@ def _publish(job: Job, proxies: Proxies, rows: np.ndarray, num_rows: int) -> tup
                 stacked[name][offset, rows] = trace
             for name in SPREADS if proxies.averaged else ():
                 variance[name] = variance.get(name, 0) + found[f"{name}_variance"]
+            for name in HALVED if proxies.halved else ():
+                difference[name] = difference.get(name, 0) + found[f"{name}_difference"]
             agreement = float(found["correct"].double().mean())
         job.draft.save("dynamics", stacked, shard=(index, num_files) if num_files > 1 else None)
-    return agreement, {f"{name}_spread": (total / num_epochs).sqrt() for name, total in variance.items()}
+    spread = {f"{name}_spread": (total / num_epochs).sqrt() for name, total in variance.items()}
+    return agreement, spread | {f"{name}_difference": total / num_epochs for name, total in difference.items()}
 
 
 def _opinions(

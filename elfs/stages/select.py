@@ -17,6 +17,7 @@ from elfs.stages.selection.grouping import gather_grouping, takes_whole_groups
 from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
+from elfs.stages.selection.steadiness import same_with_other_proxies
 from elfs.stages.selection.worth import worth
 
 __all__ = ["CODE", "prepare", "run"]
@@ -81,6 +82,8 @@ def run(job: Job, config: SelectConfig) -> Result:
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
     if choice.trust_by:
         summary |= {"trust": choice.trust, "trust_by": choice.trust_by}
+    if (same := same_with_other_proxies(job, config, found, choice)) is not None:
+        summary["same_with_other_proxies"] = same
     if SELECTORS[config.method].prunes:
         chosen = "by hand" if config.fixed_hard_rate is not None else config.hard_rate or "auto"
         summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen, "hard_rate_curve": choice.curve}

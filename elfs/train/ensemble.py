@@ -24,13 +24,31 @@ from elfs.train.numerics import repeatable, require_finite
 from elfs.train.recipes import Recipe
 from elfs.train.seeding import generator
 
-__all__ = ["EnsembleFit", "predict_ensemble", "record_ensemble"]
+__all__ = ["EnsembleFit", "half_of", "predict_ensemble", "record_ensemble"]
 
 _VALUES = 1 << 22
 """Logits and features of one forward pass where nothing is trained: 16 MiB, a few times over."""
 
 _NOWHERE = -1
 """Fills up the rows of a table of positions."""
+
+
+def half_of(number: int, num_folds: int) -> int:
+    """Return to which half of the proxies one belongs.
+
+    Parameters
+    ----------
+    number : int
+        Its number among all proxies, from 0.
+    num_folds : int
+        Folds of the recipe: so many proxies in turn leave out one each, and belong together.
+
+    Returns
+    -------
+    int
+        1 for the first half, -1 for the other.
+    """
+    return 1 - 2 * (number // num_folds % 2)
 
 
 def _table(rows: list[Tensor]) -> Tensor:
@@ -56,7 +74,7 @@ class EnsembleFit:
     trained : Tensor of shape (n_networks, n_samples), bool
         Which samples each network learns from.
     recipe : Recipe
-        Hyper-parameters.
+        Hyper-parameters; of its folds, each so many networks in turn leave out one each.
     seed : int
         Seed of order and noise.
     device : torch.device
@@ -93,6 +111,11 @@ class EnsembleFit:
     def learned(self) -> list[Tensor]:
         """Positions that each network learns from, ascending."""
         return [row_N.nonzero().flatten() for row_N in self.trained]
+
+    @property
+    def halves(self) -> Tensor:
+        """1 for networks of the first half, -1 for the others [P]; each sample is left out equally often in both."""
+        return torch.tensor([half_of(number, self.recipe.folds) for number in self.numbers], dtype=torch.float32)
 
     def steps_per_epoch(self) -> int:
         """Return in how many steps every network sees its samples once."""
@@ -185,7 +208,7 @@ def record_ensemble(
     optimizer = fit.optimizer()
     first_epoch, _ = load_checkpoint(checkpoint, {"network": fit.network}, optimizer) or (0, {})
     task.advance(first_epoch * fit.steps_per_epoch())
-    classes_N = fit.classes.to(fit.device)
+    classes_N, halves_P = fit.classes.to(fit.device), fit.halves.to(fit.device)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
             loss = _train_epoch(fit, optimizer, epoch, num_epochs, task)
@@ -193,7 +216,8 @@ def record_ensemble(
             for positions_B, logits_PBC in _asked(fit):
                 classes_PB = classes_N[positions_B].expand(len(logits_PBC), -1)
                 traces = trace_batch(logits_PBC.flatten(0, 1), classes_PB.flatten())
-                sums.add(positions_B, {name: trace.view_as(classes_PB) for name, trace in traces.items()})
+                seen = {name: trace.view_as(classes_PB) for name, trace in traces.items()}
+                sums.add(positions_B, seen, halves_P)
             found = sums.tensors()
             store(epoch, found)
             save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, {})

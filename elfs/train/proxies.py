@@ -18,7 +18,7 @@ from elfs.ops.folds import deal_folds
 from elfs.ops.traces import TraceSums
 from elfs.parallel.runtime import Runtime, Task
 from elfs.train.classifier import predict, record_dynamics
-from elfs.train.ensemble import EnsembleFit, predict_ensemble, record_ensemble
+from elfs.train.ensemble import EnsembleFit, half_of, predict_ensemble, record_ensemble
 from elfs.train.features import Features
 from elfs.train.fit import Fit
 from elfs.train.inputs import InputBuilder
@@ -103,6 +103,11 @@ class Proxies:
         """Whether there are several proxies."""
         return self.recipe.proxies > 1
 
+    @property
+    def halved(self) -> bool:
+        """Whether the proxies make two halves that leave out each sample equally often."""
+        return self.averaged and self.recipe.proxies // self.recipe.folds % 2 == 0
+
     def record(self) -> Recorded | None:
         """Train all proxies; all ranks call this.
 
@@ -134,7 +139,8 @@ class Proxies:
         -------
         dict of str to Tensor of shape (n_samples,)
             The traces, float16; ``correct`` uint8 where there is one proxy, else the share of the proxies, float16.
-            With several proxies also ``<trace>_variance``, float32.
+            With several proxies also ``<trace>_variance``, and with an even number of rounds of the folds
+            ``<trace>_difference`` of the two halves, float32.
         """
         files = sorted(self.directory.glob(f"epoch-{number:05d}*.safetensors"))
         loaded = [
@@ -146,7 +152,10 @@ class Proxies:
         for more in loaded[1:]:
             sums.join(TraceSums.of(more))
         means = {name: mean_N.half() for name, mean_N in sums.means().items()}
-        return means | {f"{name}_variance": value_N for name, value_N in sums.variances().items()}
+        means |= {f"{name}_variance": value_N for name, value_N in sums.variances().items()}
+        if not self.halved:
+            return means
+        return means | {f"{name}_difference": value_N for name, value_N in sums.differences().items()}
 
     def _store(self, part: int, epoch: int, traces: dict[str, Tensor]) -> None:
         part_name = f"-{part:04d}" if self.averaged else ""
@@ -206,7 +215,8 @@ class Proxies:
         def store(epoch: int, traces: dict[str, Tensor]) -> None:
             if self.averaged:
                 sums = TraceSums(len(self.classes), torch.device("cpu"))
-                sums.add(torch.arange(len(self.classes)), {name: trace.float()[None] for name, trace in traces.items()})
+                seen = {name: trace.float()[None] for name, trace in traces.items()}
+                sums.add(torch.arange(len(self.classes)), seen, torch.tensor([float(half_of(number, 1))]))
                 traces = sums.tensors()
             self._store(number, epoch, traces)
 

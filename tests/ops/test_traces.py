@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elfs.ops.traces import SPREADS, TRACES, TraceSums, pairwise_agreement, trace_batch
+from elfs.ops.traces import HALVED, SPREADS, TRACES, TraceSums, pairwise_agreement, trace_batch
 
 
 def test_values_by_hand() -> None:
@@ -59,6 +59,7 @@ class TestTraceSums:
 
     LOGITS = torch.randn(5, 7, 3, generator=torch.Generator().manual_seed(0))
     LABELS = torch.arange(7) % 3
+    HALVES = torch.tensor([1.0, 1.0, -1.0, -1.0, 1.0])
 
     def each(self) -> dict[str, Tensor]:
         """Return the traces [P, N] of each proxy."""
@@ -67,8 +68,9 @@ class TestTraceSums:
 
     def test_mean_is_that_of_the_proxies(self) -> None:
         sums, each = TraceSums(7, torch.device("cpu")), self.each()
-        sums.add(torch.tensor([4, 1, 0]), {name: values[:, [4, 1, 0]] for name, values in each.items()})
-        sums.add(torch.tensor([2, 3, 5, 6]), {name: values[:, [2, 3, 5, 6]] for name, values in each.items()})
+        for rows in ([4, 1, 0], [2, 3, 5, 6]):
+            seen = {name: values[:, rows] for name, values in each.items()}
+            sums.add(torch.tensor(rows), seen, self.HALVES)
         for name, mean in sums.means().items():
             torch.testing.assert_close(mean, each[name].float().mean(dim=0))
         variances = sums.variances()
@@ -79,12 +81,20 @@ class TestTraceSums:
     def test_parts_make_the_whole(self) -> None:
         every, each = torch.arange(7), self.each()
         whole, first, second = (TraceSums(7, torch.device("cpu")) for _ in range(3))
-        whole.add(every, each)
-        first.add(every, {name: values[:2] for name, values in each.items()})
-        second.add(every, {name: values[2:] for name, values in each.items()})
+        whole.add(every, each, self.HALVES)
+        first.add(every, {name: values[:2] for name, values in each.items()}, self.HALVES[:2])
+        second.add(every, {name: values[2:] for name, values in each.items()}, self.HALVES[2:])
         first.join(TraceSums.of(second.tensors()))
         for name, values in whole.tensors().items():
             torch.testing.assert_close(first.tensors()[name], values)
+
+    def test_the_halves_differ_by_their_means(self) -> None:
+        sums, each = TraceSums(7, torch.device("cpu")), {name: values[:4] for name, values in self.each().items()}
+        sums.add(torch.arange(7), each, self.HALVES[:4])
+        found = sums.differences()
+        assert tuple(found) == HALVED
+        for name, difference in found.items():
+            torch.testing.assert_close(difference, each[name][:2].mean(dim=0) - each[name][2:].mean(dim=0))
 
     def test_what_nobody_saw_is_nan(self) -> None:
         assert all(value.isnan().all() for value in TraceSums(2, torch.device("cpu")).means().values())

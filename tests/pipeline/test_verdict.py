@@ -63,6 +63,12 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
             "(elfs embed --encoder)",
         ),
         (trust(0.2) | {"method": "auto"}, FAIR, "pseudo-labels trusted 0.20 of 1: try another encoder"),
+        ({"same_with_other_proxies": 0.5}, GOOD, "50 of 100 picks would be the same with other proxies"),
+        (
+            {"same_with_other_proxies": 0.494},
+            FAIR,
+            "49 of 100 picks would be the same with other proxies: try more proxies (elfs dynamics --proxies 256)",
+        ),
         ({"copies_left_out": 1}, GOOD, "1 copy avoided"),
         ({"copies_left_out": 2}, GOOD, "2 copies avoided"),
     ],
@@ -72,6 +78,15 @@ def test_one_finding(more: dict[str, Any], level: str, text: str) -> None:
     assert (found.level, found.text) == (level, f"{level}: {text}")
     [finding] = found.findings
     assert finding.detail
+
+
+def test_how_far_it_hangs_on_the_seed_is_told_whatever_the_level() -> None:
+    steady = {"same_with_other_proxies": 0.93}
+    line = "93 of 100 picks would be the same with other proxies"
+    assert verdict(facts(**steady, **trust(0.6))).besides == [line]
+    good = verdict(facts(**steady, **coverage()))
+    assert good.besides == []
+    assert good.reasons == f"covers the pool better than 20 of 20 random draws, {line}"
 
 
 @pytest.mark.parametrize(

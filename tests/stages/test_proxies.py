@@ -9,7 +9,7 @@ import torch
 
 from elfs.models.networks import MlpEnsemble
 from elfs.ops.scores import compute_scores
-from elfs.ops.traces import SPREADS, TRACES
+from elfs.ops.traces import HALVED, SPREADS, TRACES
 from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
 from elfs.stages import dynamics
@@ -51,7 +51,8 @@ def test_means_are_kept(few: Workspace) -> None:
 
 def test_what_the_proxies_say_of_each_other_and_of_the_labels(few: Workspace) -> None:
     found = few.arrays("agreement")
-    assert set(found) == {"proxy_agreement", "held_out_correct", *(f"{name}_spread" for name in SPREADS)}
+    halves = {f"{name}_difference" for name in HALVED}
+    assert set(found) == {"proxy_agreement", "held_out_correct", *(f"{name}_spread" for name in SPREADS)} | halves
     assert all(values.shape == (200,) and np.isnan(values[160:]).all() for values in found.values())
     assert found["margin_spread"][:160].min() >= 0
     assert found["margin_spread"][:160].max() > 0.01
@@ -147,6 +148,17 @@ def test_several_networks_on_images_are_averaged(digits: Finished, tmp_path: Pat
     np.testing.assert_allclose(
         np.sqrt((apart**2).mean(axis=0)), spread, atol=3e-3
     )  # of two, each is as far from the mean
+    difference = two.arrays("agreement")["margin_difference"][:160].astype(np.float32)
+    np.testing.assert_allclose(2 * apart.mean(axis=0), difference, atol=3e-3)
+
+
+@pytest.mark.parametrize(("proxies", "is_kept"), [(4, True), (6, False)])
+def test_the_difference_of_the_halves_is_kept_where_both_leave_out_each_image_equally_often(
+    digits: Finished, tmp_path: Path, proxies: int, is_kept: bool
+) -> None:
+    found = recorded(digits, tmp_path / "w", proxies=proxies, epochs=2).arrays("agreement")
+    assert ("margin_difference" in found) == is_kept
+    assert ("target_probability_difference" in found) == is_kept
 
 
 def _record(ranks: Ranks, path: Path) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from elfs.stages.selection.trust import witnesses
 from elfs.train.seeding import generator
 from elfs.train.window_search import ProxyJudge
 
-__all__ = ["Choice", "choose", "number_to_pick"]
+__all__ = ["Choice", "choose", "number_to_pick", "picked_from"]
 
 _LONG_SECONDS = 60
 _TIMED_ROWS = 65_536
@@ -85,22 +85,51 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     _announce(job, config, found.pool, count)
     trust_by = witnesses(job.workspace, found.pool) if "scores" in SELECTORS[config.method].reads else {}
     trust = min(trust_by.values(), default=1.0)
-    known = trust if SCORES[config.key].source == "dynamics" else 1.0  # no pseudo-label went into the others
-
-    balance = {"none": None, "cluster": "pseudo_labels"}.get(config.balance, "column")
-    limits: dict[str, Any] = {"per_group": config.per_group, "whole_groups": takes_whole_groups(config, found.pool)}
-
-    def pick(rate: float) -> Tensor:
-        options = SelectorOptions(hard_rate=rate, trust=known, **limits)
-        draw = generator(config.seed, "select")
-        return select(config.method, found.pool, count, options, draw, balance=balance, num_blocks=config.blocks)
-
+    pick = partial(picked_from, config, found.pool, count, trust=trust)
     paid_for = count + len(found.included) + found.num_annotated
-    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - known)
+    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - _believed(config, trust))
     hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
     picked = pick(hard_rate)
     refuse_no_pick(job, config, found.pool, picked, count)
-    return Choice(_in_order(found, picked) if limits["whole_groups"] else picked, hard_rate, curve, trust_by)
+    whole = takes_whole_groups(config, found.pool)
+    return Choice(_in_order(found, picked) if whole else picked, hard_rate, curve, trust_by)
+
+
+def picked_from(config: SelectConfig, pool: Pool, count: int, hard_rate: float, *, trust: float) -> Tensor:
+    """Pick from a pool.
+
+    Parameters
+    ----------
+    config : SelectConfig
+        Method, seed, limits.
+    pool : Pool
+        In canonical order.
+    count : int
+        How many.
+    hard_rate : float
+        Share to prune from the hard end.
+    trust : float
+        How far the pseudo-labels are to be believed.
+
+    Returns
+    -------
+    Tensor of shape (n_picked,), int64
+        Positions in the pool, first pick first.
+    """
+    balance = {"none": None, "cluster": "pseudo_labels"}.get(config.balance, "column")
+    options = SelectorOptions(
+        hard_rate=hard_rate,
+        trust=_believed(config, trust),
+        per_group=config.per_group,
+        whole_groups=takes_whole_groups(config, pool),
+    )
+    draw = generator(config.seed, "select")
+    return select(config.method, pool, count, options, draw, balance=balance, num_blocks=config.blocks)
+
+
+def _believed(config: SelectConfig, trust: float) -> float:
+    """Return how far the score is to be believed: no pseudo-label went into those of the embeddings."""
+    return trust if SCORES[config.key].source == "dynamics" else 1.0
 
 
 def _in_order(found: Candidates, picked: Tensor) -> Tensor:
