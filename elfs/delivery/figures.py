@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from elfs.delivery.learning import MeanCurve
 from elfs.delivery.pool import EASY, HARD, KEPT, NAMES, REST, Pool
 
-__all__ = ["cluster_bars", "learning_curves", "score_histogram"]
+__all__ = ["cluster_bars", "cluster_numbers", "learning_curves", "score_histogram"]
 
 _INK, _MUTED, _LINE = "#010101", "#020202", "#030303"
 _FILL = {KEPT: "#040404", HARD: "#050505", EASY: "#060606", REST: "#060606"}
@@ -157,6 +157,44 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
         axes.legend(ncols=2, **_LEGEND)
 
     return _svg("clusters", draw)
+
+
+def cluster_numbers(estimate: Mapping[str, Any]) -> str:
+    """Draw how well the graph of neighbours falls apart into each number of clusters, and which ones are as good.
+
+    Parameters
+    ----------
+    estimate : mapping
+        As `elfs.train.cluster_count.ClusterCount.report` gives it.
+
+    Returns
+    -------
+    str
+        An ``svg`` element.
+    """
+    candidates, scores = estimate["candidates"], estimate["scores"]
+    fewest, most = estimate["as_good"]
+
+    def draw(axes: Any) -> None:
+        axes.plot(candidates, scores, color=_FILL[EASY], linewidth=2, marker="o", markersize=4)
+        as_good = [
+            (number, score) for number, score in zip(candidates, scores, strict=True) if fewest <= number <= most
+        ]
+        axes.plot(*zip(*as_good, strict=True), "o", color=_FILL[KEPT], markersize=6, label="as good")
+        axes.axvline(
+            estimate["best"], color=_INK, linewidth=1, linestyle=(0, (4, 3)), label=f"{estimate['best']}, taken"
+        )
+        if candidates[-1] > _MAX_NAMED_CLUSTERS:
+            axes.set_xscale("log")
+            rounded = [step * 10**power for power in range(len(str(candidates[-1]))) for step in (1, 2, 5)]
+            shown = [number for number in rounded if candidates[0] <= number <= candidates[-1]]
+            axes.set_xticks(shown, [str(number) for number in shown])
+            axes.set_xticks([], minor=True)
+        axes.set_xlabel("number of clusters")
+        axes.set_ylabel("score")
+        axes.legend(ncols=2, **_LEGEND)
+
+    return _svg("numbers", draw, _SMALL_INCHES)
 
 
 def _short(name: str) -> str:

@@ -13,7 +13,7 @@ from elfs.catalog import SCORES
 from elfs.delivery.chosen import Selection, load_selection
 from elfs.delivery.comparison_figure import comparison_figure
 from elfs.delivery.explore import explorer, script_json
-from elfs.delivery.figures import cluster_bars, learning_curves, score_histogram
+from elfs.delivery.figures import cluster_bars, cluster_numbers, learning_curves, score_histogram
 from elfs.delivery.learning import mean_curves
 from elfs.delivery.next_steps import next_steps
 from elfs.delivery.page_facts import num_different, page_facts, page_warnings, unreadable_images
@@ -173,4 +173,7 @@ def _figures(selection: Selection, pool: Pool) -> dict[str, str]:
     curves = mean_curves(selection, pool)
     if curves is not None:
         found["learning"] = learning_curves(*curves)
+    clustering = selection.workspace.manifest.records.get("cluster")
+    if clustering is not None and clustering.summary.get("estimate") is not None:
+        found["numbers"] = cluster_numbers(clustering.summary["estimate"])
     return found

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from elfs.delivery.figures import cluster_bars, score_histogram
+from elfs.delivery.figures import cluster_bars, cluster_numbers, score_histogram
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,6 +47,18 @@ def test_nothing_comes_from_elsewhere_and_the_size_is_the_pages() -> None:
     head = svg[: svg.index(">")]
     assert "viewBox" in head
     assert "width=" not in head
+
+
+@pytest.mark.parametrize("most", [4, 90])
+def test_the_number_of_clusters_is_shown_with_those_that_are_as_good(most: int) -> None:
+    candidates = [2, 3, 4, most][: 3 + (most > 4)]
+    scores = [0.1, 0.4, 0.396, 0.01][: len(candidates)]
+    svg = cluster_numbers({"best": 3, "as_good": [3, 4], "candidates": candidates, "scores": scores})
+    assert texts(svg)[-2:] == ["as good", "3, taken"]
+    assert {"number of clusters", "score"} <= set(texts(svg))
+    if most == 90:
+        assert numbers_along(svg) == [2, 5, 10, 20, 50]
+    assert {"--kept", "--easy", "--ink"} <= set(re.findall(r"var\((--\w+)\)", svg))
 
 
 def test_equal_pools_give_equal_figures() -> None:
