@@ -291,7 +291,7 @@ complete -c elfs -n '__fish_seen_subcommand_from plan' -l balance -x -a 'none\\t
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l dedup -x -a 'exact\\t\'images with equal embeddings\' near\\t\'images closer than a quarter of the usual distance to the nearest neighbour\' off\\t\'none\'' -d 'Which copies of an image are left out, all but one'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
-complete -c elfs -n '__fish_seen_subcommand_from plan' -l groups -r -F -d 'Which images belong together, as in select: a CSV of ids and groups, or a regular expression'
+complete -c elfs -n '__fish_seen_subcommand_from plan' -l groups -r -F -d 'Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l per-group -x -a '' -d 'Take at most so many of a group, annotated ones included'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l by-group -d 'Take whole groups, with the budget in images'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l no-by-group -d 'Take whole groups, with the budget in images'

@@ -360,7 +360,7 @@ _elfs() {
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
-                        '--groups=[Which images belong together, as in select: a CSV of ids and groups, or a regular expression]:value:_files' \
+                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
                         '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
                         '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
                         '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \

@@ -22,7 +22,6 @@ __all__ = [
     "RECIPES",
     "SCORES",
     "SELECTORS",
-    "SELECT_BALANCE",
     "STAGES",
     "Method",
     "Score",
@@ -192,18 +191,15 @@ SELECTORS: dict[str, Method] = {
 }
 """Every method that ``elfs select --method`` takes."""
 
-BALANCE: dict[str, str] = {
-    "none": "the method alone decides",
-    "cluster": "equally many images of every cluster, as far as it has them",
-}
-
 COLUMN = "column:"
 """What ``--balance`` begins with where it names a column of a table about the images."""
 
-SELECT_BALANCE: dict[str, str] = BALANCE | {
+BALANCE: dict[str, str] = {
+    "none": "the method alone decides",
+    "cluster": "equally many images of every cluster, as far as it has them",
     f"{COLUMN}NAME": "equally many images of every value of a column of --metadata or --groups",
 }
-"""What ``elfs select --balance`` takes."""
+"""What ``--balance`` takes."""
 
 NEIGHBOR_SEARCHES: dict[str, str] = {
     "auto": "exact up to 2,000,000 images on a CPU and 20,000,000 on a GPU, ivf above",

@@ -10,7 +10,7 @@ from typing import Any
 from elfs.errors import UsageError
 from elfs.suggestions import unknown
 
-__all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option"]
+__all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option", "option_of"]
 
 MAX_SEED = 2**63 - 1
 """The largest seed: it must fit eight bytes."""
@@ -57,6 +57,25 @@ def option(
         "internal": internal,
     }
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def option_of(config: type["StageConfig"], name: str) -> Any:
+    """Declare an option that another config has too, with the same default, bounds and help.
+
+    Parameters
+    ----------
+    config : type
+        The other config.
+    name : str
+        Field in it.
+
+    Returns
+    -------
+    Any
+        A field of a frozen dataclass.
+    """
+    (field,) = (field for field in dataclasses.fields(config) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 def field_type(field: "dataclasses.Field[Any]") -> tuple[type, bool]:

@@ -1,10 +1,11 @@
 """The options of the six stages."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from elfs.budget import Budget
 from elfs.catalog import (
+    BALANCE,
     CLUSTER_LOSSES,
     CLUSTER_METHODS,
     COLUMN,
@@ -13,10 +14,9 @@ from elfs.catalog import (
     NEIGHBOR_SEARCHES,
     RECIPES,
     SCORES,
-    SELECT_BALANCE,
     SELECTORS,
 )
-from elfs.config.options import MAX_SEED, StageConfig, option
+from elfs.config.options import MAX_SEED, StageConfig, option, option_of
 from elfs.errors import UsageError
 
 __all__ = [
@@ -177,7 +177,7 @@ class SelectConfig(StageConfig):
         "well each window covers the pool, hard images most, by budget and by how many pseudo-labels seem wrong]",
         aliases=("--mis-ratio",),
     )
-    balance: str = option("none", "What gets equally many.", choices=SELECT_BALANCE)
+    balance: str = option("none", "What gets equally many.", choices=BALANCE)
     dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
     include: str | None = option(
         None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
@@ -244,25 +244,17 @@ class PlanConfig(StageConfig):
     """What budgets would buy."""
 
     budgets: str = option("0.005,0.01,0.02,0.05,0.1,0.2,0.3,0.5", "Budgets, comma-separated: shares or counts.")
-    key: str = option("aum", "Score to select by.", choices=SCORES)
-    method: str = option("auto", "Selector; elfs is the paper's.", choices=SELECTORS)
-    balance: str = option("none", "What gets equally many.", choices=SELECT_BALANCE)
-    dedup: str = option("exact", "Which copies of an image are left out, all but one.", choices=DEDUP)
-    include: str | None = option(
-        None, "Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated."
-    )
-    exclude: str | None = option(
-        None, "Images that are never selected: id list, CSV or selections/NAME, comma-separated."
-    )
-    groups: str | None = option(
-        None,
-        "Which images belong together, as in select: a CSV of ids and groups, or a regular expression. [default: those "
-        "that a selection named]",
-    )
-    per_group: int | None = option(None, "Take at most so many of a group, annotated ones included.", minimum=1)
-    by_group: bool = option(False, "Take whole groups, with the budget in images.")
-    metadata: str | None = option(None, "A CSV about the images, for --balance column:NAME.")
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    key: str = option_of(SelectConfig, "key")
+    method: str = option_of(SelectConfig, "method")
+    balance: str = option_of(SelectConfig, "balance")
+    dedup: str = option_of(SelectConfig, "dedup")
+    include: str | None = option_of(SelectConfig, "include")
+    exclude: str | None = option_of(SelectConfig, "exclude")
+    groups: str | None = option_of(SelectConfig, "groups")
+    per_group: int | None = option_of(SelectConfig, "per_group")
+    by_group: bool = option_of(SelectConfig, "by_group")
+    metadata: str | None = option_of(SelectConfig, "metadata")
+    seed: int = option_of(SelectConfig, "seed")
 
     def __post_init__(self) -> None:
         super(PlanConfig, self).__post_init__()
@@ -270,17 +262,11 @@ class PlanConfig(StageConfig):
 
     def selections(self) -> tuple[SelectConfig, ...]:
         """Return what would be selected with each budget, in the order of the budgets."""
-        shared = {name: getattr(self, name) for name in _PLANNED}
+        shared = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "budgets"}
         budgets = dict.fromkeys(part.strip() for part in self.budgets.split(",") if part.strip())
         if not budgets:
             raise UsageError(f"--budgets is {self.budgets!r}, expected shares or counts, comma-separated.")
         return tuple(SelectConfig(budget=budget, **shared) for budget in budgets)
-
-
-_PLANNED = (
-    *("key", "method", "balance", "dedup", "include", "exclude"),
-    *("groups", "per_group", "by_group", "metadata", "seed"),
-)
 
 
 def _hard_rate(value: object) -> str:
