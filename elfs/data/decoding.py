@@ -8,6 +8,7 @@ What is found                                 What comes out
 8-bit gray, 1-bit, palette, YCbCr, HSV, LAB   converted to RGB
 CMYK, Adobe-inverted CMYK, YCCK               converted to RGB without colour profiles
 alpha, or a transparent colour                composited on white; a BMP whose alpha is 0 everywhere has none
+what the first frame of a GIF leaves bare     white, as browsers have it
 gray of 2 to 16 bits                          its range to 0..255 (65535 and 4095 of 12 bits become 255)
 colour of 9 to 16 bits                        keeps its high byte (JPEG 2000: rounded)
 signed, and 32-bit integers                   0..65535 as 16-bit gray; signed 8-bit and anything else as floats
@@ -34,6 +35,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from elfs.data.bad_image import BadImageError, unsupported
+from elfs.data.formats.bmp import read_bmp
+from elfs.data.formats.gif import read_gif
 from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.jpeg2000 import read_jpeg2000
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
@@ -51,8 +54,6 @@ SEVERAL_FRAMES, ODD_SHAPE = "several_frames", "odd_shape"
 
 _PILLOW_FORMATS = {
     "avif": "AVIF",
-    "bmp": "BMP",
-    "gif": "GIF",
     "heic": "HEIF",
     "jpeg2000": "JPEG2000",
     "jxl": "JXL",
@@ -61,7 +62,6 @@ _PILLOW_FORMATS = {
 }
 _FEATURES = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
 _PLUGINS = {"heic": ("pillow_heif", "pillow-heif"), "jxl": ("pillow_jxl", "pillow-jxl-plugin")}
-_BMP_PACKINGS = {4: "JPEG", 5: "PNG", 6: "bit fields with alpha", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -163,6 +163,10 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
         image, has_several = read_jpeg(data, max_pixels)
     elif kind == "jpeg2000":
         image, has_several = read_jpeg2000(data, max_pixels), False
+    elif kind == "gif":
+        image, has_several = read_gif(data, max_pixels)
+    elif kind == "bmp":
+        image, has_several = read_bmp(data, max_pixels), False
     else:
         image, has_several = _by_pillow(data, kind, max_pixels)
     decoded = _upright(_to_rgb(image), _orientation(image) if orientation is None else orientation)
@@ -172,27 +176,12 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
 
 def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read what Pillow reads right once it is known to be whole."""
-    if kind == "bmp":
-        _require_known_bmp(data)
     image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
     if kind in ("avif", "heic", "webp"):
         require_tail(data, kind, image.width * image.height)
     has_several = is_animated(image)
     image.load()
-    if kind == "bmp" and image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
-        image = image.convert("RGB")  # programs that draw with GDI leave alpha at 0
     return image, has_several
-
-
-def _require_known_bmp(data: bytes) -> None:
-    """Refuse the kinds of BMP that Pillow calls damaged."""
-    if data[14] < 40:
-        return
-    bits, packing = int.from_bytes(data[28:30], "little"), int.from_bytes(data[30:34], "little")
-    if packing in _BMP_PACKINGS:
-        raise unsupported(f"a BMP of {_BMP_PACKINGS[packing]}")
-    if bits in (2, 64):
-        raise unsupported(f"a {bits}-bit BMP")
 
 
 def _orientation(image: Image.Image) -> int:

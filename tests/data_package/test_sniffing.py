@@ -71,6 +71,8 @@ def test_extension_lists_are_lower_case_and_apart() -> None:
     [
         (b"Lerc2 \6\0", "a LERC image"),
         (b"8BPS\0\1", "a Photoshop file"),
+        *((b"PF" + blank + b"2 2", "a PFM image") for blank in (b"\n", b"\r\n", b" ")),
+        *((b"P7" + blank + b"WIDTH", "a PAM image") for blank in (b"\n", b"\r\n")),
         (b"\0\0\1\0\1\0", "an icon"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (bytes(128) + b"DICM", "a DICOM image"),

@@ -2,12 +2,16 @@
 
 A file ends with a marker. Where it is missing, as in a file whose tail was never written, the image is cut off. Where
 it comes early, a decoder that has all bytes before it still waits for pixels; it is asked, by giving it a few bits more
-(`_decode_rest`), which up to three last blocks of 8 x 8 pixels may escape. Restart markers and the scans of a
-progressive file are counted. NULs among the pixels, as a download leaves them where a part never came, are read as
-codes; where no picture has these codes in a row, the image is damaged (`_find_hole`).
+(`_ask`), which up to three last blocks of 8 x 8 pixels may escape. So is it before each restart marker and at the end
+of each scan, and these are counted. Arithmetic codes are decoded twice, with other bytes behind the last ones. NULs
+among the pixels, as a download leaves them where a part never came, are read as codes; where no picture has these codes
+in a row, the image is damaged (`_find_hole`).
 """
 
+import itertools
 from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,7 +37,12 @@ _ONES = b"\xff\x00"
 """Eight bits that begin no code of a Huffman table."""
 _NULS = bytes(64)
 _ZEROS_RUN, _LAST_CODE = 0xF0, 4
-_ONES_FOR_THE_LAST_BLOCK, _ONES_TO_ASK = 8, 12
+_ONES_FOR_THE_LAST_BLOCK, _ONES_TO_ASK, _ONES_TO_ASK_AT_A_STOP = 8, 12, 3
+_ARITHMETIC = (0xC9, 0xCA)
+_NO_ZEROS = 64 * b"\x55"
+"""What no pixel of a whole arithmetic-coded scan is made of, if it follows: zeros may, which encoders leave out."""
+
+_LAST_ZEROS, _PIXELS_PER_ZERO = 4, 4096
 
 
 @dataclass(slots=True)
@@ -42,7 +51,8 @@ class _Structure:
 
     `kind` is its frame's marker; `components` the sampling factors of each by its number; `shifts` for each component
     how many low bits of each of 64 coefficients are still missing (64: all); `end` where the last marker is, if any;
-    `zero_codes` what bits of 0 alone mean by each Huffman table; `hole` where NULs are that can be no pixels.
+    `stops` where restart markers are, and those behind scans; `symbols` those of each Huffman table, the first of which
+    has a code of 0 alone; `hole` where NULs are that can be no pixels.
     """
 
     kind: int = 0
@@ -54,7 +64,8 @@ class _Structure:
     interval: int = 0
     end: int | None = None
     lost: str = ""
-    zero_codes: dict[int, int] = field(default_factory=dict)
+    stops: list[int] = field(default_factory=list)
+    symbols: dict[int, bytes] = field(default_factory=dict)
     hole: int | None = None
 
 
@@ -99,8 +110,11 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
         end = structure.end
         if structure.hole is not None and structure.kind not in _PROGRESSIVE:
             end = structure.hole + _LAST_CODE  # the picture may have ended there: some cameras fill up with NULs
-        if not _load(image, data[:end] + _END, end):
+        if not _load(image, data[:end] + _END, end, structure.stops):
             raise broken("damaged jpeg image (pixels that cannot be decoded)")
+        return image, has_several
+    if structure.kind in _ARITHMETIC and structure.end is not None:
+        _load_arithmetic(image, data[: structure.end], structure.stops)
         return image, has_several
     try:
         image.load()
@@ -109,6 +123,34 @@ def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
             raise unsupported(_NAMES[structure.kind]) from None
         raise
     return image, has_several
+
+
+def _load_arithmetic(image: Image.Image, data: bytes, stops: list[int]) -> None:
+    """Decode arithmetic codes; refused where they end before their pixels, which are then taken from zeros."""
+    other = open_image(data, "JPEG", image.width * image.height)
+    zeros = bytes(_LAST_ZEROS + image.width * image.height // _PIXELS_PER_ZERO)
+    bounds = [0, *stops, len(data)]
+    pieces = [data[start:stop] + zeros + _NO_ZEROS for start, stop in itertools.pairwise(bounds)]
+    for picture, whole in ((image, data), (other, b"".join(pieces))):
+        with _decoder(picture) as decoder:
+            if decoder.decode(whole + _END) != (-1, 0):
+                raise broken("damaged jpeg image (arithmetic codes that cannot be decoded)")
+        picture.tile = []  # type: ignore[attr-defined]
+    if other.tobytes() != image.tobytes():
+        raise broken("damaged jpeg image (truncated: pixels are missing before its end)")
+
+
+@contextmanager
+def _decoder(image: Image.Image) -> Iterator[Any]:
+    """Make the decoder of an image, which is set up to be filled by it."""
+    image.load_prepare()  # type: ignore[attr-defined]
+    _, extents, _, arguments = image.tile[0]  # type: ignore[attr-defined]
+    decoder = Image._getdecoder(image.mode, "jpeg", arguments, image.decoderconfig)  # type: ignore[attr-defined]
+    try:
+        decoder.setimage(image.im, extents)
+        yield decoder
+    finally:
+        decoder.cleanup()
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
@@ -142,39 +184,47 @@ def _require_whole(structure: _Structure) -> None:
         raise broken("damaged jpeg image (truncated: it has no end)")
     if structure.lost:
         raise broken(f"damaged jpeg image (truncated: {structure.lost})")
-    if structure.hole is not None and structure.kind in _PROGRESSIVE:
+    if structure.hole is not None and structure.kind in (*_PROGRESSIVE, *_ARITHMETIC):
         raise broken("damaged jpeg image (NULs among its pixels)")
     missing = [number for number, shifts in structure.shifts.items() if any(shifts)]
     if missing and structure.kind in (*_HUFFMAN, *_PROGRESSIVE):
         raise broken(f"damaged jpeg image (truncated: scans of {len(missing)} components are missing)")
 
 
-def _load(image: Image.Image, data: bytes, end: int) -> bool:
-    """Decode as `ImageFile.load` does, and see whether the decoder has all pixels before it meets the end.
+def _load(image: Image.Image, data: bytes, end: int, stops: Sequence[int] = ()) -> bool:
+    """Decode as `ImageFile.load` does, and see whether the decoder has all pixels before it meets stops and the end.
 
     False where it stops at an error, or perhaps at an earlier end.
     """
-    image.load_prepare()  # type: ignore[attr-defined]
-    _, extents, _, arguments = image.tile[0]  # type: ignore[attr-defined]
-    decoder = Image._getdecoder(image.mode, "jpeg", arguments, image.decoderconfig)  # type: ignore[attr-defined]
-    try:
-        decoder.setimage(image.im, extents)
-        whole = memoryview(data)[:end]
+    with _decoder(image) as decoder:
+        start = _pass_stops(decoder, data, [stop for stop in stops if stop < end])
+        whole = memoryview(data)[start:end]
         used, error = decoder.decode(whole)
         if used >= 0:
-            used, error = _decode_rest(decoder, bytes(whole[used:]))
+            used, error = _ask(decoder, bytes(whole[used:]), _ONES_TO_ASK)
+            if used >= 0:
+                used, error = decoder.decode(_END)
             if error < 0:
                 raise broken(f"damaged jpeg image (decoder error {error})")
         elif error < 0 or _END in data[:end]:
             return False
-    finally:
-        decoder.cleanup()
     image.tile = []  # type: ignore[attr-defined]
     return True
 
 
-def _decode_rest(decoder: Any, rest: bytes) -> tuple[int, int]:
-    """Finish with a decoder that has seen all before the end of a file; refused where it still expects pixels.
+def _pass_stops(decoder: Any, data: bytes, stops: Sequence[int]) -> int:
+    """Decode to the last stop, or until the decoder has enough; return where it is to go on."""
+    start = 0
+    for stop in stops:
+        used, _ = decoder.decode(memoryview(data)[start:stop])
+        if used < 0 or _ask(decoder, data[start + used : stop], _ONES_TO_ASK_AT_A_STOP)[0] < 0:
+            return stop
+        start = stop
+    return start
+
+
+def _ask(decoder: Any, rest: bytes, count: int) -> tuple[int, int]:
+    """Let a decoder go on that has seen all before a marker; refused where it still expects pixels.
 
     One that has all of them is ready, or looks for a marker and skips whatever it is given. One that waits for a block
     leaves bits where they are until the block is whole, and ones begin no code, so that they do not make it whole.
@@ -182,15 +232,15 @@ def _decode_rest(decoder: Any, rest: bytes) -> tuple[int, int]:
     rest += _ONES_FOR_THE_LAST_BLOCK * _ONES
     used, error = decoder.decode(rest)
     rest = rest[used:]
-    for _ in range(_ONES_TO_ASK):
+    for _ in range(count):
         if used < 0:
-            return used, error
+            break
         rest += _ONES
         used, error = decoder.decode(rest)
         if 0 <= used < len(rest):
             raise broken("damaged jpeg image (truncated: pixels are missing before its end)")
         rest = b""
-    return (used, error) if used < 0 else decoder.decode(_END)
+    return used, error
 
 
 def _read_structure(data: bytes) -> _Structure:
@@ -224,7 +274,11 @@ def _read_structure(data: bytes) -> _Structure:
             stop = markers[index] if index < len(markers) else len(data)
             if found.hole is None:
                 found.hole = _find_hole(found, body, data, start, stop)
-            _read_scan(found, body, codes[restarts[(restarts >= start) & (restarts < stop)] + 1])
+            within = restarts[(restarts >= start) & (restarts < stop)]
+            if not _is_raw(found, body):
+                found.stops += within.tolist()
+                found.stops += [stop] if stop < len(data) and data[stop + 1] != _END[1] else []
+            _read_scan(found, body, codes[within + 1])
     return found
 
 
@@ -255,25 +309,39 @@ def _read_scan(found: _Structure, body: bytes, restarts: NDArray[np.uint8]) -> N
 
 
 def _read_tables(found: _Structure, body: bytes) -> None:
-    """Note the first symbol of each Huffman table, whose code is of 0 alone."""
+    """Note the symbols of each Huffman table, in the order of their codes."""
     while len(body) > 17:
-        found.zero_codes[body[0]] = body[17]
-        body = body[17 + sum(body[1:17]) :]
+        count = sum(body[1:17])
+        found.symbols[body[0]] = body[17 : 17 + count]
+        body = body[17 + count :]
+
+
+def _is_raw(found: _Structure, body: bytes) -> bool:
+    """Return whether a scan is one bit of each block, of which arithmetic codes leave out all last zeros."""
+    return found.kind == _ARITHMETIC[1] and len(body) > 3 and body[-3] == 0 and body[-1] >> 4 > 0
 
 
 def _find_hole(found: _Structure, body: bytes, data: bytes, start: int, stop: int) -> int | None:
     """Return where NULs begin in a scan whose tables make a texture of them; where they mean one colour, they may."""
     count = body[0] if body else 0
     tables, spectrum = body[2 : 2 + 2 * count : 2], body[1 + 2 * count : 4 + 2 * count]
-    if len(spectrum) < 3 or (found.kind in _PROGRESSIVE and spectrum[2] >> 4):
-        return None
+    if len(spectrum) < 3 or (found.kind in _PROGRESSIVE and spectrum[2] >> 4 and not spectrum[0]):
+        return None  # bits as they are may all be 0
     first, last = (spectrum[0], spectrum[1]) if found.kind in _PROGRESSIVE else (0, 63)
     used = [table >> 4 for table in tables if not first] + [16 | table & 15 for table in tables if last]
-    codes = [found.zero_codes.get(table, 0) for table in used]
-    if not any(code & 15 or code == _ZEROS_RUN for code in codes):
+    if found.kind not in _ARITHMETIC and not any(_is_texture(found.symbols.get(table, b"")) for table in used):
         return None
     hole = data.find(_NULS, start, stop)
     return None if hole < 0 else hole
+
+
+def _is_texture(symbols: bytes) -> bool:
+    """Return whether the first symbol is never there again and again; a plain area is one end of a block after another.
+
+    Encoders that put several such ends into one do not put another behind it.
+    """
+    has_runs = any(0 < symbol < _ZEROS_RUN and not symbol & 15 for symbol in symbols)
+    return bool(symbols) and (symbols[0] != 0 or has_runs)
 
 
 def _num_blocks(found: _Structure, numbers: bytes) -> int:

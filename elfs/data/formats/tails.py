@@ -7,6 +7,7 @@ at most 3 NULs of 32 x 32 pixels, 8 of 128 x 96 and 430 of 1,500 x 1,500 of one 
 from collections.abc import Iterator
 
 from elfs.data.bad_image import broken
+from elfs.data.formats.boxes import boxes
 
 __all__ = ["require_tail"]
 
@@ -58,36 +59,23 @@ def _webp_pixels(data: bytes) -> Iterator[bytes]:
         start += 8 + size + size % 2
 
 
-def _boxes(data: bytes, start: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield name, start and stop of what each box of an ISO media file holds."""
-    while start + 8 <= stop:
-        size, name, head = int.from_bytes(data[start : start + 4], "big"), data[start + 4 : start + 8], 8
-        if size == 1:
-            size, head = int.from_bytes(data[start + 8 : start + 16], "big"), 16
-        size = stop - start if size == 0 else size
-        if size < head or not name.strip(b"\0"):
-            return
-        yield name, start + head, min(start + size, stop)
-        start += size
-
-
 def _codestream(data: bytes) -> bytes:
     """Return what a JPEG 2000 file packs its pixels into."""
     if data[:2] == b"\xff\x4f":
         return data
-    return next((data[start:stop] for name, start, stop in _boxes(data, 0, len(data)) if name == b"jp2c"), data)
+    return next((data[start:stop] for name, start, stop in boxes(data, 0, len(data)) if name == b"jp2c"), data)
 
 
 def _media_pixels(data: bytes) -> Iterator[bytes]:
     """Yield the packed pixels of the items of an AVIF or HEIC file; its metadata may end in NULs."""
-    metas = [(start + 4, stop) for name, start, stop in _boxes(data, 0, len(data)) if name == b"meta"]
-    for name, start, stop in _boxes(data, *metas[0]) if metas else ():
+    metas = [(start + 4, stop) for name, start, stop in boxes(data, 0, len(data)) if name == b"meta"]
+    for name, start, stop in boxes(data, *metas[0]) if metas else ():
         if name == b"iinf":
             kinds = dict(_item_kinds(data, start, stop))
             break
     else:
         kinds = {}
-    for name, start, stop in _boxes(data, *metas[0]) if metas else ():
+    for name, start, stop in boxes(data, *metas[0]) if metas else ():
         if name == b"iloc":
             for item, begin, end in _item_places(data, start, stop):
                 if kinds.get(item) in (b"av01", b"hvc1"):
@@ -96,7 +84,7 @@ def _media_pixels(data: bytes) -> Iterator[bytes]:
 
 def _item_kinds(data: bytes, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
     start += 6 if data[start] == 0 else 8
-    for name, begin, _ in _boxes(data, start, stop):
+    for name, begin, _ in boxes(data, start, stop):
         if name == b"infe" and data[begin] >= 2:
             width = 2 if data[begin] == 2 else 4
             at = begin + 4 + width

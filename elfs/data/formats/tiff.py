@@ -157,6 +157,8 @@ def _by_pillow(data: bytes, page: TiffPage) -> Image.Image:
 def _require_whole_jpegs(data: bytes, page: TiffPage) -> None:
     """Refuse pieces without their ends, which libtiff fills up in silence."""
     found = page.directory.get(_JPEG_TABLES)
+    if isinstance(found, bytes) and not found.endswith(b"\xff\xd9"):
+        raise broken("damaged tiff image (truncated: the tables of its pieces have no end)")
     tables = found[:-2] if isinstance(found, bytes) else b""  # they end as a file does, and pieces begin as one does
     for piece in pieces(data, page):
         read_jpeg(tables + bytes(piece[2:] if tables else piece), 4 * max(page.width * page.height, 2**20))
@@ -170,7 +172,7 @@ def _from_samples(data: bytes, page: TiffPage) -> Image.Image:
     samples = read_samples(data, page)
     colors = _levels(samples[..., :num_colors], page)
     if photometric == _CMYK:
-        return Image.fromarray(np.ascontiguousarray(colors), "CMYK")
+        colors = np.asarray(Image.fromarray(np.ascontiguousarray(colors), "CMYK").convert("RGB"))
     colors = np.repeat(colors, 3, axis=2) if num_colors == 1 else colors
     extra = page.extras[:1] or ((2,) if page.num_samples == num_colors + 1 == 4 else ())
     if page.num_samples == num_colors or not (extra and extra[0] in (_PREMULTIPLIED, *_ALPHA)):

@@ -1,3 +1,4 @@
+import base64
 import io
 from typing import Any
 
@@ -27,6 +28,15 @@ PICTURES = {
     "white": Image.new("L", (17, 130), 255),
     "dot": Image.new("RGB", (1, 1)),
 }
+
+
+ARITHMETIC = base64.b85decode(
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV02B@n5)Ta&5)cv>6%-gAG9exu93DL^E+jHZKuk+VKt@GST61DhRc%&9Mr4R(ZFhTtf`Lw8jhBplmUDiAeE"
+    "-P+3kU!x04M<g5di<p00saM5C#9*00;pA002J#(Rq)}gsA>qn?s#l)8|BYgAme9mIo9`37vhG{{S{iwY}Bdlue8c_8X<I^D7jKqCpj5r{42HmpFxv"
+    "?bkOZhu?YKIjF`T=9P3}u0|bGx_Z=RP>o;B6B6nSL}?L!fSBH5!u$r0cc*75&hTBu;Uuh2sejJE{{TWcN1-SPAFIw3PC=xwSxRCm*sPbcP*Y+mx*H"
+    "&8Uy@T0z86UgoR|Lqy){SpCy`vf18+Hi|Je"
+)
+"""Gray waves of 40 x 40 pixels, by jpegtran -arithmetic."""
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
@@ -67,8 +77,10 @@ def test_nuls_among_pixels_are_damage_and_behind_them_are_padding(
 def test_nuls_in_a_scan_of_a_progressive_file_are_damage() -> None:
     data = encode(noise(), "JPEG", progressive=True)
     scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]
-    hole = scans[1] + 100
-    refused(data[:hole] + bytes(100) + data[hole + 100 :], Outcome.BROKEN, "NULs among its pixels")
+    for scan, following in zip(scans[1:], [*scans[2:], len(data)], strict=True):
+        if following - scan > 700:
+            hole = scan + 300
+            refused(data[:hole] + bytes(300) + data[hole + 300 :], Outcome.BROKEN, "NULs among its pixels")
 
 
 @pytest.mark.parametrize("color", [(200, 30, 40), (0, 0, 0), (255, 255, 255)])
@@ -84,6 +96,29 @@ def test_lost_restart_intervals_are_damage(progressive: bool) -> None:
     data = encode(noise(), "JPEG", restart_marker_rows=1, progressive=progressive)
     second, third = data.index(b"\xff\xd1"), data.index(b"\xff\xd2")
     refused(data[:second] + data[third:], Outcome.BROKEN, r"truncated: \d of \d restart markers")
+
+
+@pytest.mark.parametrize("options", [{"restart_marker_rows": 1}, {"restart_marker_blocks": 5}], ids=str)
+@pytest.mark.parametrize("name", ["noise", "gray", "cmyk"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_pixels_lost_between_two_restart_markers_are_damage(
+    name: str, options: dict[str, Any], progressive: bool
+) -> None:
+    data = encode(PICTURES[name], "JPEG", progressive=progressive, quality=95, **options)
+    first, second = data.index(b"\xff\xd0"), data.index(b"\xff\xd1")
+    refused(data[: (first + second) // 2] + data[second:], Outcome.BROKEN, "truncated: pixels are missing")
+
+
+def test_arithmetic_codes_are_read_and_their_parts_are_damage() -> None:
+    assert pixels(ARITHMETIC)[0, :4, 0].tolist() == [132, 153, 172, 178]
+    assert np.array_equal(pixels(ARITHMETIC + bytes(4096)), pixels(ARITHMETIC))
+    start = ARITHMETIC.index(b"\xff\xda") + 10
+    for length in range(start + 10, len(ARITHMETIC) - 12, 5):
+        part = ARITHMETIC[:length].removesuffix(b"\xff")
+        refused(part, Outcome.BROKEN, "damaged")
+        refused(part + b"\xff\xd9", Outcome.BROKEN, "truncated: pixels are missing")
+        refused(part + bytes(70) + b"\xff\xd9", Outcome.BROKEN, "NULs among its pixels")
+    refused(ARITHMETIC.replace(b"\xff\xdb", b"\xff\xfe"), Outcome.BROKEN, "damaged jpeg image")
 
 
 def test_lost_scans_of_a_progressive_file_are_damage() -> None:

@@ -75,6 +75,23 @@ def test_a_file_without_its_end_is_damage() -> None:
     refused(whole[:start] + png_chunk(b"IDAT", half) + png_chunk(b"IEND", b""), Outcome.BROKEN, "damaged png")
 
 
+@pytest.mark.parametrize("interlace", [0, 1])
+@pytest.mark.parametrize(("depth", "color"), [(1, 0), (8, 2), (2, 3), (16, 4), (16, 6)])
+def test_pixels_that_end_early_are_damage_though_they_are_packed_whole(depth: int, color: int, interlace: int) -> None:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 9, depth, color, 0, 0, interlace))
+    header += png_chunk(b"PLTE", bytes(12)) if color == 3 else b""
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    sizes = [(1, 2), (1, 2), (2, 1), (1, 3), (3, 2), (2, 5), (5, 4)] if interlace else [(5, 9)]
+    rows = b"".join((b"\0" + bytes((columns * bits + 7) // 8)) * count for columns, count in sizes)
+
+    def file(body: bytes) -> bytes:
+        return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(body)) + png_chunk(b"IEND", b"")
+
+    assert pixels(file(rows)).shape == pixels(file(rows + b"more")).shape == (9, 5, 3)  # all black, and all there
+    for length in (0, len(rows) // 2, len(rows) - 1):
+        refused(file(rows[:length]), Outcome.BROKEN, "damaged png image")
+
+
 @pytest.mark.parametrize(("name", "match"), [(b"CgBI", "an Apple CgBI PNG"), (b"NEWw", "a PNG with the chunk NEWw")])
 def test_unknown_chunks_that_count_are_unsupported(name: bytes, match: str) -> None:
     refused(png(8, 2, ROW, 2, png_chunk(name, b"")), Outcome.UNSUPPORTED, match)

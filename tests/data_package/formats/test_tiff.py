@@ -309,3 +309,21 @@ def test_ordinary_files_are_read_as_before() -> None:
     for compression in (None, "tiff_lzw", "jpeg"):
         found = pixels(encode(image, "TIFF", compression=compression))
         assert np.abs(found - np.asarray(image)).max() < (1 if compression != "jpeg" else 255)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [(0, [55, 155, 255]), (2, [155, 205, 255])])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_alpha_behind_four_inks_counts_as_it_is_meant(kind: int, expected: list[int], bits: int) -> None:
+    tags = {258: [bits] * 5, 262: [5], 277: [5], 338: [kind]}
+    inks = [200, 100, 0, 0, 128]
+    row = bytes(inks) if bits == 8 else struct.pack("<5H", *(ink * 257 for ink in inks))
+    assert np.abs(pixels(tiff("<", 1, 1, tags, [row]))[0, 0] - expected).max() <= 1
+
+
+def test_tables_of_jpeg_pieces_without_their_end_are_damage() -> None:
+    data = encode(noise(), "TIFF", compression="jpeg")
+    start = data.rindex(b"\xff\xd8", 0, data.rindex(b"\xff\xd9"))  # of the tables, behind the tags
+    for length in (20, 100):
+        stop = data.index(b"\xff\xd9", start) + 2
+        damaged = data[: stop - length] + bytes(length) + data[stop:]
+        refused(damaged, Outcome.BROKEN, "the tables of its pieces have no end")

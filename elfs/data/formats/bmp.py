@@ -1,0 +1,86 @@
+"""BMP files: colours in any bits of a pixel, alpha that is not used, and kinds that Pillow calls damaged."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from elfs.data.bad_image import broken, unsupported
+from elfs.data.formats.levels import from_unsigned
+from elfs.data.formats.opening import open_image, refuse_large
+
+__all__ = ["read_bmp"]
+
+_FILE_HEADER = 14
+_PLAIN_HEADER, _ALPHA_HEADER, _OS2_HEADER = 40, 56, 64
+_BIT_FIELDS = 3
+_PACKINGS = {4: "JPEG", 5: "PNG", 6: "bit fields with alpha", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
+_MAX_LEVEL_BITS = 16
+
+
+def read_bmp(data: bytes, max_pixels: int) -> Image.Image:
+    """Read a BMP file.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+    max_pixels : int
+        Refuse an image whose header says more than this, width x height.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of any mode whose conversion to RGB is right; without alpha where that is 0 everywhere.
+
+    Raises
+    ------
+    BadImageError
+        BROKEN, UNSUPPORTED or TOO_LARGE.
+    """
+    size = data[_FILE_HEADER]
+    bits, packing = _number(data, 28, 2), _number(data, 30) if size >= _PLAIN_HEADER else 0
+    if size >= _PLAIN_HEADER and bits in (2, 64):
+        raise unsupported(f"a {bits}-bit BMP")
+    if packing in _PACKINGS or (size == _OS2_HEADER and packing == _BIT_FIELDS):
+        raise unsupported(f"a BMP of {_PACKINGS.get(packing, 'fax codes')}")
+    at = _FILE_HEADER + _PLAIN_HEADER
+    masks = [_number(data, at + 4 * index) for index in range(3 if size < _ALPHA_HEADER else 4)]
+    if packing == _BIT_FIELDS and bits in (16, 32) and any(masks):
+        image = _from_fields(data, bits, masks, max_pixels)
+    else:
+        image = open_image(data, "BMP", max_pixels)
+        image.load()
+    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):
+        return image.convert("RGB")  # programs that draw with GDI leave alpha at 0
+    return image
+
+
+def _number(data: bytes, at: int, size: int = 4) -> int:
+    return int.from_bytes(data[at : at + size], "little")
+
+
+def _from_fields(data: bytes, bits: int, masks: list[int], max_pixels: int) -> Image.Image:
+    """Read pixels whose colours are wherever masks say."""
+    width, height = _number(data, 18), int.from_bytes(data[22:26], "little", signed=True)
+    refuse_large(width, abs(height), max_pixels)
+    if not width or not height:
+        raise broken(f"damaged bmp image ({width} x {abs(height)} pixels)")
+    start, row_bytes = _number(data, 10), (width * bits + 31) // 32 * 4
+    if len(data) < start + row_bytes * abs(height):
+        raise broken("damaged bmp image (truncated)")
+    rows = np.frombuffer(data, np.uint8, row_bytes * abs(height), start).reshape(abs(height), row_bytes)
+    values = rows.view(f"<u{bits // 8}")[:, :width]
+    levels = np.dstack([_levels(values, mask) for mask in masks[: 4 if any(masks[3:]) else 3]])
+    return Image.fromarray(levels if height < 0 else np.ascontiguousarray(levels[::-1]))
+
+
+def _levels(values: NDArray[Any], mask: int) -> NDArray[np.uint8]:
+    low = (mask & -mask).bit_length() - 1
+    num_bits = mask.bit_count()
+    if not mask:
+        return np.zeros(values.shape, np.uint8)
+    if mask >> low != 2**num_bits - 1 or num_bits > _MAX_LEVEL_BITS:
+        raise unsupported(f"a BMP with the bit field {mask:#x}")
+    return from_unsigned(values >> low & (2**num_bits - 1), num_bits, is_color=True)
