@@ -16,8 +16,9 @@ from elfs.delivery.chosen import Selection
 from elfs.delivery.clusters import ClusterFacts, cluster_facts, cluster_means, typical_first
 from elfs.delivery.learning import margins_of
 from elfs.delivery.near_copies import near_copies
+from elfs.delivery.outside import pictured_outside
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Pool, evenly, read_column
-from elfs.delivery.thumbnails import Thumbnails
+from elfs.delivery.thumbnails import Thumbnail, Thumbnails
 
 __all__ = ["explorer", "script_json"]
 
@@ -74,8 +75,10 @@ def explorer(selection: Selection, pool: Pool, thumbnails: Thumbnails, broken: B
         ``points``, images that are points of the map alone; ``keys`` of the scores, the one that was selected by first;
         ``harder``, "higher" or "lower" values of it; ``total`` and ``selected``, of the whole pool; ``clusters``, the
         largest first, with the most and the least typical of the sampled images; ``groups`` of near copies, the largest
-        first, and ``grouped``, how many there are; ``broken``, id and reason each. Images are named by their place in
-        ``items``, pseudo-labels by their place in ``names``, which is empty where they have none.
+        first, and ``grouped``, how many there are; ``broken``, id and reason each; ``outside``, neighbours that are no
+        items and have a small picture. Images are named by their place in ``items``, neighbours in ``outside`` by -1
+        less their place there, others by their id; pseudo-labels by their place in ``names``, which is empty where they
+        have none.
     """
     groups = near_copies(selection, pool)
     shown, others = _samples(selection, pool, groups)
@@ -94,8 +97,12 @@ def explorer(selection: Selection, pool: Pool, thumbnails: Thumbnails, broken: B
     for band in pool.bands:
         kinds[band.positions] = _KINDS.index(band.kind)
     known = _Facts(selection, pool, shown)
+    pictured = pictured_outside(known.near, set(known.rows.tolist()), thumbnails)
     items = _items(selection, known, kinds, thumbnails)
-    found: dict[str, Any] = {"items": items, "keys": known.keys}
+    found: dict[str, Any] = {"items": items, "keys": known.keys, "outside": _outside(selection, pictured)}
+    named = known.places | {row: -1 - place for place, row in enumerate(pictured)}
+    for item, rows in zip(items, known.near, strict=False):
+        item["near"] = [named.get(row, _shown(selection.table.id(row))) for row in rows]
     found |= {"harder": SCORES[selection.config.key].harder, "total": len(pool), "selected": len(selection.rows)}
     found["clusters"] = [_cluster(each, typical, item_of, selection.config.key) for each in facts]
     found["names"] = [_shown(name) for name in pool.names]
@@ -149,6 +156,13 @@ def _items(
             item |= {"rank": why[row][0], "why": _shown(why[row][1])}
         items.append(item)
     return items
+
+
+def _outside(selection: Selection, pictured: dict[int, Thumbnail]) -> list[dict[str, Any]]:
+    return [
+        {"id": _shown(selection.table.id(row)), "picture": each.address, "tiny": each.tiny, "problem": each.problem}
+        for row, each in pictured.items()
+    ]
 
 
 def _cluster(
@@ -214,14 +228,17 @@ class _Facts:
         self._ranks = {key: _ranks(values, SCORES[key].harder) for key, values in self._scores.items()}
         self._confidence = read_column(selection, "pseudo_labels", "confidence", pool.rows)
         self.positions, self.rows = shown, pool.rows[shown]
-        self._number_of = {row: number for number, row in enumerate(self.rows.tolist())}
+        self.places = {row: number for number, row in enumerate(self.rows.tolist())}
         curves = margins_of(selection, self.rows)
         self._curves = None if curves is None else curves[1]
-        self._near = read_column(selection, "neighbors", "indices", self.rows)
+        near = read_column(selection, "neighbors", "indices", self.rows)
+        rows = [] if near is None else near.tolist()
+        self.near = [[other for other in row if other >= 0][:_NUM_NEIGHBORS] for row in rows]
+        """Rows of the nearest neighbours of each image that is shown; empty where none are known."""
         self._equal = _copies(read_column(selection, "embeddings", "content", pool.rows))
 
     def of(self, number: int) -> dict[str, Any]:
-        """Return scores, ranks (1: hardest), cluster, confidence, learning curve and nearest neighbours of an image."""
+        """Return scores, ranks (1: hardest), cluster, confidence and learning curve of an image."""
         position = int(self.positions[number])
         found: dict[str, Any] = {
             "scores": [_number(values[position]) for values in self._scores.values()],
@@ -235,9 +252,6 @@ class _Facts:
             found["copy"] = True
         if self._curves is not None:
             found["curve"] = [_number(value) for value in self._curves[:, number]]
-        if self._near is not None:
-            rows = [other for other in self._near[number].tolist() if other >= 0][:_NUM_NEIGHBORS]
-            found["near"] = [self._number_of.get(other, _shown(self._selection.table.id(other))) for other in rows]
         return found
 
     def columns(self, positions: NDArray[np.int64]) -> dict[str, Any]:

@@ -81,6 +81,11 @@
     button.addEventListener("click", () => show(item.number));
     return button;
   }
+  function elsewhere(image) {
+    const name = make("div", { className: "id" }, make("bdi", { textContent: image.id }));
+    const caption = make("div", { className: "caption" }, make("span", { textContent: "not sampled" }));
+    return make("div", { className: "tile elsewhere" }, picture(image), caption, name);
+  }
   function update() {
     found = sorted(items.filter(wanted));
     el("grid").replaceChildren(...found.slice(0, state.shown).map(tile));
@@ -135,8 +140,11 @@
     }
     const body = [make("h3", { id: "view-title", textContent: item.id }), make("div", { className: "large" }, picture(item), beside)];
     if (item.near?.length) {
-      const near = item.near.map((other) => (typeof other === "number" ? tile(items[other]) : make("div", { className: "elsewhere", textContent: other })));
+      const inside = (other) => typeof other === "number" && other >= 0;
+      const near = item.near.map((other) => (inside(other) ? tile(items[other])
+        : elsewhere(typeof other === "number" ? data.outside[-1 - other] : { id: other, problem: "no picture here" })));
       body.push(make("h4", { textContent: "Nearest neighbours" }), make("div", { className: "sheet" }, ...near));
+      if (!item.near.every(inside)) body.push(make("p", { className: "about", textContent: "Not sampled: this page holds only some images of the pool, and of this one no more than is shown here." }));
     }
     if (item.ranks.length) {
       const rows = data.keys.map((key, i) =>

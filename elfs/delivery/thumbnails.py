@@ -25,6 +25,7 @@ _LARGE_BYTES = 8_000_000
 """What the larger pictures of a page may weigh together, before they become text; each gets an equal share."""
 
 _BYTES_PER_PIXEL = 0.2
+_SMALL_SIDE, _SMALL_BYTES = 96, 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,21 @@ class Thumbnails:
         """
         share = _LARGE_BYTES / count
         return self._fitted(row, min(_LARGE_SIDE, int(math.sqrt(share / _BYTES_PER_PIXEL))), share)
+
+    def small(self, row: int) -> Thumbnail:
+        """Return a picture to recognise an image by, of 96 pixels and 4,000 bytes at most.
+
+        Parameters
+        ----------
+        row : int
+            Row of the workspace.
+
+        Returns
+        -------
+        Thumbnail
+            Of that row; one that cannot be had stops nothing.
+        """
+        return self._fitted(row, _SMALL_SIDE, _SMALL_BYTES)
 
     def _fitted(self, row: int, side: int, most_bytes: float) -> Thumbnail:
         if not self.pictures.exist:

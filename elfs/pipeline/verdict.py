@@ -194,7 +194,7 @@ def _proxies(summary: Mapping[str, Any]) -> Finding | None:
     if same is None:
         return None
     text = f"{round(100 * same)} of 100 picks would be the same with other proxies"
-    detail = "the same number of them, on the same embeddings and clusters"
+    detail = "as many others, on the same embeddings and clusters"
     steady = same >= _STEADY
     return Finding(_SEED, GOOD if steady else FAIR, text, detail, () if steady else (_TRY_PROXIES,))
 

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from elfs.delivery import explore, outside
 from elfs.delivery.report import write_report
 from tests.chain import finished, run_stage
 
@@ -120,6 +122,28 @@ def test_unreadable_images_and_copies_have_a_filter(browser: Any, broken: Any) -
         opened.keyboard.press("Escape")
         opened.select_option("#kind", "")
         assert number_shown(opened) == 18
+
+
+def test_neighbours_outside_of_the_sample_have_a_picture_and_a_caption(
+    browser: Any, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in (("_MOST_SELECTED", 10), ("_MOST_OTHERS", 5)):
+        monkeypatch.setattr(explore, name, most)
+    monkeypatch.setattr(outside, "_MOST_BYTES", 8_000)
+    write_report(Path(address.removeprefix("file://")).with_name("workspace"), "x", tmp_path / "page.html")
+    with browser.new_page(viewport={"width": 390, "height": 900}) as opened:
+        opened.goto((tmp_path / "page.html").as_uri())
+        frames = []
+        for number in range(10):
+            opened.evaluate(f"document.querySelectorAll('#grid .tile')[{number}].click()")
+            assert "Not sampled: " in opened.inner_text("#view-body")
+            frames += opened.locator("#view-body .elsewhere .frame").all()
+            loaded = "[...document.querySelectorAll('.elsewhere img')].every((image) => image.naturalWidth > 0)"
+            assert opened.evaluate(loaded)
+            told = set(opened.locator("#view-body .elsewhere .frame").all_inner_texts())
+            assert told <= {"", "no picture here"}
+            opened.keyboard.press("Escape")
+        assert frames
 
 
 def test_a_large_view_and_the_keys(page: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from elfs.delivery import explore
+from elfs.delivery import explore, outside
 from elfs.delivery.chosen import load_selection
 from elfs.delivery.explore import explorer, script_json
 from elfs.delivery.pictures import Pictures
@@ -24,6 +24,13 @@ from tests.chain import Finished, run_stage
 def data_of(path: Path, wanted: str | None = None) -> dict[str, Any]:
     selection = load_selection(path, wanted)
     return explorer(selection, load_pool(selection), Thumbnails(Pictures(selection)))
+
+
+def name_of(other: int | str, found: dict[str, Any]) -> str:
+    """Return the id behind the name of a neighbour."""
+    if isinstance(other, str):
+        return other
+    return str(found["items"][other]["id"] if other >= 0 else found["outside"][-1 - other]["id"])
 
 
 @pytest.fixture
@@ -41,7 +48,6 @@ def test_all_that_is_known_of_an_image(path: Path) -> None:
     assert [item["rank"] for item in found["items"][:30]] == list(range(1, 31))
     scores, margins = workspace.arrays("scores"), workspace.arrays("dynamics")["margin"]
     near = workspace.arrays("neighbors")["indices"]
-    ids = [item["id"] for item in found["items"]]
     for number in (0, 7, 29, 40):
         item = found["items"][number]
         (row,) = selection.table.rows_of([item["id"]]).tolist()
@@ -52,7 +58,7 @@ def test_all_that_is_known_of_an_image(path: Path) -> None:
             if key == "aum":  # lower is harder
                 assert rank == 1 + int((values < scores[key][row]).sum())
         assert item["curve"] == pytest.approx(margins[:, row].tolist(), rel=1e-3, abs=1e-6)
-        named = [ids[other] if isinstance(other, int) else other for other in item["near"]]
+        named = [name_of(other, found) for other in item["near"]]
         assert named == [selection.table.id(other) for other in near[row, :6].tolist() if other >= 0]
         assert item["picture"].startswith("data:image/png;base64,")
         assert all(0 <= value <= 1 for value in item["at"])
@@ -74,6 +80,18 @@ def test_large_pools_are_sampled(path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [item["kind"] for item in items[10:15]] == [3] * 5
     typical = {number for cluster in clusters for number in cluster["typical"] + cluster["odd"]}
     assert set(range(15, len(items))) <= typical
+    near = [other for item in items for other in item["near"]]
+    assert {other for other in near if isinstance(other, str)} == set()
+    assert {-1 - other for other in near if other < 0} == set(range(len(found["outside"]))) != set()
+    assert all(each["picture"].startswith("data:image/png;base64,") for each in found["outside"])
+    assert {each["id"] for each in found["outside"]}.isdisjoint(item["id"] for item in items)
+    monkeypatch.setattr(outside, "_MOST_BYTES", 3 * len(found["outside"][0]["picture"]))
+    fewer = data_of(path, "x")
+    assert fewer["outside"] == found["outside"][: len(fewer["outside"])] != found["outside"] != []
+    for item, with_fewer in zip(items, fewer["items"], strict=True):
+        assert [name_of(other, found) for other in item["near"]] == [
+            name_of(other, fewer) for other in with_fewer["near"]
+        ]
     assert (len(items) + len(found["points"]["at"]), found["selected"]) == (35, 30)
 
 
