@@ -1,10 +1,14 @@
 """Settings and fixtures that every test shares."""
 
+import gc
 import os
+
+gc.disable()  # until all is collected: modules and tests stay, and to look through them again and again costs a quarter
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker has a core, not all of them
 
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,15 @@ from tests.chain import Finished, finished
 def pytest_xdist_auto_num_workers() -> int:
     """Return one worker more than there are cores: some tests wait for processes that hang."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for garbage among what tests make alone."""
+    found = yield
+    gc.freeze()
+    gc.enable()
+    return found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
