@@ -1,5 +1,6 @@
 """What the manifest says about files that are about to be published."""
 
+import functools
 import importlib.metadata
 import platform
 import re
@@ -78,6 +79,12 @@ def installed_versions() -> dict[str, str]:
         Package to version; those that are installed.
     """
     versions = {"elfs": __version__, "python": platform.python_version()}
+    return versions | _packages()
+
+
+@functools.cache
+def _packages() -> dict[str, str]:
+    versions = {}
     for package in _PACKAGES:
         with suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)

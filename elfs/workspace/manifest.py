@@ -1,6 +1,8 @@
 """The manifest: what a workspace holds, parsed by the annotations of its fields and refused where one does not fit."""
 
 import dataclasses
+import functools
+import pickle
 import reprlib
 import shlex
 from collections.abc import Mapping
@@ -97,15 +99,7 @@ class Manifest:
         CorruptArtifactError
             If the bytes are no manifest, or one of a newer format; the message names field, expected and got.
         """
-        value: dict[str, Any] = parse(dict[str, Any], parse_json(data, MANIFEST_NAME), MANIFEST_NAME)
-        if value.get("format") != FORMAT:
-            fail("format", repr(FORMAT), value.get("format"))
-        _format_version(value.get("format_version"), "format_version")
-        rest = {name: item for name, item in value.items() if name not in ("format", "format_version", "digest")}
-        manifest = cls(**parse_fields(cls, rest, MANIFEST_NAME))
-        manifest._check_agreement()
-        if "digest" in value:  # manifests of the first days have none
-            _check_digest(value)
+        manifest: Manifest = pickle.loads(_parsed(data))
         return manifest
 
     def _check_agreement(self) -> None:
@@ -197,6 +191,21 @@ class Manifest:
             A new manifest.
         """
         return dataclasses.replace(self, source_root=root)
+
+
+@functools.lru_cache(maxsize=2)
+def _parsed(data: bytes) -> bytes:
+    """Return a manifest, checked and pickled: one command reads the same bytes several times, and gets its own copy."""
+    value: dict[str, Any] = parse(dict[str, Any], parse_json(data, MANIFEST_NAME), MANIFEST_NAME)
+    if value.get("format") != FORMAT:
+        fail("format", repr(FORMAT), value.get("format"))
+    _format_version(value.get("format_version"), "format_version")
+    rest = {name: item for name, item in value.items() if name not in ("format", "format_version", "digest")}
+    manifest = Manifest(**parse_fields(Manifest, rest, MANIFEST_NAME))
+    manifest._check_agreement()
+    if "digest" in value:  # manifests of the first days have none
+        _check_digest(value)
+    return pickle.dumps(manifest)
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -1,5 +1,6 @@
 """What an earlier embed found out about images that have not changed since, so that only the others are embedded."""
 
+import functools
 import importlib.metadata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from elfs.workspace.tensors import RowArray, load_tensors, save_tensors
 __all__ = ["KnownRows", "embedding_key", "find_known_rows", "made_with"]
 
 _PACKAGES = ("pillow", "timm", "torch", "torchvision")
+_version = functools.cache(importlib.metadata.version)
 _LASTING = (Outcome.OK, Outcome.BROKEN, Outcome.TOO_LARGE)
 """Outcomes that the same bytes have again; a missing decoder or file may have come since."""
 
@@ -81,7 +83,7 @@ def made_with(job: Job) -> dict[str, str]:
     dict of str to str
         ``device`` and the versions of elfs and of the packages that decode and compute.
     """
-    versions = {package: importlib.metadata.version(package) for package in _PACKAGES}
+    versions = {package: _version(package) for package in _PACKAGES}
     return {"device": job.runtime.device().type, "elfs": __version__} | versions
 
 
