@@ -68,7 +68,10 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
         return
     most = None if record is None else record.summary.get("train")
     if wanted is not None and isinstance(most, int) and wanted > most:
-        raise UsageError(f"--budget asks for {wanted:,} images, but only {most:,} can be selected.")
+        raise UsageError(
+            f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "
+            "such as 10%."
+        )
 
 
 def _named(embed: EmbedConfig, root: Path | None) -> str:

@@ -31,12 +31,15 @@ class Choices:
         Whether the names only show where real ones belong.
     is_scored : bool
         Whether the score of an image says how sure its class is.
+    are_clusters : bool
+        Whether they are clusters because nobody gave names, rather than to offer each image its own.
     """
 
     names: tuple[str, ...]
     of_cluster: Mapping[int, str]
     is_example: bool = False
     is_scored: bool = False
+    are_clusters: bool = False
 
 
 def parse_classes(text: str) -> tuple[str, ...]:
@@ -101,7 +104,8 @@ def choices_of(selection: Selection, classes: Sequence[str] | None, *, pre_annot
         known = kept_annotations(selection.workspace).names
         names = dict(enumerate(selection.class_names or [f"cluster {cluster}" for cluster in range(clusters)]))
         offered = known if known and not pre_annotate else tuple(dict.fromkeys([*known, *names.values()]))
-        return Choices(offered or _EXAMPLES, names, is_example=not offered)
+        unnamed = bool(offered) and not (known or selection.class_names or pre_annotate)
+        return Choices(offered or _EXAMPLES, names, is_example=not offered, are_clusters=unnamed)
     if pre_annotate and len(classes) != clusters:
         raise UsageError(
             f"--classes has {len(classes)} names and there are {clusters} clusters: --pre-annotate needs one for each "

@@ -58,8 +58,12 @@ class Export:
         """
         if self.options.format == "cvat":
             return cvat.ORDER_NOTE
-        if self.options.format == "label-studio" and self._fills(output) and self.choices.is_example:
+        if self.options.format != "label-studio" or not self._fills(output):
+            return None
+        if self.choices.is_example:
             return "no classes are known: give --classes, or put yours into config.xml"
+        if self.choices.are_clusters:
+            return "annotators choose from clusters: give --classes cat,dog, or put your classes into config.xml"
         return None
 
     @property

@@ -170,7 +170,8 @@ def readme(selection: Selection, files: Sequence[str], folder: Path | None, choi
             f"       export LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={root}\n"
             "       label-studio start"
         ]
-    own = " Put your classes in the place of its examples first." if choices.is_example else ""
+    instead = "examples" if choices.is_example else "clusters" if choices.are_clusters else None
+    own = "" if instead is None else f" Put your classes in the place of its {instead} first."
     steps.append(f"Create a project; under *Labeling Interface > Code* paste `config.xml`.{own}")
     if folder is not None:
         steps.append(

@@ -86,7 +86,8 @@ def run(job: Job, config: ClusterConfig) -> Result:
         return Result("", {})
     if estimate is not None:
         report["estimate"] = estimate
-        headline += "   auto, {} to {} clusters as good".format(*estimate["as_good"])
+        fewest, most = estimate["as_good"]
+        headline += f"   auto, {fewest} to {most} as good" if fewest < most else "   auto, no other as good"
     tensors |= {"mean": pool.mean.numpy(), "inverse_deviation": pool.inverse_deviation.numpy()}
     job.draft.save("heads", tensors)
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))

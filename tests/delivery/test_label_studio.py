@@ -58,6 +58,14 @@ def test_pictures_that_are_no_files_come_along(empty: Any, tmp_path: Path) -> No
 
 def test_clusters_are_the_choices_where_no_classes_are_given(shop: Any, tmp_path: Path) -> None:
     out = exported(shop, tmp_path / "out", pre_annotate=True)
+    instead = "Put your classes in the place of its clusters first."
+    assert instead not in (out / "README.md").read_text()  # the offers would no longer be among them
+    assert instead in (exported(shop, tmp_path / "without") / "README.md").read_text()
+    cases: list[dict[str, Any]] = [{}, {"pre_annotate": True}, {"classes": ("cat", "dog")}]
+    exports = [prepare_export(shop.path, None, ExportOptions(format="label-studio", **case)) for case in cases]
+    first, *others = [export.note(tmp_path / "out") for export in exports]
+    assert first == "annotators choose from clusters: give --classes cat,dog, or put your classes into config.xml"
+    assert others == [None, None]
     choices = choices_in(out)
     assert choices == [f"cluster {number}" for number in range(len(choices))]
     for task in json.loads((out / "tasks.json").read_text()):

@@ -74,7 +74,7 @@ class TestNumberOfClusters:
         expected = "3 clusters by the graph of neighbours, no other is as good; --clusters N sets another number."
         assert said[0] == expected
         assert outcome.summary["estimate"]["best"] == 3
-        assert outcome.headline.endswith("auto, 3 to 3 clusters as good")
+        assert outcome.headline.endswith("   auto, no other as good")
 
     def test_more_than_images_is_refused(self, embeddings: Finished, workspace: Path) -> None:
         embeddings.copy(workspace)
