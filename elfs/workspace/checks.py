@@ -19,7 +19,7 @@ from elfs.workspace.records import ArtifactFile
 
 __all__ = ["LARGE_BYTES", "Checks", "State"]
 
-LARGE_BYTES = 64 << 20
+LARGE_BYTES = 4 << 20
 """Files from this size on are noted in ``.checked``; smaller ones are hashed by every command that reads them."""
 
 _SETTLED_SECONDS = 2.0

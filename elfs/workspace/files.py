@@ -68,8 +68,9 @@ def storage_errors(action: str, path: Path) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         free = "" if action == "read" else _free_bytes(path)
         tool = "df -h" if error.errno in _FULL else "ls -ld"
+        place = path if isinstance(error, IsADirectoryError) else path.parent
         raise StorageError(
-            f"cannot {action} {path}: {reason}{free}.", hint=f"{tool} {shlex.quote(str(path.parent))}"
+            f"cannot {action} {path}: {reason}{free}.", hint=f"{tool} {shlex.quote(str(place))}"
         ) from error
 
 

@@ -71,6 +71,15 @@ def test_atomic_write_into_a_missing_directory(tmp_path: Path) -> None:
         pass
 
 
+def test_a_directory_in_the_place_of_a_file_is_named_by_the_hint(tmp_path: Path) -> None:
+    place = tmp_path / "x.bin"
+    place.mkdir()
+    with pytest.raises(StorageError, match=r"cannot write .*Is a directory") as info, files.atomic_write(place) as file:
+        file.write(b"new")
+    assert info.value.hint == f"ls -ld {place}"
+    assert names(tmp_path) == ["x.bin"]
+
+
 def test_storage_errors_leaves_errors_of_elfs_alone(tmp_path: Path) -> None:
     inner = StorageError("inner")
     with pytest.raises(StorageError, match=r"^inner$") as info, files.storage_errors("write", tmp_path):

@@ -15,7 +15,7 @@ from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
 from elfs.data.formats.opening import open_image, refuse_large
 from elfs.data.formats.tiff_pages import TiffPage, choose_page
-from elfs.data.formats.tiff_samples import PACKED, pieces, read_samples, refuse_unknown
+from elfs.data.formats.tiff_samples import DEFLATE, PACKED, pieces, read_samples, refuse_unknown
 
 __all__ = ["read_tiff"]
 
@@ -126,6 +126,8 @@ def _suits_pillow(page: TiffPage) -> bool:
         return True
     if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and bits == 1:
         return page.num_samples == 1 and is_unsigned
+    if page.compression in DEFLATE:
+        return False
     is_plain = bits == 8 and is_unsigned and not page.is_planar and photometric != _PALETTE
     return is_plain and page.num_samples == _NUM_COLORS[photometric]
 

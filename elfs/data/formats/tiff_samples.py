@@ -1,6 +1,7 @@
 """The samples of a TIFF page as an array: strips or tiles, planes or pixels, of any number of bits."""
 
 import io
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,9 +13,12 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.tiff_pages import TiffPage
 
-__all__ = ["PACKED", "pieces", "read_samples", "refuse_unknown"]
+__all__ = ["DEFLATE", "PACKED", "pieces", "read_samples", "refuse_unknown"]
 
 _NONE = 1
+DEFLATE = (8, 32946)
+"""Compressions whose checksum libtiff does not look at."""
+
 PACKED = frozenset((_NONE, 5, 8, 32773, 32946, 34925, 50000))
 """Compressions that give bytes back, whatever they are: none, LZW, deflate, PackBits, LZMA, Zstandard."""
 
@@ -167,7 +171,10 @@ def _from_float_differences(found: NDArray[np.uint8], columns: int, depth: int, 
 
 
 def _decompressed(page: TiffPage, piece: bytes, row_bytes: int, rows: int) -> NDArray[np.uint8]:
-    """Decompress a strip or tile with libtiff, as if its bytes were the pixels of a gray image."""
+    """Decompress a strip or tile: with libtiff as if its bytes were the pixels of a gray image, or with zlib."""
+    if page.compression in DEFLATE:
+        bits = _REVERSED[np.frombuffer(piece, np.uint8)].tobytes() if page.number(266, 1) == 2 else piece
+        return np.frombuffer(_inflated(bits, row_bytes * rows), np.uint8)
     order = {256: row_bytes, 257: rows, 258: 8, 259: page.compression, 262: 1, 266: page.number(266, 1)}
     tags = ImageFileDirectory_v2()
     for tag, value in {**order, 277: 1, 278: rows, 279: len(piece)}.items():
@@ -181,6 +188,18 @@ def _decompressed(page: TiffPage, piece: bytes, row_bytes: int, rows: int) -> ND
     except OSError as error:
         refuse_unknown(page.compression)
         raise broken(f"damaged tiff image (pixels that cannot be unpacked: {error})") from None
+
+
+def _inflated(piece: bytes, num_bytes: int) -> bytes:
+    """Return the first bytes of a stream, which is read to its checksum."""
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(piece, num_bytes)
+        while stream.unconsumed_tail:
+            stream.decompress(stream.unconsumed_tail, 1 << 16)
+    except zlib.error as error:
+        raise broken(f"damaged tiff image (pixels that cannot be unpacked: {error})") from None
+    return found
 
 
 def refuse_unknown(compression: int) -> None:

@@ -327,3 +327,31 @@ def test_tables_of_jpeg_pieces_without_their_end_are_damage() -> None:
         stop = data.index(b"\xff\xd9", start) + 2
         damaged = data[: stop - length] + bytes(length) + data[stop:]
         refused(damaged, Outcome.BROKEN, "the tables of its pieces have no end")
+
+
+@pytest.mark.parametrize("kind", [8, 32946])
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize(("bits", "channels"), [(8, 1), (8, 3), (8, 4), (16, 1), (16, 3), (1, 3)])
+def test_a_deflated_piece_is_held_against_its_checksum(bits: int, channels: int, order: int, kind: int) -> None:
+    width, height = 64, 40
+    random = np.random.default_rng(0)
+    values = random.integers(0, 256, width * height * channels * bits // 8, np.uint8)
+    packed_values = zlib.compress(values.tobytes(), 0 if channels == 1 else 6)
+    photometric = {1: 1, 3: 2, 4: 5}[channels]
+    tags = {258: [bits] * channels, 259: [kind], 262: [photometric], 266: [order], 277: [channels]}
+
+    def file(piece: bytes) -> bytes:
+        reverse = bytes(int(format(byte, "08b")[::-1], 2) for byte in range(256))
+        return tiff("<", width, height, tags, [piece.translate(reverse) if order == 2 else piece])
+
+    whole = pixels(file(packed_values))
+    assert whole.shape == (height, width, 3)
+    assert np.array_equal(pixels(file(packed_values[:-4])), whole)  # only its checksum is missing
+    assert np.array_equal(pixels(file(packed_values + b"more")), whole)
+    middle = len(packed_values) // 2
+    for damaged in (
+        packed_values[:middle] + bytes(64) + packed_values[middle + 64 :],
+        packed_values[:middle] + bytes([packed_values[middle] ^ 4]) + packed_values[middle + 1 :],
+        packed_values[:middle],
+    ):
+        refused(file(damaged), Outcome.BROKEN, "damaged tiff image")
