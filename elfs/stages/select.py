@@ -12,8 +12,8 @@ from elfs.data.samples import SampleTable
 from elfs.ops.selection import eligible_rows
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates
-from elfs.stages.selection.choice import choose
-from elfs.stages.selection.grouping import gather_grouping, takes_whole_groups
+from elfs.stages.selection.choice import choose, number_to_pick
+from elfs.stages.selection.grouping import gather_grouping, takes_whole_groups, warn_of_few
 from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
@@ -61,6 +61,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     found = grouping.into(gather_candidates(job, config, table), config)
     choice = choose(job, config, found, table)
     picked, hard_rate = choice.picked, choice.hard_rate
+    warn_of_few(job, config, found.pool, len(picked), number_to_pick(config, found))
     rows = np.concatenate([found.included, found.rows[picked.numpy()]])
     ids = table.ids(rows)
     name, is_there = settle_name(job, config, ids)

@@ -90,7 +90,7 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - _believed(config, trust))
     hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
     picked = pick(hard_rate)
-    refuse_no_pick(job, config, found.pool, picked, count)
+    refuse_no_pick(config, found.pool, picked, count)
     whole = takes_whole_groups(config, found.pool)
     return Choice(_in_order(found, picked) if whole else picked, hard_rate, curve, trust_by)
 

@@ -22,7 +22,7 @@ from elfs.pipeline.job import Job
 from elfs.pipeline.selections import some
 from elfs.stages.selection.candidates import Candidates
 
-__all__ = ["Grouping", "gather_grouping", "refuse_no_pick", "takes_whole_groups"]
+__all__ = ["Grouping", "gather_grouping", "refuse_no_pick", "takes_whole_groups", "warn_of_few"]
 
 _NAMED = 3
 _MOST_VALUES = 1000
@@ -217,17 +217,15 @@ def _metadata(config: SelectConfig, table: SampleTable, root: str | None) -> Ima
     return read_image_table(named.path, table, root=root, option="--groups")
 
 
-def refuse_no_pick(job: Job, config: SelectConfig, pool: Pool, picked: Tensor, count: int) -> None:
-    """Say why groups leave fewer images than the budget pays for; refuse that they leave none.
+def refuse_no_pick(config: SelectConfig, pool: Pool, picked: Tensor, count: int) -> None:
+    """Refuse that groups leave no image to select.
 
     Parameters
     ----------
-    job : Job
-        Warns.
     config : SelectConfig
         The limits.
     pool : Pool
-        With groups.
+        With groups, where any are known.
     picked : Tensor of shape (n_picked,), int64
         Positions in it.
     count : int
@@ -238,22 +236,40 @@ def refuse_no_pick(job: Job, config: SelectConfig, pool: Pool, picked: Tensor, c
     UsageError
         If nothing is picked; the message names the least that would do.
     """
-    if len(picked) == count or pool.groups is None:
+    if len(picked) or pool.groups is None:
         return
-    sizes = Counter(pool.groups[pool.candidates()].tolist())
     if config.per_group is not None:
-        if not len(picked):
-            raise UsageError(
-                f"--per-group {config.per_group}: every group has as many that are included, excluded or annotated, "
-                "so no image is left to select. Give a higher one."
-            )
-        job.runtime.warn(
-            f"{len(picked):,} images are selected and not {count:,}: --per-group {config.per_group} leaves no more in "
-            f"{len(pool.groups.unique()):,} groups. A higher one does."
-        )
-    elif not len(picked):
-        option, least = "--budget" if config.holdout is None else "--holdout", min(sizes.values(), default=0)
         raise UsageError(
-            f"{option} pays for {count:,} images, and the smallest of {len(sizes):,} groups has {least:,}: no whole "
-            f"group fits. Give at least {least:,}."
+            f"--per-group {config.per_group}: every group has as many that are included, excluded or annotated, "
+            "so no image is left to select. Give a higher one."
+        )
+    sizes = Counter(pool.groups[pool.candidates()].tolist())
+    option, least = "--budget" if config.holdout is None else "--holdout", min(sizes.values(), default=0)
+    raise UsageError(
+        f"{option} pays for {count:,} images, and the smallest of {len(sizes):,} groups has {least:,}: no whole "
+        f"group fits. Give at least {least:,}."
+    )
+
+
+def warn_of_few(job: Job, config: SelectConfig, pool: Pool, num_picked: int, count: int) -> None:
+    """Say that a limit on groups leaves fewer images than the budget pays for.
+
+    Parameters
+    ----------
+    job : Job
+        Warns.
+    config : SelectConfig
+        The limits.
+    pool : Pool
+        With groups, where any are known.
+    num_picked : int
+        How many were picked.
+    count : int
+        How many were asked for.
+    """
+    if pool.groups is not None and config.per_group is not None and num_picked < count:
+        num_groups = len(pool.groups.unique())
+        job.runtime.warn(
+            f"{num_picked:,} images are selected and not {count:,}: --per-group {config.per_group} leaves no more in "
+            f"{num_groups:,} group{'s' * (num_groups != 1)}. A higher one does."
         )

@@ -155,8 +155,9 @@ def _lines(
                 left_out.append({"budget": config.budget, "reason": error.message})
             else:
                 line = _line(job, config, found, embeddings, picked)
-                if lines and line["images"] == lines[-1]["images"]:  # where groups leave no more
-                    left_out.append(_as_many(config, lines[-1]["budget"]))
+                if lines and line["images"] == lines[-1]["images"]:
+                    reason = f"the groups leave {line['images']:,}, as many as for {lines[-1]['budget']}."
+                    left_out.append({"budget": config.budget, "reason": reason})
                 else:
                     lines.append(line)
             task.advance()
@@ -177,15 +178,12 @@ def _fitting(
             left_out.append({"budget": selection.budget, "reason": error.message})
             continue
         if number in fitting:
-            left_out.append(_as_many(selection, fitting[number].budget))
+            reason = f"pays for as many images as {fitting[number].budget}."
+            left_out.append({"budget": selection.budget, "reason": reason})
         else:
             fitting[number] = selection
     _refuse_none(fitting, left_out)
     return fitting, left_out
-
-
-def _as_many(config: SelectConfig, budget: str) -> dict[str, str]:
-    return {"budget": config.budget, "reason": f"pays for as many images as {budget}."}
 
 
 def _refuse_none(fitting: Sized, left_out: list[dict[str, str]]) -> None:

@@ -114,8 +114,8 @@ def test_a_budget_that_is_none_is_refused() -> None:
 @pytest.mark.parametrize(
     ("limit", "images", "left_out"),
     [
-        ({"per_group": 2}, [10, 12], {"35": "pays for as many images as 30."}),
-        ({"by_group": True}, [10, 29], {"5": "no whole group fits", "35": "pays for as many images as 30."}),
+        ({"per_group": 2}, [10, 12], {"35": "the groups leave 12, as many as for 30."}),
+        ({"by_group": True}, [10, 29], {"5": "no whole group fits", "35": "the groups leave 29, as many as for 30."}),
         ({"balance": "column:hour"}, [5, 10, 30, 35], {}),
     ],
 )
@@ -134,7 +134,9 @@ def test_groups_and_columns_limit_a_plan_as_they_limit_a_selection(
     )
     limit |= {"groups": "^(./.)", "metadata": str(tmp_path / "meta.csv"), "method": "random"}
     budgets = ",".join(["5"] * ("per_group" not in limit) + ["10", "30", "35"])
-    found = plan(path, budgets=budgets, **limit)
+    said: list[str] = []
+    found = plan_budgets(path, PlanConfig(budgets=budgets, **limit), Runtime(devices="cpu", warn=said.append)).summary
+    assert not said  # what is left out says it, once for each budget
     assert "groups" not in Workspace.open(path).manifest.artifacts
     assert [line["images"] for line in found["budgets"]] == images
     assert {item["budget"] for item in found["left_out"]} == set(left_out)
