@@ -187,7 +187,8 @@ def checked(workspace: Workspace, config: CompareConfig) -> Setting:
     truth = true_labels(workspace, table, config.labels)
     if len(labelled_test_rows(table, truth)) == 0:
         raise InputDataError(
-            "no test image has a label: compare tests every network on the labelled images of the test split."
+            "no test image has a label: compare tests every network on the labelled images of the test split, those of "
+            "a data set or of a folder 'test' beside 'train'."
         )
     seeds = range(config.seed, config.seed + config.seeds)
     plans = (Planned(entry, budget, seed) for seed in seeds for entry in entries for budget in budgets)
