@@ -175,11 +175,25 @@ def _curve(parameters: NDArray[np.float64], units: NDArray[np.float64]) -> NDArr
     return np.asarray(ceiling * (1 - (1 - slope) ** ((units + offset) ** power)))
 
 
+def _slopes(parameters: NDArray[np.float64], units: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the derivatives of `_curve` by each parameter, a column each."""
+    ceiling, slope, offset, power = parameters
+    known, left = units + offset, 1 - slope
+    missing = left ** (known**power)
+    by_exponent = -ceiling * missing * np.log(left)
+    by_slope = ceiling * missing * known**power / left
+    by_offset = by_exponent * power * known ** (power - 1)
+    return np.stack([1 - missing, by_slope, by_offset, by_exponent * known**power * np.log(known)], axis=1)
+
+
 def _fitted(
     units: NDArray[np.float64], values: NDArray[np.float64], sigma: NDArray[np.float64], start: Sequence[float]
 ) -> NDArray[np.float64]:
     def residuals(parameters: NDArray[np.float64]) -> Any:
         return (_curve(parameters, units) - values) / sigma
 
+    def slopes(parameters: NDArray[np.float64]) -> NDArray[np.float64]:
+        return _slopes(parameters, units) / sigma[:, None]
+
     inside = np.clip(start, np.array(_LOWEST) + 1e-6, np.array(_HIGHEST) - 1e-6)
-    return np.asarray(least_squares(residuals, inside, bounds=(_LOWEST, _HIGHEST), max_nfev=200).x)
+    return np.asarray(least_squares(residuals, inside, slopes, bounds=(_LOWEST, _HIGHEST), max_nfev=200).x)

@@ -80,7 +80,8 @@ def check(text: str) -> dict[str, Any]:
     kind = document["schema"].split("/")[1]
     assert document["schema"] == schema_name(kind)
     schema = strict(copy.deepcopy(DOCUMENTS[kind]), kind)
-    assert [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(document)] == []
+    wrong = [f"{error.json_path}: {error.message}" for error in Draft202012Validator(schema).iter_errors(document)]
+    assert not wrong, wrong
     return document
 
 

@@ -139,3 +139,9 @@ def broken(empty: Workshop) -> Workshop:
     empty.score(scores)
     empty.select(method="elfs", budget="4", hard_rate=0.5, name="four")
     return empty
+
+
+@pytest.fixture
+def sketched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave figures empty, for tests that look at the rest of a page: to draw them takes most of its time."""
+    monkeypatch.setattr("elfs.delivery.figures._svg", lambda *given: "<svg></svg>")

@@ -72,6 +72,7 @@ def test_the_page_is_whole_and_fetches_nothing(shop: Any) -> None:
     assert set(re.findall(r"https?://[^\"/]+", html)) == {"http://www.w3.org"}
 
 
+@pytest.mark.usefixtures("sketched")
 def test_it_says_what_was_selected_and_how(shop: Any) -> None:
     words = page_of(shop).words()
     assert words.startswith(
@@ -84,6 +85,7 @@ def test_it_says_what_was_selected_and_how(shop: Any) -> None:
     assert "elfs train --selection quarter --labels quarter-images/labels.csv --network linear --workspace" in words
 
 
+@pytest.mark.usefixtures("sketched")
 def test_three_sheets_show_the_window_and_both_ends(shop: Any) -> None:
     words = page_of(shop).words()
     assert "Selected5 of 5" in words
@@ -96,6 +98,7 @@ def test_three_sheets_show_the_window_and_both_ends(shop: Any) -> None:
     assert page_of(shop).tags.count("img") == 20
 
 
+@pytest.mark.usefixtures("sketched")
 def test_sheets_hold_a_few_dozen(empty: Any) -> None:
     empty.draw([f"{number:03d}.png" for number in range(200)])
     empty.embed()
@@ -107,6 +110,7 @@ def test_sheets_hold_a_few_dozen(empty: Any) -> None:
     assert {"050.png", "149.png", "000.png", "199.png"} <= set(page.words().split())
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("method", [name for name, method in SELECTORS.items() if "annotations" not in method.reads])
 def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = finished("folder", tmp_path_factory).copy(tmp_path / "copy")
@@ -147,6 +151,7 @@ def test_ids_are_text_and_not_markup(odd: Callable[..., Any]) -> None:
     assert "{{ 7 * 7 }}.png" in words
 
 
+@pytest.mark.usefixtures("sketched")
 def test_unreadable_images_are_listed_with_their_reasons(broken: Any) -> None:
     words = page_of(broken).words()
     assert "Unreadable images2" in words
@@ -157,11 +162,13 @@ def test_equal_workspaces_give_equal_pages(shop: Any) -> None:
     assert render_report(shop.path, None) == render_report(shop.path, None)
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_good_selection_comes_without_warnings(shop: Any) -> None:
     assert render_report(shop.path, None).warnings == []
     assert 'class="warning"' not in render_report(shop.path, None).html
 
 
+@pytest.mark.usefixtures("sketched")
 def test_smoke_is_said_first(shop: Any) -> None:
     shop.label(20, smoke=True)
     shop.select(method="elfs", budget="4", hard_rate="0.1", name="smoke")
@@ -170,6 +177,7 @@ def test_smoke_is_said_first(shop: Any) -> None:
     assert report.warnings[0] in Page(report.html).words()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_selection_from_older_scores_is_shown_as_it_is(shop: Any) -> None:
     shop.score(np.arange(20)[::-1])
     report = render_report(shop.path, None)
@@ -180,6 +188,7 @@ def test_a_selection_from_older_scores_is_shown_as_it_is(shop: Any) -> None:
     assert "Not selected" in page.words()
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_selection_of_which_images_are_gone_is_shown_without_them(shop: Any) -> None:
     for name in ("a/08.png", "a/09.png"):
         (shop.root / name).unlink()
@@ -193,6 +202,7 @@ def test_a_selection_of_which_images_are_gone_is_shown_without_them(shop: Any) -
     assert "16.7% of the pool" in report.html
 
 
+@pytest.mark.usefixtures("sketched")
 def test_a_folder_that_has_moved_costs_the_pictures_only(shop: Any) -> None:
     shutil.rmtree(shop.root)
     report = render_report(shop.path, None)
@@ -228,6 +238,7 @@ def test_the_page_is_written_whole_over_an_old_one(shop: Any, tmp_path: Path) ->
         write_report(shop.path, "quarter", tmp_path)
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.02, "&lt; 0.1 s"), (38.24, "38.2 s"), (125.0, "2:05 min"), (7384, "2:03:04 h")]
 )
@@ -238,6 +249,7 @@ def test_times_read_well(shop: Any, monkeypatch: pytest.MonkeyPatch, seconds: fl
     assert f">{text}</td>" in render_report(shop.path, None).html
 
 
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("num", [0, 3])
 def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, num: int) -> None:
     with edited_manifest(shop.path) as manifest:

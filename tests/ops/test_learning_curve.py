@@ -1,9 +1,10 @@
 """The learning curve: its formula, what it is fitted to, and what it cannot tell."""
 
+import numpy as np
 import pytest
 import torch
 
-from elfs.ops.learning_curve import LearningCurve, expected_gain, fit_learning_curve
+from elfs.ops.learning_curve import LearningCurve, _curve, _slopes, expected_gain, fit_learning_curve
 
 TRUTH = LearningCurve(0.9, 0.4, 0.5, 0.6, 50.0)
 COUNTS = [50, 100, 200, 400, 800]
@@ -69,3 +70,11 @@ def test_the_gain_may_be_told_from_more_than_what_was_tried() -> None:
     assert gain is not None
     assert gain.estimate == pytest.approx(TRUTH.accuracy(1100) - TRUTH.accuracy(1000), abs=2e-3)
     assert gain.low <= gain.estimate <= gain.high
+
+
+@pytest.mark.parametrize("parameters", [(0.9, 0.3, 0.2, 0.6), (0.5, 0.01, 0.0, 1.5), (1.0, 0.99, 5.0, 0.05)])
+def test_slopes_are_those_of_the_curve(parameters: tuple[float, ...]) -> None:
+    units, middle = np.array([1.0, 2.0, 4.0, 9.0]), np.array(parameters)
+    steps = 1e-6 * np.eye(4)
+    expected = [(_curve(middle + step, units) - _curve(middle - step, units)) / 2e-6 for step in steps]
+    np.testing.assert_allclose(_slopes(middle, units), np.stack(expected, axis=1), rtol=1e-6, atol=1e-8)
