@@ -35,14 +35,16 @@ _NAMES = {
 _END = b"\xff\xd9"
 _ONES = b"\xff\x00"
 """Eight bits that begin no code of a Huffman table."""
-_NULS = bytes(64)
+_NULS, _NULS_OF_RAW_BITS = bytes(64), bytes(128)
+"""So many are no codes of pixels. In later scans bits as they are stand among these, up to 1,000 in a row."""
+
 _ZEROS_RUN, _LAST_CODE = 0xF0, 4
 _ONES_FOR_THE_LAST_BLOCK, _ONES_TO_ASK, _ONES_TO_ASK_AT_A_STOP = 8, 12, 3
 _ARITHMETIC = (0xC9, 0xCA)
 _NO_ZEROS = 64 * b"\x55"
 """What no pixel of a whole arithmetic-coded scan is made of, if it follows: zeros may, which encoders leave out."""
 
-_LAST_ZEROS, _PIXELS_PER_ZERO = 4, 4096
+_LAST_ZEROS, _PIXELS_PER_ZERO = 4, 256
 
 
 @dataclass(slots=True)
@@ -325,13 +327,14 @@ def _find_hole(found: _Structure, body: bytes, data: bytes, start: int, stop: in
     """Return where NULs begin in a scan whose tables make a texture of them; where they mean one colour, they may."""
     count = body[0] if body else 0
     tables, spectrum = body[2 : 2 + 2 * count : 2], body[1 + 2 * count : 4 + 2 * count]
-    if len(spectrum) < 3 or (found.kind in _PROGRESSIVE and spectrum[2] >> 4 and not spectrum[0]):
+    refines = found.kind in _PROGRESSIVE and len(spectrum) == 3 and spectrum[2] >> 4 > 0
+    if len(spectrum) < 3 or (refines and not spectrum[0]):
         return None  # bits as they are may all be 0
     first, last = (spectrum[0], spectrum[1]) if found.kind in _PROGRESSIVE else (0, 63)
     used = [table >> 4 for table in tables if not first] + [16 | table & 15 for table in tables if last]
     if found.kind not in _ARITHMETIC and not any(_is_texture(found.symbols.get(table, b"")) for table in used):
         return None
-    hole = data.find(_NULS, start, stop)
+    hole = data.find(_NULS_OF_RAW_BITS if refines else _NULS, start, stop)
     return None if hole < 0 else hole
 
 

@@ -1,5 +1,6 @@
 import base64
 import io
+import zlib
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,17 @@ ARITHMETIC = base64.b85decode(
     "&8Uy@T0z86UgoR|Lqy){SpCy`vf18+Hi|Je"
 )
 """Gray waves of 40 x 40 pixels, by jpegtran -arithmetic."""
+ARITHMETIC_SLOPE = zlib.decompress(
+    base64.b85decode(
+        "c-"
+        "s4a<NpH&0WUXCHwH#V1_nkTWcYuZ!I^=Xi3x;&fCY$HIapa)SXjB(+1WUFxOjNDxwyG``Gf>``2_j6xdp@o1cgOJMMZh|#U;c<B!omnMgE^+"
+        ";O1aRU`SwO6lC~+hJl4a;QuWK4v-}bjF)z8oY``3b?w_Cm9X#E&J-"
+        "17fK&*uLRB!bGR<9LdCHJ;X~>6*3oq;v*yvo8|5+e=gM%CIL=~N<Uk?@8bW}&3$vnJNawb`z0mVKxd!_`ln%!Z?=Y$AMt#6eTcon1fXa3)fY"
+        "`Fo`erb4rUlIE_Et8AoS#RhCi}0?8)85YvJIB8J_q~<&O<o63U2d=FeT>_ATe}0?vjYDaAn?mx5zGG!-WQ$cLs$)HIt9FsF)%n!J-"
+        "`40Oy=BY{xh@)r-;h<uKa%!01jZ7RR"
+    )
+)
+"""From white to gray in 96 rows of 96 pixels, by jpegtran -arithmetic -progressive: many last zeros are left out."""
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
@@ -46,6 +58,24 @@ def test_a_whole_file_gives_what_pillow_gives(name: str, options: dict[str, Any]
     expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     for tail in (b"", bytes(4096), b"\xff\xd9", data):  # padding, an end too many, another picture
         assert np.array_equal(pixels(data + tail), expected)
+
+
+@pytest.mark.parametrize("quality", [10, 30, 50, 75, 90])
+@pytest.mark.parametrize(("across", "down"), [(-1, 0), (-0.5, -1), (0.1, 0.5), (0, -1), (0.25, -2), (0.5, 0.5)])
+def test_slopes_are_whole_though_many_of_their_bits_are_zero(quality: int, across: float, down: float) -> None:
+    rows, columns = np.mgrid[:240, :320]
+    slope = across * columns + down * rows
+    for values in (slope % 256, (slope - slope.min()).clip(0, 255), np.where(columns < 160, 128, slope % 256)):
+        for progressive in (False, True):
+            picture = Image.fromarray(values.astype(np.uint8))
+            data = encode(picture, "JPEG", quality=quality, progressive=progressive)
+            assert np.array_equal(pixels(data)[:, :, 0], np.asarray(Image.open(io.BytesIO(data))))
+
+
+def test_last_zeros_that_arithmetic_codes_leave_out_are_not_missed() -> None:
+    assert pixels(ARITHMETIC_SLOPE)[:3, 0, 0].tolist() == [0, 255, 254]
+    half = ARITHMETIC_SLOPE[: len(ARITHMETIC_SLOPE) // 2].removesuffix(b"\xff")
+    refused(half + b"\xff\xd9", Outcome.BROKEN, "damaged")
 
 
 @pytest.mark.parametrize("options", KINDS, ids=str)
