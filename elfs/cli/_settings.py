@@ -196,7 +196,7 @@ def parse_count(spelling: str, text: str | None) -> int | None:
         return None
     if not _COUNT.fullmatch(text.strip()):
         raise UsageError(f"{spelling} is {text!r}, expected a whole number of at least 0 or auto.")
-    return int(text)
+    return int(text.strip())  # which takes off more than int does
 
 
 def resolve(

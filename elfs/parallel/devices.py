@@ -126,8 +126,8 @@ def parse_devices(text: str) -> DeviceChoice:
     kind, colon, number = lowered.partition(":")
     if kind == "cpu" and colon and _NUMBER.fullmatch(number) and int(number) > 0:
         return DeviceChoice("cpu", processes=int(number))
-    parts = lowered.split(",")
-    if not all(_NUMBER.fullmatch(part.strip()) for part in parts):
+    parts = [part.strip() for part in lowered.split(",")]  # which takes off more than int does
+    if not all(_NUMBER.fullmatch(part) for part in parts):
         raise UsageError(f"--devices is {text!r}, {_EXPECTED}.")
     indices = tuple(int(part) for part in parts)
     if len(set(indices)) != len(indices):

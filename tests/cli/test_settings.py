@@ -124,6 +124,8 @@ def test_counts() -> None:
     assert parse_count("--workers", "0") == 0
     assert parse_count("--workers", "auto") is None
     assert parse_count("--workers", None) is None
+    for blank in " \t\n\x1c\x1f\x85\u3000":
+        assert parse_count("--workers", f"{blank}3{blank}") == 3
 
 
 @pytest.mark.parametrize("text", ["-1", "1.5", "many", "", "\u0663", "\u00b2", "9" * 7, "9" * 5000])

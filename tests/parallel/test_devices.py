@@ -31,6 +31,11 @@ def test_parse(text: str, kind: str, indices: tuple[int, ...]) -> None:
     assert parse_devices(text) == DeviceChoice(kind, indices)
 
 
+def test_blanks_of_any_kind_around_numbers_do_not_count() -> None:
+    for blank in " \t\n\x1c\x1f\x85\u3000":
+        assert parse_devices(f"0,{blank}1{blank}").indices == (0, 1)
+
+
 def test_parse_processes_on_the_cpu() -> None:
     assert parse_devices("cpu:3") == DeviceChoice("cpu", processes=3)
     assert parse_devices("cpu:3").names() == ("cpu", "cpu", "cpu")
