@@ -53,7 +53,7 @@ _elfs() {
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
-                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
+                --balance) takes_value=1 values="none cluster class column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
@@ -215,7 +215,7 @@ _elfs() {
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --hard-rate) takes_value=1 values="" paths= ;;
-                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
+                --balance) takes_value=1 values="none cluster class column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;
@@ -247,7 +247,7 @@ _elfs() {
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
                 --method) takes_value=1 values="auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
-                --balance) takes_value=1 values="none cluster column:NAME" paths= ;;
+                --balance) takes_value=1 values="none cluster class column:NAME" paths= ;;
                 --dedup) takes_value=1 values="exact near off" paths= ;;
                 --include) takes_value=1 values="" paths=LISTS ;;
                 --exclude) takes_value=1 values="" paths=LISTS ;;

@@ -64,7 +64,7 @@ _elfs() {
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
-                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
+                        '--balance=[What gets equally many: none, cluster, class, column:NAME]:value:(none cluster class column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
@@ -305,7 +305,7 @@ _elfs() {
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
                         '--hard-rate=[Share pruned from the hard end, or '\''search'\'': train the proxy on each window and keep the best]:value: ' \
-                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
+                        '--balance=[What gets equally many: none, cluster, class, column:NAME]:value:(none cluster class column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
@@ -356,7 +356,7 @@ _elfs() {
                         '--budgets=[Budgets, comma-separated: shares or counts]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
-                        '--balance=[What gets equally many: none, cluster, column:NAME]:value:(none cluster column:NAME)' \
+                        '--balance=[What gets equally many: none, cluster, class, column:NAME]:value:(none cluster class column:NAME)' \
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \

@@ -197,6 +197,7 @@ COLUMN = "column:"
 BALANCE: dict[str, str] = {
     "none": "the method alone decides",
     "cluster": "equally many images of every cluster, as far as it has them",
+    "class": "equally many images of every class that people have named, annotated ones included",
     f"{COLUMN}NAME": "equally many images of every value of a column of --metadata or --groups",
 }
 """What ``--balance`` takes."""

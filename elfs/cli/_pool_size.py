@@ -3,8 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
-
 from elfs.budget import Budget
 from elfs.config import EmbedConfig, SelectConfig
 from elfs.data.sniffing import SIDECAR_EXTENSIONS
@@ -108,6 +106,8 @@ def _may_be_image(name: str) -> bool:
 
 def _num_rows(embeddings: Path) -> int | None:
     """Return how many rows an array has, where its header says it; what is wrong with the file embed says."""
+    import numpy as np
+
     try:
         with embeddings.open("rb") as file:
             version = np.lib.format.read_magic(file)

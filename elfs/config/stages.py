@@ -224,6 +224,11 @@ class SelectConfig(StageConfig):
             raise UsageError(f"--blocks is for the methods {pairwise}; {self.method} does not need it.")
 
     @property
+    def balances_pseudo_labels(self) -> bool:
+        """Whether pseudo-labels are balanced: clusters, or the classes that they were learned as."""
+        return self.balance in ("cluster", "class")
+
+    @property
     def column(self) -> str | None:
         """The column that is balanced; None where it is none."""
         return self.balance.removeprefix(COLUMN) if self.balance.startswith(COLUMN) else None

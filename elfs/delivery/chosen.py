@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
+from elfs.pipeline.class_names import learned_names
 from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
 from elfs.pipeline.status import older_inputs
 from elfs.workspace.commands import config_of
@@ -17,24 +18,7 @@ from elfs.workspace.records import Record
 from elfs.workspace.steady import read_steadily
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Selection", "label_name", "learned_names", "load_selection"]
-
-
-def learned_names(workspace: Workspace) -> tuple[str, ...]:
-    """Return what the pseudo-labels of a workspace are called.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        Whose.
-
-    Returns
-    -------
-    tuple of str
-        By number; empty where ``label`` has not learned from annotations.
-    """
-    artifact = workspace.manifest.artifacts.get("pseudo_labels")
-    return () if artifact is None else tuple((artifact.metadata or {}).get("names", ()))
+__all__ = ["Selection", "label_name", "load_selection"]
 
 
 def label_name(names: Sequence[str], pseudo_label: int) -> str:

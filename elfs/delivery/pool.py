@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.catalog import SCORES
-from elfs.delivery.chosen import Selection, label_name, learned_names
+from elfs.delivery.chosen import Selection, label_name
+from elfs.pipeline.class_names import learned_names
 from elfs.workspace.tensors import RowArray
 
 __all__ = [

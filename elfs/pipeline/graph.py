@@ -158,7 +158,7 @@ def needed_artifacts(stage: str, config: StageConfig | None) -> tuple[str, ...]:
         needs += ["embeddings", "pseudo_labels"]
     if "scores" in method.reads and "pseudo_labels" in method.reads:
         needs.append("neighbors")  # they tell how far both are to be believed
-    if config.balance == "cluster":
+    if config.balances_pseudo_labels:
         needs.append("pseudo_labels")
     if config.dedup != "off":
         needs.append("embeddings")
@@ -226,7 +226,8 @@ def default_selection_name(config: SelectConfig) -> str:
     if config.hard_rate is not None and method.prunes:
         parts.append(f"hard{config.hard_rate}")
     if config.balance != "none":
-        parts.append("balanced" if config.column is None else f"balanced-{_UNSAFE.sub('-', config.column)}")
+        balanced = {"cluster": None, "class": "class"}.get(config.balance, config.column)
+        parts.append("balanced" if balanced is None else f"balanced-{_UNSAFE.sub('-', balanced)}")
     if config.per_group is not None:
         parts.append(f"group{config.per_group}")
     if config.by_group:

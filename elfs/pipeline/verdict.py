@@ -166,7 +166,7 @@ def _clusters(summary: Mapping[str, Any]) -> Finding | None:
     text = f"{missed:,} of {num:,} clusters missed"
     if summary["count"] < num:
         return Finding("clusters", FAIR, text, detail, (f"--budget {2 * num} or more",))
-    advice = () if summary.get("balance") == "cluster" else (_TRY_BALANCE,)
+    advice = () if summary.get("balance") in ("cluster", "class") else (_TRY_BALANCE,)
     return Finding("clusters", WEAK if missed > _MANY_MISSED * num else FAIR, text, detail, advice)
 
 

@@ -116,7 +116,7 @@ def picked_from(config: SelectConfig, pool: Pool, count: int, hard_rate: float, 
     Tensor of shape (n_picked,), int64
         Positions in the pool, first pick first.
     """
-    balance = {"none": None, "cluster": "pseudo_labels"}.get(config.balance, "column")
+    balance = None if config.balance == "none" else "pseudo_labels" if config.balances_pseudo_labels else "column"
     options = SelectorOptions(
         hard_rate=hard_rate,
         trust=_believed(config, trust),

@@ -76,8 +76,8 @@ def reasons(
     clause = REASONS[config.method].format(hard_rate=hard_rate, seed=config.seed)
     if by_annotations:
         clause = _UNSURE
-    if config.balance == "cluster":
-        clause += ", inside its cluster"
+    if config.balances_pseudo_labels:
+        clause += f", inside its {config.balance}"
     elif config.column is not None:
         clause += f", among those of the same {config.column}"
     if config.per_group is not None:

@@ -103,3 +103,31 @@ def test_the_plan_of_budgets_counts_what_is_left(used: Path, tmp_path: Path) -> 
     assert outcome.ran
     assert [item["budget"] for item in outcome.summary["left_out"]] == ["50"]
     assert np.isfinite(outcome.summary["budgets"][0]["coverage"])
+
+
+def test_rare_classes_are_topped_up(used: Path, tmp_path: Path) -> None:
+    """15 annotated images of a, 3 of b and 3 of c: all classes come to have equally many."""
+    ids = {f"a/{number:02d}.png" for number in range(15)} | {f"{folder}/0{n}.png" for folder in "bc" for n in range(3)}
+    take_in(used, ids, tmp_path)
+    run_stage("label", used)
+    outcome = run_stage("select", used, method="random", budget="20", balance="class")
+    assert outcome.record == "select/random-20-balanced-class"
+    labels = Workspace.open(used).arrays("pseudo_labels")["pseudo_labels"]
+    counts = np.bincount(labels[read_rows_of(used, "random-20-balanced-class")], minlength=3)
+    assert counts[0] == 0  # of a there are enough
+    assert abs(counts[1] - counts[2]) <= 1
+    with (used / "selections" / "random-20-balanced-class" / "selection.csv").open() as stream:
+        assert "inside its class" in stream.read()
+
+
+@pytest.mark.parametrize("annotated", [set(), {"a/00.png", "a/01.png"}], ids=["none", "one class"])
+def test_classes_that_nobody_has_named_cannot_be_balanced(used: Path, tmp_path: Path, annotated: set[str]) -> None:
+    if annotated:
+        take_in(used, annotated, tmp_path)
+        run_stage("label", used)
+    with pytest.raises(UsageError, match="--balance class needs pseudo-labels that have learned the classes of people"):
+        run_stage("select", used, method="random", budget="9", balance="class")
+
+
+def read_rows_of(workspace: Path, name: str) -> np.ndarray:
+    return Workspace.open(workspace).arrays(f"selections/{name}")["indices"]
