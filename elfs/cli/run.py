@@ -58,9 +58,11 @@ def body(
     embed, select = configs.get("embed"), configs["select"]
     assert isinstance(select, SelectConfig)
     sources = None
+    from elfs.pipeline.annotated import refuse_without_annotations
     from elfs.stages.selection.rounds import list_digests
 
     list_digests(select)  # a list that is not there is refused before the first stage has run for nothing
+    refuse_without_annotations(invocation.workspace, select)
     if isinstance(embed, EmbedConfig):
         from elfs.pipeline.other_source import other_source
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
-from elfs.pipeline.class_names import learned_names
+from elfs.pipeline.annotated import learned_names
 from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
 from elfs.pipeline.status import older_inputs
 from elfs.workspace.commands import config_of

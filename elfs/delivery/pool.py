@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from elfs.catalog import SCORES
 from elfs.delivery.chosen import Selection, label_name
-from elfs.pipeline.class_names import learned_names
+from elfs.pipeline.annotated import learned_names
 from elfs.workspace.tensors import RowArray
 
 __all__ = [

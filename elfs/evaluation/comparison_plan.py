@@ -21,12 +21,12 @@ from elfs.evaluation.entries import (
 from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.annotated import require_annotations
 from elfs.pipeline.graph import needed_artifacts, series
 from elfs.pipeline.recorded_config import portable
 from elfs.pipeline.selections import selected_rows
 from elfs.pipeline.status import older_inputs, recorded_config
 from elfs.pipeline.upstream import require
-from elfs.stages.selection.informed import require_annotations
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.commands import command_line
 from elfs.workspace.workspace import Workspace
@@ -200,7 +200,7 @@ def _require_needs(workspace: Workspace, entry: Entry, *, annotated: bool) -> No
     config = entry.select_config("1.0", 0)
     require(workspace, "compare", needed_artifacts("select", config))
     if not annotated:
-        require_annotations(entry.method, None)
+        require_annotations(entry.method, annotated=False)
     keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
     for key in keys:
         if key not in workspace.manifest.artifacts["scores"].tensors:

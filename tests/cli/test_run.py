@@ -184,6 +184,22 @@ def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
         assert elfs("run", *fits).code == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "match"),
+    [
+        (("--method", "margin"), 4, "margin asks what a classifier of the annotations is unsure of"),
+        (("--method", "uherding", "--budget", "5"), 4, "no image is annotated yet"),
+        (("--balance", "class"), 2, "--balance class needs pseudo-labels that have learned the classes of people"),
+    ],
+)
+def test_what_needs_annotations_is_refused_before_the_first_stage(
+    elfs: Elfs, stages: list[Any], arguments: tuple[str, ...], code: int, match: str
+) -> None:
+    ran = elfs("run", "digits", *arguments)
+    assert (ran.code, stages) == (code, [])
+    assert match in ran.err
+
+
 def test_help_is_short_and_help_all_is_not(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     short, full = elfs("run", "-h").out, elfs("run", "--help-all").out

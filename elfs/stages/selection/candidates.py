@@ -17,11 +17,12 @@ from elfs.ops.duplicates import kept_of_equal, kept_of_near, near_distances, nea
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
+from elfs.pipeline.annotated import require_annotations
 from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
 from elfs.pipeline.status import recorded_config
 from elfs.pipeline.upstream import require_key
-from elfs.stages.selection.informed import informed, is_informed, require_annotations, with_annotated_settled
+from elfs.stages.selection.informed import informed, is_informed, with_annotated_settled
 from elfs.stages.selection.rounds import settled_rows
 from elfs.train.annotated import Annotated
 from elfs.train.gradients import proxy_outputs
@@ -112,7 +113,7 @@ def gather_candidates(
     num_annotated = len(known.annotated) if annotated is None else len(annotated.rows)
     if annotated is None and "annotations" in job.inputs:
         annotated = Annotated.of(job.workspace, table, grouped="groups" in job.inputs)
-    require_annotations(config.method, annotated)
+    require_annotations(config.method, annotated=annotated is not None)
     pool = _with_fields(job, config, table, pool, rows, is_annotated=annotated is not None)
     if annotated is not None:
         pool = with_annotated_settled(pool, rows, annotated)

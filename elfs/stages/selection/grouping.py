@@ -18,7 +18,7 @@ from elfs.data.samples import SampleTable
 from elfs.data.table_names import table_name
 from elfs.errors import UsageError
 from elfs.ops.selection import Pool
-from elfs.pipeline.class_names import learned_names
+from elfs.pipeline.annotated import require_class_names
 from elfs.pipeline.job import Job
 from elfs.pipeline.selections import some
 from elfs.stages.selection.candidates import Candidates
@@ -149,11 +149,7 @@ def gather_grouping(job: Job, config: SelectConfig, table: SampleTable) -> Group
         If groups are asked for and not known; a column is not there, is empty, or has too many values; or classes are
         to be balanced and no pseudo-label was learned as one.
     """
-    if config.balance == "class" and not learned_names(job.workspace):
-        raise UsageError(
-            "--balance class needs pseudo-labels that have learned the classes of people: elfs annotate FILE takes "
-            "annotations of two classes or more in, and elfs label learns from them. --balance cluster needs none."
-        )
+    require_class_names(config, job.workspace)
     root = None if job.source_root is None else str(job.source_root)
     column, values = (None, ()) if config.column is None else _column(job, config, table, root)
     groups = None

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
-from elfs.errors import MissingUpstreamError
 from elfs.ops.selection import Pool
 from elfs.train.annotated import Annotated, AnnotatedClassifier
 from elfs.train.features import EmbeddingRows
 
-__all__ = ["informed", "is_informed", "require_annotations", "with_annotated_settled"]
+__all__ = ["informed", "is_informed", "with_annotated_settled"]
 
 _LEAST_CLASSES = 2
 
@@ -33,30 +32,6 @@ def is_informed(method: str) -> bool:
         Also for those that cannot do without.
     """
     return SELECTORS[method].instead is not None or method in {"auto", "badge"}
-
-
-def require_annotations(method: str, annotated: Annotated | None) -> None:
-    """Check that a method has the annotations that it cannot do without.
-
-    Parameters
-    ----------
-    method : str
-        A key of ``catalog.SELECTORS``.
-    annotated : Annotated or None
-        What there is.
-
-    Raises
-    ------
-    MissingUpstreamError
-        If there is nothing to learn from; the message names the method that comes nearest without.
-    """
-    instead = SELECTORS[method].instead
-    if instead is not None and annotated is None:
-        raise MissingUpstreamError(
-            f"{method} asks what a classifier of the annotations is unsure of, and no image is annotated yet. Without "
-            f"annotations {instead} comes nearest.",
-            hint=f"elfs annotate FILE   or: elfs select --method {instead}",
-        )
 
 
 def with_annotated_settled(pool: Pool, rows: NDArray[np.int64], annotated: Annotated) -> Pool:
