@@ -20,7 +20,7 @@ from elfs.delivery.page_facts import num_different, page_facts, page_warnings, u
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.places import publish_file
 from elfs.delivery.pool import Pool, load_pool
-from elfs.delivery.sheets import contact_sheets
+from elfs.delivery.sheets import contact_sheets, doubtful_sheets
 from elfs.delivery.stage_table import stage_table
 from elfs.delivery.tables import page_tables
 from elfs.delivery.thumbnails import Thumbnails
@@ -120,7 +120,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
     selection = load_selection(path, wanted)
     pool = load_pool(selection)
     thumbnails = Thumbnails(Pictures(selection))
-    sheets = contact_sheets(selection, pool, thumbnails)
+    sheets = contact_sheets(selection, pool, thumbnails) + doubtful_sheets(selection, thumbnails)
     broken = unreadable_images(selection)
     data = explorer(selection, pool, thumbnails, broken["images"])
     stages = stage_table(selection)

@@ -1,16 +1,18 @@
-"""Contact sheets of the page about a selection: what was kept, and what was left out at either end."""
+"""Contact sheets of the page about a selection: what was kept, what was left out at either end, what is doubtful."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.annotations.kept import ARTIFACT
 from elfs.delivery.chosen import Selection, label_name
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool, evenly
 from elfs.delivery.thumbnails import Thumbnails
+from elfs.errors import InputDataError, MissingUpstreamError
 from elfs.pipeline.selections import SelectedImage
 
-__all__ = ["contact_sheets"]
+__all__ = ["contact_sheets", "doubtful_sheets"]
 
 _NUM_KEPT, _NUM_LEFT = 36, 24
 """Thumbnails of the selection, and of each band that was left out."""
@@ -21,6 +23,11 @@ _SHEETS = {
     EASY: ("Left out: too easy", "The easiest of all. The network learns them without seeing their labels."),
     REST: ("Not selected", "Evenly spread from hard to easy where there are scores."),
 }
+
+_DOUBTFUL = (
+    "What people called each of these, and what a classifier takes it for that has learned from the other annotations "
+    "alone: worth a second look. elfs annotate --doubtful -o FILE.csv lists all of them."
+)
 
 
 def contact_sheets(selection: Selection, pool: Pool, thumbnails: Thumbnails) -> list[dict[str, Any]]:
@@ -41,6 +48,39 @@ def contact_sheets(selection: Selection, pool: Pool, thumbnails: Thumbnails) -> 
         What the page's template shows: ``kind``, ``title``, ``explanation``, ``count`` and ``tiles``.
     """
     return [_sheet(selection, pool, band, thumbnails) for band in sorted(pool.bands, key=_sheet_order)]
+
+
+def doubtful_sheets(selection: Selection, thumbnails: Thumbnails) -> list[dict[str, Any]]:
+    """Return a sheet of the annotations that are likely wrong, the most doubtful first.
+
+    Parameters
+    ----------
+    selection : Selection
+        Its workspace may have annotations.
+    thumbnails : Thumbnails
+        Makes the pictures.
+
+    Returns
+    -------
+    list of dict
+        As of `contact_sheets`; empty without annotations, and where nothing speaks against any of them.
+    """
+    workspace = selection.workspace
+    if ARTIFACT not in workspace.manifest.artifacts:
+        return []
+    from elfs.stages.doubtful_annotations import doubtful_annotations
+
+    try:
+        doubts = doubtful_annotations(workspace.path)
+    except (InputDataError, MissingUpstreamError):  # too few classes, or no embeddings
+        return []
+    rows = selection.table.rows_of([doubt.image for doubt in doubts[:_NUM_LEFT]])
+    tiles = []
+    for doubt, row in zip(doubts, rows.tolist(), strict=False):
+        why = f"called {doubt.name}, taken for {doubt.taken_for}; {doubt.support:.0%} speaks for what it is called"
+        tiles.append(_tile(thumbnails, row, doubt.image, f"{doubt.name} or {doubt.taken_for}?", None, why))
+    sheet = {"kind": "doubtful", "title": "Doubtful annotations", "explanation": _DOUBTFUL, "count": len(doubts)}
+    return [sheet | {"tiles": tiles}] if doubts else []
 
 
 def _sheet_order(band: Band) -> int:

@@ -126,6 +126,34 @@ def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: 
     assert ("goes by more than this score, or by something else" in words) is not (told or asks)
 
 
+@pytest.mark.usefixtures("sketched")
+@pytest.mark.parametrize("wrong", [{}, {"a/03.png": "<b>", "c/07.png": "a"}], ids=["right", "wrong"])
+def test_doubtful_annotations_are_shown(
+    wrong: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = finished("folder", tmp_path_factory).copy(tmp_path / "copy")
+    name = run_stage("select", path, method="random", budget="4").summary["name"]
+    names = {"a": "a", "b": "<b>", "c": "c"}
+    said = {f"{kind}/{number:02d}.png": names[kind] for kind in "abc" for number in range(20)} | wrong
+    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{image},{label}\n" for image, label in said.items()))
+    annotate(path, tmp_path / "labels.csv")
+    words = Page(render_report(path, name).html).words()
+    assert ("Doubtful annotations" in words) is bool(wrong)
+    if wrong:
+        assert "Doubtful annotations2 of 2" in words
+        assert "<b> or a?a/03.png" in words.replace(" a/03", "a/03")
+        assert "a or c?c/07.png" in words.replace(" c/07", "c/07")
+
+
+@pytest.mark.usefixtures("sketched")
+def test_too_few_annotations_are_in_no_doubt(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = finished("folder", tmp_path_factory).copy(tmp_path / "copy")
+    name = run_stage("select", path, method="random", budget="4").summary["name"]
+    (tmp_path / "labels.csv").write_text("id,label\na/00.png,a\nb/00.png,b\n")
+    annotate(path, tmp_path / "labels.csv")
+    assert "Doubtful" not in Page(render_report(path, name).html).words()
+
+
 def test_key_that_the_scores_lack_leaves_the_histogram_out(shop: Any) -> None:
     name = shop.select(method="random", key="dual", budget="4", name="unkeyed")
     assert page_of(shop, name).tags.count("svg") == 1
