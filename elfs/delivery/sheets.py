@@ -68,7 +68,7 @@ def doubtful_sheets(selection: Selection, thumbnails: Thumbnails) -> list[dict[s
     workspace = selection.workspace
     if ARTIFACT not in workspace.manifest.artifacts:
         return []
-    from elfs.stages.doubtful_annotations import doubtful_annotations
+    from elfs.stages.doubtful_annotations import doubtful_annotations  # loads torch
 
     try:
         doubts = doubtful_annotations(workspace.path)
