@@ -139,6 +139,43 @@ def test_pixels_lost_between_two_restart_markers_are_damage(
     refused(data[: (first + second) // 2] + data[second:], Outcome.BROKEN, "truncated: pixels are missing")
 
 
+@pytest.mark.parametrize("options", KINDS[:6], ids=str)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7])
+def test_codes_of_more_pixels_than_there_are_is_damage(mode: str, options: dict[str, Any], share: float) -> None:
+    picture = noise(24, 32).resize((256, 192)).convert(mode)
+    data = encode(picture, "JPEG", **options)
+    start, stop = codes_of_first_scan(data)
+    at, length = start + int(share * (stop - start)), (stop - start) // 5
+    twice = data[: at + length] + data[at:]  # as where a part was written behind its copy
+    refused(twice, Outcome.BROKEN, "fewer|before its end")
+
+
+def codes_of_first_scan(data: bytes) -> tuple[int, int]:
+    scan = data.index(b"\xff\xda")
+    start = scan + 2 + int.from_bytes(data[scan + 2 : scan + 4], "big")
+    stop = start
+    while data[stop] != 255 or data[stop + 1] == 0:
+        stop += 1
+    return start, stop
+
+
+@pytest.mark.parametrize("options", KINDS, ids=str)
+@pytest.mark.parametrize("in_exif", [False, True])
+@pytest.mark.parametrize("fill", [bytes(20), b"\xff" * 31, b"\xff\0" * 9, b"\x55" * 12, b"\x12\x34"], ids=repr)
+def test_a_picture_that_is_filled_up_before_its_end_is_whole(
+    options: dict[str, Any], in_exif: bool, fill: bytes
+) -> None:
+    data = encode(noise(), "JPEG", **options)
+    expected = pixels(data)
+    if in_exif:  # the thumbnail has an end of its own
+        thumbnail = b"Exif\0\0" + encode(noise(8, 8), "JPEG")
+        data = data[:2] + b"\xff\xe1" + (len(thumbnail) + 2).to_bytes(2, "big") + thumbnail + data[2:]
+    comment = b"\xff\xfe\0\x0aa comment"[:12]
+    for filled in (data[:-2] + fill, data[:-2] + comment, data[:-2] + fill + comment):
+        assert np.array_equal(pixels(filled + data[-2:]), expected)
+
+
 def test_arithmetic_codes_are_read_and_their_parts_are_damage() -> None:
     assert pixels(ARITHMETIC)[0, :4, 0].tolist() == [132, 153, 172, 178]
     assert np.array_equal(pixels(ARITHMETIC + bytes(4096)), pixels(ARITHMETIC))
