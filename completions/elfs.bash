@@ -44,7 +44,7 @@ _elfs() {
             values="run embed cluster label dynamics score select report plan export annotate train predict compare evaluate status verify doctor completion"
             ;;
         run)
-            options="--root --from --help-all --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --from --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --embed-batch-size --limit --max-broken --max-pixels --clusters --cluster-method --loss --head-choice --heads --cluster-epochs --cluster-batch-size --cluster-learning-rate --min-learning-rate --warmup-epochs --cluster-weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --head --recipe --network --proxies --folds --dynamics-epochs --dynamics-batch-size --dynamics-learning-rate --dynamics-weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -112,7 +112,7 @@ _elfs() {
             esac
             ;;
         embed)
-            options="--root --shard --merge --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--root --shard --merge --list-encoders --files --data-root --download --no-download --encoder --weights --embeddings --ids --neighbors --neighbor-search --batch-size --limit --max-broken --max-pixels --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             values="digits cifar10 cifar100 cifar20 cinic10 fashion-mnist imagenet imagenet-100 imagenet-200 imagenet-50 mnist stl10 svhn" paths=DIRECTORY
             case $previous in
                 --root) takes_value=1 values="" paths=DIRECTORY ;;
@@ -138,7 +138,7 @@ _elfs() {
             esac
             ;;
         cluster)
-            options="--clusters --method --loss --head-choice --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--clusters --method --loss --head-choice --heads --epochs --batch-size --learning-rate --min-learning-rate --warmup-epochs --weight-decay --beta --temperature --teacher-momentum --prior-momentum --hidden --bottleneck --standardize --no-standardize --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --clusters) takes_value=1 values="" paths= ;;
                 --method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
@@ -166,7 +166,7 @@ _elfs() {
             esac
             ;;
         label)
-            options="--head --workspace -w --devices --workers --rank-timeout --profile --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--head --workspace -w --devices --workers --rank-timeout --profile --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --head) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
@@ -177,7 +177,7 @@ _elfs() {
             esac
             ;;
         dynamics)
-            options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--recipe --network --proxies --folds --epochs --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --recipe) takes_value=1 values="auto cifar imagenet small ensemble" paths= ;;
                 --network) takes_value=1 values="auto resnet8 resnet18 mlp linear" paths= ;;
@@ -197,7 +197,7 @@ _elfs() {
             esac
             ;;
         score)
-            options="--list --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --window --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --window) takes_value=1 values="" paths= ;;
                 --workspace | -w) takes_value=1 values="" paths=DIRECTORY ;;
@@ -209,7 +209,7 @@ _elfs() {
             esac
             ;;
         select)
-            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--list --budget --key --method --hard-rate --balance --dedup --include --exclude --holdout --groups --per-group --by-group --no-by-group --metadata --blocks --name --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --budget) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -242,7 +242,7 @@ _elfs() {
             esac
             ;;
         plan)
-            options="--budgets --key --method --balance --dedup --include --exclude --groups --per-group --by-group --no-by-group --metadata --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--budgets --key --method --balance --dedup --include --exclude --groups --per-group --by-group --no-by-group --metadata --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --budgets) takes_value=1 values="" paths= ;;
                 --key) takes_value=1 values="aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability" paths= ;;
@@ -283,7 +283,7 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --smoke --json --quiet -q --verbose -v --help -h"
+            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;
@@ -316,7 +316,7 @@ _elfs() {
             esac
             ;;
         compare)
-            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --rounds --batch --first --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help -h"
+            options="--methods --budgets --key --hard-rate --reference --no-reference --seeds --rounds --batch --first --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --methods) takes_value=1 values="all auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding" paths= ;;
                 --budgets) takes_value=1 values="" paths= ;;

@@ -47,7 +47,6 @@ complete -c elfs -n __fish_use_subcommand -a completion -d 'Print the completion
 complete -c elfs -n '__fish_seen_subcommand_from run' -a 'digits\\t\'1,797 scanned digits of 8x8 pixels, bundled with scikit-learn; needs no download\' cifar10\\t\'60,000 photos of 32x32 pixels\' cifar100\\t\'60,000 photos of 32x32 pixels\' cifar20\\t\'CIFAR-100 with its 20 coarse classes\' cinic10\\t\'270,000 photos of 32x32 pixels; train and valid make the train split\' fashion-mnist\\t\'70,000 pictures of clothes, 28x28 pixels\' imagenet\\t\'1,331,167 photos\' imagenet-100\\t\'100 classes of ImageNet\' imagenet-200\\t\'200 classes of ImageNet\' imagenet-50\\t\'50 classes of ImageNet\' mnist\\t\'70,000 scanned digits of 28x28 pixels\' stl10\\t\'13,000 photos of 96x96 pixels\' svhn\\t\'99,289 house numbers of 32x32 pixels\' (__fish_complete_directories)'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l root -x -a '(__fish_complete_directories)' -d 'Where the images are now, if they have moved'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l from -x -a 'embed\\t\'\' cluster\\t\'\' label\\t\'\' dynamics\\t\'\' score\\t\'\' select\\t\'\'' -d 'Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l help-all -d 'Show every option of the six stages'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l budget -x -a '' -d 'How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l key -x -a 'aum\\t\'area under the margin: sum over epochs of p(pseudo-label) - max p(other)\' confidence\\t\'mean over epochs of p(pseudo-label)\' correctness\\t\'number of epochs in which the prediction is the pseudo-label\' density\\t\'mean cosine to the nearest neighbours\' dual\\t\'deviation x\' dyn_unc\\t\'deviation of p(pseudo-label), mean of windows of epochs\' el2n\\t\'error norm |p - onehot|, summed over the first epochs\' entropy\\t\'entropy of the prediction, mean of the last epochs\' forgetting\\t\'number of times a learned sample is forgotten\' loss\\t\'cross-entropy against the pseudo-label, mean of the last epochs\' prototypicality\\t\'distance to the nearest k-means centre\' tdds\\t\'uneven change of p(pseudo-label), late epochs count most\' typicality\\t\'inverse of the mean distance to the nearest neighbours\' variability\\t\'deviation over epochs of p(pseudo-label)\'' -d 'Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l method -x -a 'auto\\t\'greedy coverage: what is typical first, then what is hard, or what annotations leave unsure\' elfs\\t\'the paper\\\'s: drop the hardest share\' badge\\t\'k-means++ on gradients of a last layer: the proxy\\\'s, or that of what was annotated\' ccs\\t\'drop the hardest share, then fill equal-width strata of --key evenly\' d2\\t\'hard samples first, each pick lowering its neighbours\' dropquery\\t\'rows whose class changes under dropout, spread out\' dual-beta\\t\'by DUAL score, drawn around a confidence that grows easier as the budget shrinks\' easiest\\t\'the easiest samples by --key\' entropy\\t\'the highest entropy of a classifier of the annotations\' facility-location\\t\'greedy coverage: each image has a selected one that is similar\' hardest\\t\'the hardest samples by --key\' herding\\t\'keep the mean of the selection at the mean of the pool\' k-center\\t\'always the image farthest from all selected ones\' margin\\t\'the two likeliest classes of a classifier of the annotations are closest\' moderate\\t\'median distance to the centre of the own cluster\' prototypicality\\t\'the farthest from their k-means centre\' random\\t\'a uniform random sample\' typiclust\\t\'the most typical image of each k-means cluster\' uherding\\t\'greedy coverage of what a classifier of the annotations is unsure of\'' -d 'Selector; elfs is the paper\'s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding'
@@ -57,7 +56,7 @@ complete -c elfs -n '__fish_seen_subcommand_from run' -l dedup -x -a 'exact\\t\'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l holdout -x -a '' -d 'Draw so many images, a share or a count, at random as a test set: no later selection takes any of them'
-complete -c elfs -n '__fish_seen_subcommand_from run' -l groups -r -F -d 'Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l groups -r -F -d 'Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l per-group -x -a '' -d 'Take at most so many of a group, annotated ones included'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l by-group -d 'Take whole groups, with the budget in images'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l no-by-group -d 'Take whole groups, with the budget in images'
@@ -122,6 +121,7 @@ complete -c elfs -n '__fish_seen_subcommand_from run' -l smoke -d 'Settings so s
 complete -c elfs -n '__fish_seen_subcommand_from run' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from run' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from run' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from embed' -a 'digits\\t\'1,797 scanned digits of 8x8 pixels, bundled with scikit-learn; needs no download\' cifar10\\t\'60,000 photos of 32x32 pixels\' cifar100\\t\'60,000 photos of 32x32 pixels\' cifar20\\t\'CIFAR-100 with its 20 coarse classes\' cinic10\\t\'270,000 photos of 32x32 pixels; train and valid make the train split\' fashion-mnist\\t\'70,000 pictures of clothes, 28x28 pixels\' imagenet\\t\'1,331,167 photos\' imagenet-100\\t\'100 classes of ImageNet\' imagenet-200\\t\'200 classes of ImageNet\' imagenet-50\\t\'50 classes of ImageNet\' mnist\\t\'70,000 scanned digits of 28x28 pixels\' stl10\\t\'13,000 photos of 96x96 pixels\' svhn\\t\'99,289 house numbers of 32x32 pixels\' (__fish_complete_directories)'
@@ -155,6 +155,7 @@ complete -c elfs -n '__fish_seen_subcommand_from embed' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from embed' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from embed' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l clusters -x -a '' -d 'Number of clusters'
@@ -188,6 +189,7 @@ complete -c elfs -n '__fish_seen_subcommand_from cluster' -l smoke -d 'Settings 
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from cluster' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from cluster' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from label' -l head -x -a '' -d 'Take this head'
@@ -202,6 +204,7 @@ complete -c elfs -n '__fish_seen_subcommand_from label' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from label' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from label' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from label' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l recipe -x -a 'auto\\t\'\' cifar\\t\'200 epochs, SGD 0.1 cosine, crop and flip, at most 32 pixels\' imagenet\\t\'60 epochs, SGD 0.1 cosine, random resized crop at 224 pixels\' small\\t\'100 epochs, batch 64, at most 32 pixels: minutes on a CPU\' ensemble\\t\'64 small networks on the embeddings side by side, 20 epochs, batch 256: seconds on a CPU\'' -d 'Hyper-parameters: cifar, imagenet, small, ensemble'
@@ -227,6 +230,7 @@ complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l smoke -d 'Settings
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from dynamics' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from score' -l list -d 'Print every score and what it needs'
@@ -243,6 +247,7 @@ complete -c elfs -n '__fish_seen_subcommand_from score' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from score' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from score' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from score' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from select' -l list -d 'Print every method'
@@ -255,7 +260,7 @@ complete -c elfs -n '__fish_seen_subcommand_from select' -l dedup -x -a 'exact\\
 complete -c elfs -n '__fish_seen_subcommand_from select' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l holdout -x -a '' -d 'Draw so many images, a share or a count, at random as a test set: no later selection takes any of them'
-complete -c elfs -n '__fish_seen_subcommand_from select' -l groups -r -F -d 'Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l groups -r -F -d 'Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l per-group -x -a '' -d 'Take at most so many of a group, annotated ones included'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l by-group -d 'Take whole groups, with the budget in images'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l no-by-group -d 'Take whole groups, with the budget in images'
@@ -274,6 +279,7 @@ complete -c elfs -n '__fish_seen_subcommand_from select' -l smoke -d 'Settings s
 complete -c elfs -n '__fish_seen_subcommand_from select' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from select' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from select' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from report' -l selection -x -a '(__elfs_selections)' -d 'Which selection'
@@ -291,7 +297,7 @@ complete -c elfs -n '__fish_seen_subcommand_from plan' -l balance -x -a 'none\\t
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l dedup -x -a 'exact\\t\'images with equal embeddings\' near\\t\'images closer than a quarter of the usual distance to the nearest neighbour\' off\\t\'none\'' -d 'Which copies of an image are left out, all but one'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l include -x -a '(__elfs_lists)' -d 'Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l exclude -x -a '(__elfs_lists)' -d 'Images that are never selected: id list, CSV or selections/NAME, comma-separated'
-complete -c elfs -n '__fish_seen_subcommand_from plan' -l groups -r -F -d 'Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group'
+complete -c elfs -n '__fish_seen_subcommand_from plan' -l groups -r -F -d 'Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l per-group -x -a '' -d 'Take at most so many of a group, annotated ones included'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l by-group -d 'Take whole groups, with the budget in images'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l no-by-group -d 'Take whole groups, with the budget in images'
@@ -308,6 +314,7 @@ complete -c elfs -n '__fish_seen_subcommand_from plan' -l smoke -d 'Settings so 
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from plan' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from plan' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from export' -l format -x -a 'csv\\t\'rank, id, pseudo-label, score, why\' txt\\t\'one path a line\' json\\t\'one document with every selected image\' jsonl\\t\'one JSON object a line with every selected image\' parquet\\t\'the columns of jsonl as a Parquet file\' label-studio\\t\'a folder for Label Studio: tasks, config.xml, README; -o FILE.json for the tasks alone\' cvat\\t\'a folder for CVAT: manifest, labels, README; -o FILE.jsonl for the manifest alone\' coco\\t\'COCO: images and categories\' fiftyone\\t\'a folder that FiftyOne loads: data.json, labels.json, README\' images\\t\'a folder with the images themselves and a labels.csv to fill in\'' -d 'What to write: csv, txt, json, jsonl, parquet, label-studio, cvat, coco, fiftyone, images'
@@ -360,6 +367,7 @@ complete -c elfs -n '__fish_seen_subcommand_from train' -l smoke -d 'Settings so
 complete -c elfs -n '__fish_seen_subcommand_from train' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from train' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from train' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from predict' -l selection -x -a '(__elfs_selections)' -d 'Which network: the one trained on this selection'
@@ -407,6 +415,7 @@ complete -c elfs -n '__fish_seen_subcommand_from compare' -l smoke -d 'Settings 
 complete -c elfs -n '__fish_seen_subcommand_from compare' -l json -d 'Print one JSON document'
 complete -c elfs -n '__fish_seen_subcommand_from compare' -l quiet -s q -d 'Print errors and results only'
 complete -c elfs -n '__fish_seen_subcommand_from compare' -l verbose -s v -d 'Print the log too'
+complete -c elfs -n '__fish_seen_subcommand_from compare' -l help-all -d 'Show every option'
 complete -c elfs -n '__fish_seen_subcommand_from compare' -l help -s h -d 'Show this message and exit'
 
 complete -c elfs -n '__fish_seen_subcommand_from evaluate' -l labels -r -F -d 'What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or \'folders\', those of the pool'

@@ -59,7 +59,6 @@ _elfs() {
                     _arguments \
                         '--root=[Where the images are now, if they have moved]:value:_files -/' \
                         '--from=[Leave the stages before this one as they are: embed, cluster, label, dynamics, score, select]:value:(embed cluster label dynamics score select)' \
-                        '--help-all[Show every option of the six stages]' \
                         '--budget=[How many images: 0.1 or 10% is a share (copies do not count), 500 a count, 1.0 all]:value: ' \
                         '--key=[Score to select by: aum, confidence, correctness, density, dual, dyn_unc, el2n, entropy, forgetting, loss, prototypicality, tdds, typicality, variability]:value:(aum confidence correctness density dual dyn_unc el2n entropy forgetting loss prototypicality tdds typicality variability)' \
                         '--method=[Selector; elfs is the paper'\''s: auto, elfs, badge, ccs, d2, dropquery, dual-beta, easiest, entropy, facility-location, hardest, herding, k-center, margin, moderate, prototypicality, random, typiclust, uherding]:value:(auto elfs badge ccs d2 dropquery dual-beta easiest entropy facility-location hardest herding k-center margin moderate prototypicality random typiclust uherding)' \
@@ -69,7 +68,7 @@ _elfs() {
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
-                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
+                        '--groups=[Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id]:value:_files' \
                         '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
                         '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
                         '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
@@ -138,6 +137,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]' \
                         '1:source:_elfs_source'
@@ -178,6 +178,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]' \
                         '1:source:_elfs_source'
@@ -219,6 +220,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -240,6 +242,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -272,6 +275,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -295,6 +299,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -310,7 +315,7 @@ _elfs() {
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--holdout=[Draw so many images, a share or a count, at random as a test set: no later selection takes any of them]:value: ' \
-                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
+                        '--groups=[Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id]:value:_files' \
                         '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
                         '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
                         '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
@@ -333,6 +338,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -360,7 +366,7 @@ _elfs() {
                         '--dedup=[Which copies of an image are left out, all but one]:value:(exact near off)' \
                         '--include=[Annotated images that the selection starts with: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
                         '--exclude=[Images that are never selected: id list, CSV or selections/NAME, comma-separated]:value:_elfs_lists' \
-                        '--groups=[Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose first group in the id (else all that it matches) names the group]:value:_files' \
+                        '--groups=[Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id]:value:_files' \
                         '--per-group=[Take at most so many of a group, annotated ones included]:value: ' \
                         '(--by-group --no-by-group)--by-group[Take whole groups, with the budget in images]' \
                         '(--by-group --no-by-group)--no-by-group[Take whole groups, with the budget in images]' \
@@ -381,6 +387,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -455,6 +462,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;
@@ -516,6 +524,7 @@ _elfs() {
                         '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
+                        '--help-all[Show every option]' \
                         '(--help -h)--help[Show this message and exit]' \
                         '(--help -h)-h[Show this message and exit]'
                     ;;

@@ -20,6 +20,7 @@ from elfs.ops.scores import compute_scores
 from elfs.ops.selection import Pool, SelectorOptions, eligible_rows
 from elfs.ops.selection import select as select_rows
 from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
+from elfs.ops.selection.pool import check_budget
 from elfs.ops.selection.trust import neighbor_trust
 from elfs.ops.traces import TRACES, trace_batch
 from elfs.train.seeding import generator
@@ -95,9 +96,10 @@ def select(
         raise InputDataError("embeddings: no row is finite.")
     rows = rows[np.argsort(id_hashes(table, rows, seed), kind="stable")]
     rows = rows[kept_of_equal(torch.from_numpy(content_of_rows(values[rows])), torch.zeros(len(rows)).bool()).numpy()]
-    pool, trust = _pool(method, values, hard, labels, rows, id_hashes(table, rows, seed))
     wanted = Budget.parse(config.budget)
     count = wanted.count or wanted.resolve(len(rows))
+    check_budget(count, torch.ones(len(rows)).bool())
+    pool, trust = _pool(method, values, hard, labels, rows, id_hashes(table, rows, seed))
     if wanted.share == 1:
         count = int(eligible_rows(method, pool).sum())
     picked = _pick(config, pool, count, trust)

@@ -8,13 +8,14 @@ from typing import Any
 from elfs.api.stage_calls import call
 from elfs.api.workspace import SelectionView, open_workspace
 from elfs.catalog import STAGES
-from elfs.config import CONFIGS, DEFAULT_WORKSPACE, EmbedConfig, StageConfig, as_json, from_json
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, EmbedConfig, SelectConfig, StageConfig, as_json, from_json
 from elfs.config.spellings import spellings
 from elfs.data.source_choice import choose_source, folder_of
 from elfs.errors import UsageError
 from elfs.pipeline.job import Outcome
 from elfs.pipeline.other_source import other_source, refusal
 from elfs.pipeline.status import recorded_config
+from elfs.stages.selection.before import refuse_before_run
 from elfs.suggestions import suggestion
 
 __all__ = ["cluster", "dynamics", "embed", "label", "run", "score"]
@@ -225,7 +226,11 @@ def run(
     for stage in STAGES[1:]:
         recorded = base[stage]
         configs[stage] = _config(stage, ({} if recorded is None else as_json(recorded)) | by_stage[stage])
-    _require_same(path, configs["embed"], folder, moved=False, force=force)
+    wanted, select = configs["embed"], configs["select"]
+    assert isinstance(wanted, EmbedConfig)
+    assert isinstance(select, SelectConfig)
+    refuse_before_run(path, wanted, folder, select)
+    _require_same(path, wanted, folder, moved=False, force=force)
     for stage, config in configs.items():
         source_root = folder if stage == "embed" else None
         outcome = call(stage, path, config, devices=devices, force=force, source_root=source_root)

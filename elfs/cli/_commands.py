@@ -3,12 +3,13 @@
 The module ``elfs.cli.<name>`` defines ``body``, decorated with ``_options.command``, and ``EXAMPLES``.
 """
 
+import itertools
 import shlex
 from pathlib import Path
 
 from elfs.catalog import STAGES
 
-__all__ = ["COMMANDS", "next_commands"]
+__all__ = ["AFTER", "COMMANDS", "next_commands"]
 
 _STAGE, _HAND, _LABELS, _LOOK = "Stages", "Hand on a selection", "With true labels", "Look after a workspace"
 
@@ -34,6 +35,18 @@ COMMANDS: dict[str, str] = {
     "completion": _LOOK,
 }
 """Name of each command to the panel of ``elfs --help`` that lists it, in the order of the help."""
+
+AFTER = {
+    "run": "elfs report, then elfs export --format label-studio -o to-label",
+    **{stage: f"elfs {after}" for stage, after in itertools.pairwise(STAGES)},
+    "select": "elfs report, then elfs export --format label-studio -o to-label",
+    "report": "elfs export --format label-studio -o to-label",
+    "plan": "elfs select --budget COUNT",
+    "export": "elfs annotate FILE, once it has come back",
+    "annotate": "elfs train, or elfs label and elfs select for another round",
+    "train": "elfs predict",
+}
+"""Name of a command to what its help says of the next step."""
 
 _AFTER_SELECT = (
     ("report", ""),

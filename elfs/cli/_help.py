@@ -5,15 +5,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["HelpAllOption", "PlainCommand", "PlainGroup", "ShortHelp"]
+__all__ = ["HelpAllOption", "PlainCommand", "PlainGroup"]
 
 _ALL = "elfs.help-all"
 
 _USUAL = {
-    *("source", "select__budget", "select__method", "select__key", "embed__encoder", "cluster__clusters", "help_all"),
-    *("workspace", "devices", "seed", "force", "dry_run"),
+    "run": "--budget --method --key --encoder --clusters",
+    "embed": "--encoder --list-encoders --weights --embeddings --ids --files --root --limit",
+    "cluster": "--clusters --method",
+    "label": "--head",
+    "dynamics": "--recipe --network --epochs",
+    "score": "--window --list",
+    "select": "--budget --method --list --key --balance --include --exclude --holdout --groups --per-group --name",
+    "plan": "--budgets --method --key --balance --include --exclude --groups --per-group",
+    "train": "--labels --selection --network --folds --seeds",
+    "compare": "--labels --methods --budgets --seeds --network --rounds --batch",
 }
-"""Parameters that ``-h`` shows."""
+"""Options of a command that ``-h`` shows, beside those of every command; a command that is not here shows all."""
+
+_EVERYWHERE = ("--workspace", "--devices", "--seed", "--force", "--dry-run", "--help-all")
 
 
 class _Plain:
@@ -35,20 +45,17 @@ def _nothing(ctx: Any) -> str:
 
 
 class PlainCommand(_Plain, TyperCommand):
-    """A command."""
-
-
-class PlainGroup(_Plain, TyperGroup):
-    """All of them."""
-
-
-class ShortHelp(PlainCommand):
-    """A command of which ``-h`` shows the usual options, and ``--help-all`` every one."""
+    """A command; where it has many options, ``-h`` shows the usual ones, and ``--help-all`` every one."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help; what is not usual is hidden meanwhile unless all is asked for."""
-        rest: list[Any] = [param for param in self.params if param.name not in _USUAL and not _is_hidden(param)]
-        for param in [] if ctx.meta.get(_ALL) else rest:
+        is_short = self.name in _USUAL and not ctx.meta.get(_ALL)
+        usual = {*_USUAL.get(str(self.name), "").split(), *_EVERYWHERE}
+        rest: list[Any] = [
+            param for param in self.params if param.param_type_name == "option" and not usual & set(param.opts)
+        ]
+        rest = [param for param in rest if is_short and not param.hidden]
+        for param in rest:
             param.hidden = True
         try:
             super().format_help(ctx, formatter)
@@ -57,8 +64,8 @@ class ShortHelp(PlainCommand):
                 param.hidden = False
 
 
-def _is_hidden(param: Any) -> bool:
-    return bool(getattr(param, "hidden", False))
+class PlainGroup(_Plain, TyperGroup):
+    """All of them."""
 
 
 def _show_all(context: typer.Context, value: bool) -> None:
@@ -70,7 +77,5 @@ def _show_all(context: typer.Context, value: bool) -> None:
 
 HelpAllOption = Annotated[
     bool,
-    typer.Option(
-        "--help-all", metavar="", is_eager=True, callback=_show_all, help="Show every option of the six stages."
-    ),
+    typer.Option("--help-all", metavar="", is_eager=True, callback=_show_all, help="Show every option."),
 ]

@@ -163,6 +163,7 @@ class Invocation:
             num_workers=num_workers,
             progress=progress,
             warn=self._warn,
+            note=self.output.note,
         )
 
     def _warn(self, text: str) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
+from elfs.cli._help import HelpAllOption
 from elfs.cli._invocation import Invocation
 from elfs.cli._ranks import own_place
 from elfs.cli._settings import parse_option
@@ -159,10 +160,12 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
             *(_keyword(item.name, item.annotation, item.default) for item in own),
             *_stage_parameters(stages),
             *(_keyword(name, *SHARED[name]) for name in names),
+            *[_keyword("help_all", HelpAllOption, False)] * ("rank_timeout" in names),
         ]
 
         @functools.wraps(body)
         def call(**values: Any) -> None:
+            values.pop("help_all", None)
             chosen = {name: values.pop(name) for name in names}
             place = own_place()
             if place is not None and place.rank and ("rank_timeout" not in names or chosen.get("dry_run", False)):

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import elfs
-from elfs.cli._commands import COMMANDS
+from elfs.cli._commands import AFTER, COMMANDS
 from elfs.cli._errors import Failure, as_document, bug, describe, interrupted
 from elfs.cli._help import PlainCommand, PlainGroup
 from elfs.cli._output import Output
@@ -40,9 +40,10 @@ def _root(context: typer.Context, version: VersionOption = False) -> None:
         context.get_help()
 
 
-def _epilog(examples: Sequence[str]) -> str:
-    lines = "\n".join(f"  {line}" for line in examples)
-    return f"Examples:\n{lines}".replace("[", "\\[")
+def _epilog(examples: Sequence[str], after: str | None) -> str:
+    lines = ["Examples:", *(f"  {line}" for line in examples)]
+    lines += [] if after is None else ["", f"Next: {after}"]
+    return "\n".join(lines).replace("[", "\\[")
 
 
 def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
@@ -72,8 +73,8 @@ def assemble(names: Iterable[str] = COMMANDS) -> typer.Typer:
     app.callback(invoke_without_command=True)(_root)
     for name in names:
         module = importlib.import_module(f"elfs.cli.{name}")
-        kind = getattr(module, "CLASS", PlainCommand)
-        app.command(name, cls=kind, epilog=_epilog(module.EXAMPLES), rich_help_panel=COMMANDS[name])(module.body)
+        epilog = _epilog(module.EXAMPLES, AFTER.get(name))
+        app.command(name, cls=PlainCommand, epilog=epilog, rich_help_panel=COMMANDS[name])(module.body)
     return app
 
 

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elfs.catalog import STAGES
-from elfs.cli._help import HelpAllOption, ShortHelp
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._plan import show_plan
-from elfs.cli._pool_size import refuse_large_budget
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural
@@ -24,9 +22,7 @@ from elfs.suggestions import choose
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
 
-__all__ = ["CLASS", "EXAMPLES", "body"]
-
-CLASS = ShortHelp
+__all__ = ["EXAMPLES", "body"]
 
 EXAMPLES = ("elfs run digits --budget 0.1 --key aum", "elfs run --from cluster --clusters 20")
 
@@ -47,7 +43,6 @@ def body(
     source: SourceArgument = None,
     root: RootOption = None,
     first: FromOption = None,
-    help_all: HelpAllOption = False,
 ) -> None:
     """Run all six stages, those that are fresh already excepted."""
     stages = STAGES[STAGES.index(choose("stage", first, STAGES)) :] if first is not None else STAGES
@@ -58,15 +53,13 @@ def body(
     embed, select = configs.get("embed"), configs["select"]
     assert isinstance(select, SelectConfig)
     sources = None
-    from elfs.pipeline.annotated import refuse_without_annotations
-    from elfs.stages.selection.rounds import list_digests
+    from elfs.stages.selection.before import refuse_before_run
 
-    list_digests(select)  # a list that is not there is refused before the first stage has run for nothing
-    refuse_without_annotations(invocation.workspace, select)
+    told = embed if isinstance(embed, EmbedConfig) else None
+    refuse_before_run(invocation.workspace, told, source_root, select, download=not invocation.dry_run)
     if isinstance(embed, EmbedConfig):
         from elfs.pipeline.other_source import other_source
 
-        refuse_large_budget(embed, source_root, select)
         sources = other_source(invocation.workspace, embed, source_root, moved=root is not None)
     if invocation.dry_run:
         show_plan(invocation, list(configs.items()), sources)

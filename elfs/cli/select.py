@@ -8,7 +8,6 @@ import typer
 from elfs.catalog import SELECTORS
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.cli._pool_size import refuse_budget_above_pool
 from elfs.cli._stage import run_stage
 from elfs.config import SelectConfig
 
@@ -27,6 +26,8 @@ ListOption = Annotated[bool, typer.Option("--list", metavar="", help="Print ever
 def body(invocation: Invocation, show_list: ListOption = False) -> None:
     """Pick the images to annotate."""
     if not show_list:
+        from elfs.stages.selection.before import refuse_budget_above_pool
+
         config = invocation.config("select")
         assert isinstance(config, SelectConfig)
         refuse_budget_above_pool(invocation.workspace, config)

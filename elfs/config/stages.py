@@ -190,8 +190,7 @@ class SelectConfig(StageConfig):
     )
     groups: str | None = option(
         None,
-        "Which images belong together, as frames of a film do: a CSV of ids and groups, or a regular expression whose "
-        "first group in the id (else all that it matches) names the group.",
+        "Which images belong together: a CSV of ids and groups, or a regular expression for the group in the id.",
     )
     per_group: int | None = option(None, "Take at most so many of a group, annotated ones included.", minimum=1)
     by_group: bool = option(False, "Take whole groups, with the budget in images.")

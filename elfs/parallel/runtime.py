@@ -83,7 +83,7 @@ def _alone() -> "Ranks":
 
 @dataclass
 class Runtime:
-    """Devices, processes and the two ways of talking to the person who waits.
+    """Devices, processes and the ways of talking to the person who waits.
 
     Attributes
     ----------
@@ -96,7 +96,9 @@ class Runtime:
     progress : Progress
         Shows how far a stage is.
     warn : Callable
-        Takes one sentence that the person should see.
+        Takes one sentence about something that is wrong, or will be.
+    note : Callable
+        Takes one sentence about what was found or decided, where nothing is wrong.
     clock : Callable
         Returns seconds on a clock that never runs backwards.
     """
@@ -106,6 +108,7 @@ class Runtime:
     num_workers: int | None = None
     progress: Progress = field(default_factory=Silence)
     warn: Callable[[str], None] = ignore
+    note: Callable[[str], None] = ignore
     clock: Callable[[], float] = time.monotonic
 
     @property

@@ -138,8 +138,6 @@ def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> t
     embeddings = job.workspace.tensors("embeddings")["embeddings"]
     features = Features(embeddings, rows, job.runtime.device(), in_memory=False)  # a sample of it is looked at
     count = estimate_num_clusters(features, derived_seed(config.seed, "clusters"))
-    as_good = f"{count.fewest} to {count.most} are as good" if count.fewest < count.most else "no other is as good"
-    job.runtime.warn(f"{count.best} clusters by the graph of neighbours, {as_good}; --clusters N sets another number.")
     return count.best, count.report()
 
 

@@ -158,3 +158,9 @@ def test_what_scores_refuse(traces: Any, labels: Any, message: str) -> None:
 def test_a_window_has_an_epoch() -> None:
     with pytest.raises(UsageError, match="window is 0, expected at least 1"):
         elfs.scores(np.zeros((2, 3, 2)), [0, 0, 0], window=0)
+
+
+def test_a_budget_above_the_pool_is_refused_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.api.arrays._pool", pytest.fail)
+    with pytest.raises(UsageError, match="the budget is 5 images, expected 1 to 4: that many are eligible"):
+        elfs.select(POINTS, 5, hardness=[1.0, 2.0, 3.0, 4.0], pseudo_labels=[0, 0, 1, 1])

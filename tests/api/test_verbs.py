@@ -109,3 +109,21 @@ def test_the_stub_names_what_is_there() -> None:
     named = {line.split(" as ")[1] for line in stub.splitlines() if " as " in line}
     assert named == set(elfs.__all__)  # type: ignore[attr-defined]
     assert all(f"from {getattr(elfs, name).__module__} import {name} as {name}" in stub for name in named)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "match"),
+    [
+        ({"budget": 400}, UsageError, r"--budget is 400 images, and there are \d+ at most in "),
+        ({"budget": 5, "limit": 4}, UsageError, "--budget is 5 images, and there are 4 at most in "),
+        ({"holdout": 400}, UsageError, "--holdout is 400 images, "),
+        ({"method": "margin"}, MissingUpstreamError, "margin asks what a classifier of the annotations is unsure of"),
+        ({"exclude": "gone.txt"}, InputDataError, "--exclude gone.txt: there is no such file"),
+    ],
+)
+def test_run_refuses_before_the_first_stage(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], kind: type[Exception], match: str
+) -> None:
+    monkeypatch.setattr("elfs.api.verbs.call", pytest.fail)
+    with pytest.raises(kind, match=match):
+        elfs.run(photos / "photos", workspace=photos / "none", **options)

@@ -88,7 +88,7 @@ def test_the_examples_parse(name: str) -> None:
 
 def test_no_option_text_is_lost_to_markup(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    text = elfs("cluster", "-h").out
+    text = elfs("cluster", "--help-all").out
     assert "[default: auto = 8 below 20,000 images and on a CPU, else 50]" in text
     assert "\\[" not in text
 

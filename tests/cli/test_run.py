@@ -1,6 +1,8 @@
 import io
 import itertools
 import json
+import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,9 @@ def test_a_person_is_asked(
         (("pool", "--embeddings", "rows.npy", "--budget", "4"), 3),
         (("digits", "--budget", "1438"), 1437),
         (("synthetic:balanced,images=50", "--budget", "100"), None),
+        (("pool", "--files", "list.txt", "--budget", "6"), 5),
+        (("tar:pool.tar", "--budget", "7"), 6),
+        (("tar:pool.tar:.mask.png", "--budget", "3"), 2),
     ],
 )
 def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
@@ -173,9 +178,14 @@ def test_a_budget_above_the_pool_is_refused_before_the_first_stage(
     (tmp_path / "pool/deep/loop").symlink_to(tmp_path / "pool")
     (tmp_path / "pool/.hidden.png").write_bytes(b"x")
     (tmp_path / "pool/labels.csv").write_text("id,label\n")
+    (tmp_path / "list.txt").write_text("".join(f"deep/{number}.png\n" for number in (0, 1, 2, 3, 4, 4)))
     np.save(tmp_path / "rows.npy", np.ones((3, 2), dtype=np.float32))
-    ran = elfs("run", *arguments)
-    assert (ran.code, stages) == (2, [])
+    with tarfile.open(tmp_path / "pool.tar", "w") as shard:
+        for name in ("0.png", "1.png", "2.png", "3.png", "0.mask.png", "1.mask.png", "0.txt"):
+            shard.addfile(tarfile.TarInfo(name))
+    for more in ((), ("--dry-run",)):
+        ran = elfs("run", *arguments, *more)
+        assert (ran.code, stages) == (2, [])
     option, count = next(pair for pair in itertools.pairwise(arguments) if pair[0] in ("--budget", "--holdout"))
     assert f"{option} is {int(count):,} images, and there are " in ran.err
     if most is not None:
@@ -200,25 +210,34 @@ def test_what_needs_annotations_is_refused_before_the_first_stage(
     assert match in ran.err
 
 
-def test_help_is_short_and_help_all_is_not(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("command", "usual", "rest"),
+    [
+        ("run", "--budget --method --key --encoder --clusters", "--warmup-epochs"),
+        ("embed", "--encoder --embeddings --ids", "--neighbor-search"),
+        ("cluster", "--clusters --method", "--teacher-momentum"),
+        ("label", "--head", "--rank-timeout"),
+        ("dynamics", "--recipe --epochs", "--weight-decay"),
+        ("score", "--window", "--smoke"),
+        ("select", "--budget --method --exclude --holdout", "--blocks"),
+        ("plan", "--budgets --groups", "--dedup"),
+        ("train", "--labels --selection", "--sync-batch-norm"),
+        ("compare", "--labels --methods --rounds", "--reference"),
+    ],
+)
+def test_help_is_short_and_help_all_is_not(
+    elfs: Elfs, monkeypatch: pytest.MonkeyPatch, command: str, usual: str, rest: str
+) -> None:
     monkeypatch.setenv("COLUMNS", "120")
-    short, full = elfs("run", "-h").out, elfs("run", "--help-all").out
-    assert elfs("run", "--help").out == short
-    for spelling in (
-        "--budget",
-        "--method",
-        "--key",
-        "--encoder",
-        "--clusters",
-        "--workspace",
-        "--dry-run",
-        "--help-all",
-    ):
-        assert spelling in short
-    assert "--warmup-epochs" in full
-    assert "--warmup-epochs" not in short
-    assert len(short.splitlines()) < 50 < 120 < len(full.splitlines())
-    assert elfs("run", "-h").out == short  # nothing stays as it was shown
+    short, full = elfs(command, "-h").out, elfs(command, "--help-all").out
+    assert elfs(command, "--help").out == short
+    for spelling in [*usual.split(), "--workspace", "--help-all"]:
+        assert re.search(rf"│ {spelling} ", short)
+    assert rest in full
+    assert rest not in short
+    assert len(re.findall(r"^│ --", short, re.MULTILINE)) <= 19
+    assert "\n Next: elfs " in short or command == "compare"
+    assert elfs(command, "-h").out == short  # nothing stays as it was shown
 
 
 @pytest.mark.parametrize("option", ["--include", "--exclude", "--groups", "--metadata"])

@@ -1,4 +1,5 @@
 import io
+import itertools
 import pickle
 import sys
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from elfs.config import EmbedConfig
 from elfs.data.decoding import BadImageError
 from elfs.data.loaders import load_images
+from elfs.data.pool_size import most_images
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources import open_source
 from elfs.data.sources.hugging_face import HuggingFaceSource
@@ -69,6 +72,21 @@ def test_one_split_is_the_pool(saved: Path) -> None:
     table = found.list()
     assert (ids(table), table.split.tolist()) == (["validation/00000000"], [Split.TRAIN])
     assert levels(found, table) == [9]
+
+
+def test_rows_are_counted_before_they_are_embedded(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert most_images(EmbedConfig(source="hf:."), saved, 10) == 3
+    assert most_images(EmbedConfig(source="hf:.:validation"), saved, 10) == 1
+    asked: list[bool] = []
+
+    def load(self: HuggingFaceSource, name: str, split: str | None) -> Any:
+        asked.append(self.download)
+        raise InputDataError("it is not here")
+
+    monkeypatch.setattr(HuggingFaceSource, "_load", load)
+    for told, download in itertools.product((False, True), repeat=2):
+        assert most_images(EmbedConfig(source="hf:name", download=told), None, 10, download=download) is None
+    assert asked == [False, False, False, True]
 
 
 def test_a_data_set_without_splits(tmp_path: Path) -> None:

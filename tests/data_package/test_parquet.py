@@ -10,8 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from elfs.config import EmbedConfig
 from elfs.data.decoding import BadImageError
 from elfs.data.loaders import load_images
+from elfs.data.pool_size import most_images
 from elfs.data.samples import SampleTable, Split
 from elfs.data.sources import open_source
 from elfs.data.sources.parquet import ParquetSource
@@ -139,6 +141,14 @@ def test_worker_processes_read_row_groups(tmp_path: Path) -> None:
     reader.read(0)  # what is kept of a row group before the processes start does no harm
     images = load_images(reader, torch.arange(130), 4, num_workers=2)
     assert images[:, 0, 0, 0].tolist() == list(range(130))
+
+
+def test_rows_are_counted_before_they_are_embedded(tmp_path: Path) -> None:
+    for name, levels in (("train-0", [1, 2, 3]), ("train-1", [4]), ("test-0", [5, 6])):
+        write(tmp_path / f"{name}.parquet", {"image": structs(levels)})
+    assert most_images(EmbedConfig(source="parquet"), tmp_path, 10) == 4
+    (tmp_path / "train-2.parquet").write_bytes(b"no Parquet file")
+    assert most_images(EmbedConfig(source="parquet"), tmp_path, 10) is None
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

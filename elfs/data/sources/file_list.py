@@ -24,7 +24,7 @@ from elfs.data.sources.folder import FolderReader
 from elfs.data.sources.path_table import PathTable, describe_error, outcome_of
 from elfs.errors import InputDataError
 
-__all__ = ["STANDARD_INPUT", "FileListSource"]
+__all__ = ["STANDARD_INPUT", "FileListSource", "read_paths"]
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class FileListSource:
         """
         if self.files is None:
             raise InputDataError("the list of files is not known.", hint="elfs embed FOLDER --files LIST")
-        paths = _read_paths(self.files, self.root)
+        paths = read_paths(self.files, self.root)
         if not paths:
             raise InputDataError(f"--files {self.files} lists no file.")
         root, listing, num_repeats = os.fsencode(os.path.abspath(self.root)), PathTable(), 0
@@ -83,8 +83,26 @@ class FileListSource:
         return FolderReader(os.fsencode(os.path.abspath(self.root)), table.names, self.max_pixels)
 
 
-def _read_paths(files: str, root: Path) -> list[bytes]:
-    """Return what is listed, relative to the root, sorted, repeats and all."""
+def read_paths(files: str, root: Path) -> list[bytes]:
+    """Return what is listed, sorted, repeats and all.
+
+    Parameters
+    ----------
+    files : str
+        The list, or `STANDARD_INPUT`.
+    root : Path
+        What the images lie below.
+
+    Returns
+    -------
+    list of bytes
+        Paths relative to the root.
+
+    Raises
+    ------
+    InputDataError
+        If the list cannot be read, or a path leads out of the root.
+    """
     roots = list(dict.fromkeys(os.fsencode(place(root)) for place in (os.path.abspath, os.path.realpath)))
     paths = []
     try:

@@ -11,6 +11,7 @@ names of the shards (`elfs.data.sources.shards.shard_splits`).
 
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import posixpath
@@ -135,6 +136,37 @@ class TarSource:
         listing, index = self._index
         rows = listing.rows_of(table.names)
         return TarReader(index.shards, index.shard[rows], index.offset[rows], index.num_bytes[rows], self.max_pixels)
+
+    def count(self, enough: int) -> int:
+        """Return how many images there are at most, counted no further than is enough; nothing is said of damage.
+
+        Parameters
+        ----------
+        enough : int
+            The headers of no more images than this are read.
+
+        Returns
+        -------
+        int
+            At most `enough`.
+
+        Raises
+        ------
+        InputDataError
+            If there is no shard.
+        tarfile.TarError, OSError
+            If one cannot be read.
+        """
+        return sum(1 for _ in itertools.islice(self._names(), enough))
+
+    def _names(self) -> Iterator[str]:
+        suffix = self.suffix.lower()
+        for path in find_shards(self.root, ".tar")[0]:
+            with _open(path) as shard:
+                while (member := shard.next()) is not None:
+                    shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
+                    if _is_image(member) and member.name.lower().endswith(suffix):
+                        yield member.name
 
     @functools.cached_property
     def _index(self) -> tuple[SampleTable, TarReader]:

@@ -107,7 +107,7 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
     if len(rows) < 2:
         raise InputDataError(f"only {len(rows)} usable training images: neighbours need at least 2.")
     k = min(config.neighbors, len(rows) - 1)
-    if k < config.neighbors and ranks.is_first:
+    if k < config.neighbors != EmbedConfig().neighbors and ranks.is_first:
         job.runtime.warn(
             f"{len(rows):,} images have at most {k} neighbours: --neighbors {config.neighbors} is too many."
         )

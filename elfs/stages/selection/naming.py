@@ -56,7 +56,7 @@ def settle_name(job: Job, config: SelectConfig, ids: Sequence[str]) -> tuple[str
             return name, not job.force
     if taken:
         default = ", the default from now on" if config.name is None else ""
-        job.runtime.warn(f"selection '{taken[-1]}' holds another list, and keeps it: this one is '{free}'{default}.")
+        job.runtime.note(f"selection '{taken[-1]}' holds another list, and keeps it: this one is '{free}'{default}.")
     return free, False
 
 

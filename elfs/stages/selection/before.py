@@ -1,0 +1,84 @@
+"""What is refused before any stage has run for nothing: a selection that cannot come out of it."""
+
+from pathlib import Path
+
+from elfs.budget import Budget
+from elfs.config import EmbedConfig, SelectConfig
+from elfs.data.pool_size import most_images
+from elfs.errors import MissingUpstreamError, UsageError
+from elfs.pipeline.annotated import refuse_without_annotations
+from elfs.stages.selection.rounds import list_digests
+from elfs.workspace.manifest import open_manifest
+
+__all__ = ["refuse_before_run", "refuse_budget_above_pool"]
+
+
+def refuse_before_run(
+    workspace: Path, embed: EmbedConfig | None, root: Path | None, select: SelectConfig, *, download: bool = True
+) -> None:
+    """Refuse what select would refuse at the end of a run.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    embed : EmbedConfig or None
+        Which source, and how much of it; None where it is not embedded.
+    root : Path or None
+        Folder of the images.
+    select : SelectConfig
+        The selection.
+    download : bool, default True
+        Whether a data set may be fetched to count it, if embed may: not in a dry run.
+
+    Raises
+    ------
+    UsageError
+        If it, or a test set, asks for more images than there can be; what select itself finds may still be less. If it
+        balances classes that nobody has named.
+    InputDataError
+        If a list is not there.
+    MissingUpstreamError
+        If its method asks annotations, and there are none.
+    """
+    list_digests(select)
+    refuse_without_annotations(workspace, select)
+    option = "--budget" if select.holdout is None else "--holdout"
+    wanted = Budget.parse(select.budget).count
+    if wanted is None or embed is None:
+        return
+    most = most_images(embed, root, wanted, download=download)
+    if most is not None and most < wanted:
+        named = embed.embeddings or (embed.source if root is None else root)
+        raise UsageError(
+            f"{option} is {wanted:,} images, and there are {most:,} at most in {named}: give a smaller count, or a "
+            "share such as 10%."
+        )
+
+
+def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
+    """Refuse a count that the workspace does not have, in a dry run too, and before anything is loaded.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    select : SelectConfig
+        The budget.
+
+    Raises
+    ------
+    UsageError
+        If it asks for more images than were embedded; what select itself finds may still be less.
+    """
+    wanted = None if select.holdout is not None else Budget.parse(select.budget).count
+    try:
+        record = open_manifest(workspace).records.get("embed")
+    except MissingUpstreamError:
+        return
+    most = None if record is None else record.summary.get("train")
+    if wanted is not None and isinstance(most, int) and wanted > most:
+        raise UsageError(
+            f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "
+            "such as 10%."
+        )
