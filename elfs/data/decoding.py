@@ -44,6 +44,7 @@ from elfs.data.formats.opening import is_animated, open_image
 from elfs.data.formats.png import read_png
 from elfs.data.formats.tails import require_tail
 from elfs.data.formats.tiff import read_tiff
+from elfs.data.formats.webp import read_webp
 from elfs.data.samples import Outcome
 from elfs.data.sniffing import describe_other, name_other, sniff
 
@@ -58,7 +59,6 @@ _PILLOW_FORMATS = {
     "jpeg2000": "JPEG2000",
     "jxl": "JXL",
     "ppm": "PPM",
-    "webp": "WEBP",
 }
 _FEATURES = {"avif": "avif", "webp": "webp", "jpeg2000": "jpg_2000"}
 _PLUGINS = {"heic": ("pillow_heif", "pillow-heif"), "jxl": ("pillow_jxl", "pillow-jxl-plugin")}
@@ -167,6 +167,8 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
         image, has_several = read_gif(data, max_pixels)
     elif kind == "bmp":
         image, has_several = read_bmp(data, max_pixels), False
+    elif kind == "webp":
+        image, has_several = read_webp(data, max_pixels)
     else:
         image, has_several = _by_pillow(data, kind, max_pixels)
     decoded = _upright(_to_rgb(image), _orientation(image) if orientation is None else orientation)
@@ -177,7 +179,7 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
 def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read what Pillow reads right once it is known to be whole."""
     image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
-    if kind in ("avif", "heic", "webp"):
+    if kind in ("avif", "heic"):
         require_tail(data, kind, image.width * image.height)
     has_several = is_animated(image)
     image.load()

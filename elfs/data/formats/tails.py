@@ -1,7 +1,7 @@
 """Pictures whose tail was never written: WebP, AVIF, HEIC and JPEG 2000 files whose pixels end in bytes of 0 or of 255.
 
 Their decoders take these for pixels. Encoders leave few of them at the end of what they have packed: AVIF none, WebP
-at most 3 NULs of 32 x 32 pixels, 8 of 128 x 96 and 430 of 1,500 x 1,500 of one colour, and one 255.
+at most 83 NULs of 320 x 97 pixels of one colour, 430 of 1,500 x 1,500, and one 255.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from elfs.data.formats.boxes import boxes
 
 __all__ = ["require_tail"]
 
-_MIN_NULS = 16
+_MIN_NULS, _MIN_NULS_OF_WEBP = 16, 96
 _PIXELS_PER_NUL = 4096
 """So many pixels of one colour may end in one NUL more."""
 
@@ -39,7 +39,7 @@ def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
         if not _codestream(data).rstrip(b"\0").endswith(b"\xff\xd9"):
             raise broken("damaged jpeg2000 image (truncated: it has no end)")
         return
-    length = _MIN_NULS + num_pixels // _PIXELS_PER_NUL
+    length = (_MIN_NULS_OF_WEBP if kind == "webp" else _MIN_NULS) + num_pixels // _PIXELS_PER_NUL
     for fill, name in ((b"\0", "NULs"), (b"\xff", "bytes of 255")):
         if fill * length not in data:
             continue

@@ -3,7 +3,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from elfs.data import decoding
 from elfs.data.formats.tails import require_tail
@@ -34,19 +33,6 @@ def test_a_tail_of_nuls_is_damage_and_padding_is_not(pillow_format: str, options
         refused(data[:length] + bytes(len(data) - length), Outcome.BROKEN, "damaged")
         refused(data[:length], Outcome.BROKEN, "damaged")
         refused(data[:length] + b"\xff" * (len(data) - length), Outcome.BROKEN, "damaged")
-
-
-@pytest.mark.parametrize("options", [{"quality": 80}, {"quality": 1}, {"lossless": True}], ids=str)
-@pytest.mark.parametrize("color", ["white", "black", (200, 30, 40)])
-def test_large_pictures_of_one_color_are_whole(options: dict[str, Any], color: Any) -> None:
-    require_tail(encode(Image.new("RGB", (1500, 1500), color), "WEBP", **options), "webp", 1500 * 1500)
-
-
-@pytest.mark.parametrize("side", [1, 8, 32, 64, 200])
-@pytest.mark.parametrize("color", ["white", "black", (201, 30, 40)])
-def test_small_pictures_of_one_color_are_whole(side: int, color: Any) -> None:
-    for options in ({"quality": 0}, {"quality": 80}, {"quality": 100, "method": 6}, {"lossless": True}):
-        require_tail(encode(Image.new("RGB", (side, side), color), "WEBP", **options), "webp", side * side)
 
 
 @pytest.mark.parametrize("kind", ["webp", "avif", "heic"])
