@@ -35,6 +35,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from elfs.data.bad_image import BadImageError, unsupported
+from elfs.data.formats.avif import read_avif
 from elfs.data.formats.bmp import read_bmp
 from elfs.data.formats.gif import read_gif
 from elfs.data.formats.jpeg import read_jpeg
@@ -54,7 +55,6 @@ SEVERAL_FRAMES, ODD_SHAPE = "several_frames", "odd_shape"
 """What `remarks` can say."""
 
 _PILLOW_FORMATS = {
-    "avif": "AVIF",
     "heic": "HEIF",
     "jpeg2000": "JPEG2000",
     "jxl": "JXL",
@@ -167,6 +167,8 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
         image, has_several = read_gif(data, max_pixels)
     elif kind == "bmp":
         image, has_several = read_bmp(data, max_pixels), False
+    elif kind == "avif":
+        image, has_several = read_avif(data, max_pixels)
     elif kind == "webp":
         image, has_several = read_webp(data, max_pixels)
     else:
@@ -179,7 +181,7 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
 def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read what Pillow reads right once it is known to be whole."""
     image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
-    if kind in ("avif", "heic"):
+    if kind == "heic":
         require_tail(data, kind, image.width * image.height)
     has_several = is_animated(image)
     image.load()

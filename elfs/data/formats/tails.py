@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from elfs.data.bad_image import broken
 from elfs.data.formats.boxes import boxes
+from elfs.data.formats.media_items import packed_items
 
 __all__ = ["require_tail"]
 
@@ -43,7 +44,7 @@ def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
     for fill, name in ((b"\0", "NULs"), (b"\xff", "bytes of 255")):
         if fill * length not in data:
             continue
-        packed = _webp_pixels(data) if kind == "webp" else _media_pixels(data)
+        packed = _webp_pixels(data) if kind == "webp" else (data[begin:end] for _, begin, end in packed_items(data))
         if any(part[-length:] == fill * length for part in packed):
             raise broken(f"damaged {kind} image (truncated: its pixels end in {name})")
 
@@ -64,53 +65,3 @@ def _codestream(data: bytes) -> bytes:
     if data[:2] == b"\xff\x4f":
         return data
     return next((data[start:stop] for name, start, stop in boxes(data, 0, len(data)) if name == b"jp2c"), data)
-
-
-def _media_pixels(data: bytes) -> Iterator[bytes]:
-    """Yield the packed pixels of the items of an AVIF or HEIC file; its metadata may end in NULs."""
-    metas = [(start + 4, stop) for name, start, stop in boxes(data, 0, len(data)) if name == b"meta"]
-    for name, start, stop in boxes(data, *metas[0]) if metas else ():
-        if name == b"iinf":
-            kinds = dict(_item_kinds(data, start, stop))
-            break
-    else:
-        kinds = {}
-    for name, start, stop in boxes(data, *metas[0]) if metas else ():
-        if name == b"iloc":
-            for item, begin, end in _item_places(data, start, stop):
-                if kinds.get(item) in (b"av01", b"hvc1"):
-                    yield data[begin:end]
-
-
-def _item_kinds(data: bytes, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
-    start += 6 if data[start] == 0 else 8
-    for name, begin, _ in boxes(data, start, stop):
-        if name == b"infe" and data[begin] >= 2:
-            width = 2 if data[begin] == 2 else 4
-            at = begin + 4 + width
-            yield int.from_bytes(data[begin + 4 : at], "big"), data[at + 2 : at + 6]
-
-
-def _item_places(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, begin and end of each extent of the items that lie in the file itself."""
-    version = data[start]
-    offset_size, length_size = data[start + 4] >> 4, data[start + 4] & 15
-    base_size, index_size = data[start + 5] >> 4, data[start + 5] & 15 if version else 0
-    wide, at = (4 if version == 2 else 2), start + 6
-
-    def number(size: int) -> int:
-        nonlocal at
-        at += size
-        return int.from_bytes(data[at - size : at], "big")
-
-    for _ in range(number(wide)):
-        item, method = number(wide), number(2) & 15 if version else 0
-        number(2)
-        base = number(base_size)
-        for _ in range(number(2)):
-            number(index_size)
-            begin, length = base + number(offset_size), number(length_size)
-            if method == 0 and at <= stop:
-                yield item, begin, begin + length
-        if at > stop:
-            return
