@@ -1,6 +1,6 @@
 """The picture of the report in the README: the page about 10 % of the digits, in Chromium.
 
-    pip install 'elfs[browser]'
+    pip install 'elfs[test]'
     python benchmarks/report_picture.py docs/report.png                  # runs the chain first, about a minute
     python benchmarks/report_picture.py all.png --page elfs-report.html  # of a page that is there
 

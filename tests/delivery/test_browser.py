@@ -1,4 +1,4 @@
-"""The page in a real browser: pip install 'elfs[browser]', and Chromium on the path."""
+"""The page in a real browser: Chromium on the path."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from elfs.delivery.report import write_report
 from tests.chain import finished, run_stage
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
