@@ -11,8 +11,8 @@ from PIL import Image
 
 from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.boxes import boxes
+from elfs.data.formats.jpeg2000_codes import require_codes
 from elfs.data.formats.opening import open_image
-from elfs.data.formats.tails import require_tail
 
 __all__ = ["read_jpeg2000"]
 
@@ -53,7 +53,7 @@ def read_jpeg2000(data: bytes, max_pixels: int) -> Image.Image:
         raise unsupported(f"a JPEG 2000 of {max(bits)} bits")
     colors = _color_map(data)
     image = open_image(data if colors is None else data[start:], "JPEG2000", max_pixels)
-    require_tail(data, "jpeg2000", image.width * image.height)
+    require_codes(data, start, count)
     mode = image.mode
     image.load()
     pixels = np.asarray(image)

@@ -1,4 +1,4 @@
-"""Pictures whose tail was never written: WebP, AVIF, HEIC and JPEG 2000 files whose pixels end in bytes of 0 or of 255.
+"""Pictures whose tail was never written: WebP, AVIF and HEIC files whose pixels end in bytes of 0 or of 255.
 
 Their decoders take these for pixels. Encoders leave few of them at the end of what they have packed: AVIF none, WebP
 at most 83 NULs of 320 x 97 pixels of one colour, 430 of 1,500 x 1,500, and one 255.
@@ -7,7 +7,6 @@ at most 83 NULs of 320 x 97 pixels of one colour, 430 of 1,500 x 1,500, and one 
 from collections.abc import Iterator
 
 from elfs.data.bad_image import broken
-from elfs.data.formats.boxes import boxes
 from elfs.data.formats.media_items import packed_items
 
 __all__ = ["require_tail"]
@@ -20,7 +19,7 @@ _WEBP_PIXELS = frozenset((b"VP8 ", b"VP8L", b"ALPH", b"ANMF"))
 
 
 def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
-    """Refuse a file whose pixels end in a run of 0 or 255, or without their end.
+    """Refuse a file whose pixels end in a run of 0 or 255.
 
     Parameters
     ----------
@@ -36,10 +35,6 @@ def require_tail(data: bytes, kind: str, num_pixels: int) -> None:
     BadImageError
         If it is BROKEN.
     """
-    if kind == "jpeg2000":
-        if not _codestream(data).rstrip(b"\0").endswith(b"\xff\xd9"):
-            raise broken("damaged jpeg2000 image (truncated: it has no end)")
-        return
     length = (_MIN_NULS_OF_WEBP if kind == "webp" else _MIN_NULS) + num_pixels // _PIXELS_PER_NUL
     for fill, name in ((b"\0", "NULs"), (b"\xff", "bytes of 255")):
         if fill * length not in data:
@@ -58,10 +53,3 @@ def _webp_pixels(data: bytes) -> Iterator[bytes]:
             if data[start : start + 4] in (b"VP8 ", b"VP8L"):
                 return  # what is behind the first frame does not matter
         start += 8 + size + size % 2
-
-
-def _codestream(data: bytes) -> bytes:
-    """Return what a JPEG 2000 file packs its pixels into."""
-    if data[:2] == b"\xff\x4f":
-        return data
-    return next((data[start:stop] for name, start, stop in boxes(data, 0, len(data)) if name == b"jp2c"), data)

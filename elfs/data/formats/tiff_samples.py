@@ -13,7 +13,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.tiff_pages import TiffPage
 
-__all__ = ["DEFLATE", "PACKED", "pieces", "read_samples", "refuse_unknown"]
+__all__ = ["DEFLATE", "PACKED", "REVERSED", "pieces", "read_samples", "refuse_unknown"]
 
 _NONE = 1
 DEFLATE = (8, 32946)
@@ -26,7 +26,8 @@ _OPTIONAL = {34925: ("lzma", "LZMA"), 50000: ("zstd", "Zstandard"), 50001: ("web
 _LETTERS = {1: "u", 2: "i", 3: "f"}
 _WHOLE_BYTES = (8, 16, 32, 64)
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
-_REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
+"""Each byte with its bits in the other order."""
 
 
 def read_samples(data: bytes, page: TiffPage) -> NDArray[Any]:
@@ -124,7 +125,7 @@ def _cell(data: bytes, page: TiffPage, piece: memoryview, shape: tuple[int, int,
     if page.compression == _NONE:
         found = np.frombuffer(piece[:num_bytes], np.uint8)
         if page.number(266, 1) == 2:
-            found = _REVERSED[found]
+            found = REVERSED[found]
     else:
         found = _decompressed(page, bytes(piece), row_bytes, rows)
     if len(found) < num_bytes:
@@ -173,7 +174,7 @@ def _from_float_differences(found: NDArray[np.uint8], columns: int, depth: int, 
 def _decompressed(page: TiffPage, piece: bytes, row_bytes: int, rows: int) -> NDArray[np.uint8]:
     """Decompress a strip or tile: with libtiff as if its bytes were the pixels of a gray image, or with zlib."""
     if page.compression in DEFLATE:
-        bits = _REVERSED[np.frombuffer(piece, np.uint8)].tobytes() if page.number(266, 1) == 2 else piece
+        bits = REVERSED[np.frombuffer(piece, np.uint8)].tobytes() if page.number(266, 1) == 2 else piece
         return np.frombuffer(_inflated(bits, row_bytes * rows), np.uint8)
     order = {256: row_bytes, 257: rows, 258: 8, 259: page.compression, 262: 1, 266: page.number(266, 1)}
     tags = ImageFileDirectory_v2()

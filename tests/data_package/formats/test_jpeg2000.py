@@ -1,11 +1,12 @@
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from elfs.data.samples import Outcome
-from tests.data_package.formats.files import encode, pixels, refused
+from tests.data_package.formats.files import encode, noise, pixels, refused
 
 VALUES = [0, 32, 128, 255]
 
@@ -102,3 +103,42 @@ def test_color_maps_that_are_wrong_or_unusual() -> None:
     start = data.index(b"\xff\x4f\xff\x51") + 40
     several = data[:start] + b"\0\2" + data[start + 2 : start + 5] + b"\1\1\1" + data[start + 5 :]
     refused(several, Outcome.BROKEN, "damaged")
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("options", [{}, {"irreversible": True}, {"tile_size": (64, 64)}, {"no_jp2": True}], ids=str)
+def test_bytes_that_stand_in_no_code_are_damage(mode: str, options: dict[str, Any]) -> None:
+    data = encode(noise().convert(mode), "JPEG2000", **options)
+    assert np.array_equal(pixels(data), pixels(data + bytes(99)))
+    for share in (0.3, 0.5, 0.8):
+        at = int(len(data) * share)
+        refused(data[:at] + bytes(400) + data[at + 400 :], Outcome.BROKEN, "damaged jpeg2000")
+        refused(data[:at] + b"\xff" * 30 + data[at + 30 :], Outcome.BROKEN, "damaged jpeg2000")
+        refused(data[:at] + b"\xff\xd9" + data[at + 2 :], Outcome.BROKEN, "damaged jpeg2000")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"tile_size": (32, 32)}, {"num_resolutions": 1}, {"irreversible": True}], ids=str
+)
+@pytest.mark.parametrize("layers", [1, 12])
+def test_empty_packets_are_no_damage(options: dict[str, Any], layers: int) -> None:
+    more = {"quality_layers": list(range(60, 60 - 5 * layers, -5))} if layers > 1 else {}
+    data = encode(Image.new("RGB", (500, 300), "white"), "JPEG2000", **options, **more)
+    assert pixels(data).min() == 255
+
+
+def test_a_codestream_without_its_coding_style_is_damage() -> None:
+    data = encode(noise(), "JPEG2000")
+    refused(data.replace(b"\xff\x52", b"\xff\x64"), Outcome.BROKEN, "damaged header of a jpeg2000 image")
+
+
+@pytest.mark.parametrize("options", [{}, {"no_jp2": True}, {"tile_size": (64, 64)}], ids=str)
+@pytest.mark.parametrize("tail", [b"\0" * 99, b"appended", b"\xff" * 20, b"\xff\xd8\xff\xe0"], ids=repr)
+def test_what_is_behind_the_end_does_not_matter(options: dict[str, Any], tail: bytes) -> None:
+    data = encode(noise(), "JPEG2000", **options)
+    assert np.array_equal(pixels(data + tail), pixels(data))
+    if not options.get("no_jp2"):  # a box that goes on to the end of the file
+        at = data.index(b"jp2c") - 4
+        assert np.array_equal(pixels(data[:at] + bytes(4) + data[at + 4 :] + tail), pixels(data))
+    for share in (0.3, 0.9):
+        refused(data[: int(len(data) * share)] + tail, Outcome.BROKEN, "damaged")
