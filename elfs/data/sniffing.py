@@ -37,7 +37,7 @@ _OTHERS = (
     (b"DDS ", "a DirectDraw surface"),
     *((b"P7" + blank, "a PAM image") for blank in (b"\n", b"\r\n", b" ")),
     *((letters + blank, "a PFM image") for letters in (b"PF", b"Pf") for blank in (b"\n", b"\r\n", b" ", b"\t")),
-    (b"\0\0\1\0", "an icon"),
+    (b"PH\n", "a PFM image"),
     (b"\1\xda", "an SGI image"),
     (b"#?RADIANCE", "a Radiance image"),
     (b"SIMPLE  =", "a FITS image"),
@@ -63,7 +63,13 @@ _OTHERS = (
     (b"AT&TFORM", "a DjVu page"),
     (b"\xabKTX ", "a texture (KTX)"),
     (b"icns", "an icon"),
-    (b"\0\0\2\0", "a cursor"),
+    (b"\x8bJNG\r\n\x1a\n", "a JNG image"),
+    (b"\x80\x2a\x5f\xd7", "a Cineon image"),
+    (b"BLP1", "a texture (BLP)"),
+    (b"BLP2", "a texture (BLP)"),
+    (b"id=ImageMagick", "a MIFF image"),
+    (b"/* XPM */", "an XPM image"),
+    (b"LBLSIZE=", "a VICAR image"),
     (b"%!PS", "a PostScript drawing"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"CDF\1", "a NetCDF file"),
@@ -132,7 +138,39 @@ def name_other(data: bytes) -> str | None:
         return "a DICOM image"
     if data[4:8] == b"ftyp" and data[8:12] in _VIDEO_BRANDS:
         return "a video"
-    return next((name for prefix, name in _OTHERS if data.startswith(prefix)), None)
+    for prefix, name in _OTHERS:
+        if data.startswith(prefix):
+            return name
+    return _name_by_fields(data)
+
+
+def _name_by_fields(data: bytes) -> str | None:
+    """Name a format that has no magic number, by the fields of its header that can have few values."""
+    if len(data) < HEAD_BYTES:
+        return None
+    if data[:2] == b"\0\0" and data[2:4] in (b"\1\0", b"\2\0") and data[4:6] != b"\0\0" and not data[9]:
+        return "an icon" if data[2] == 1 else "a cursor"
+    if data[:1] == b"\n" and data[1] in (0, 2, 3, 4, 5) and data[2] == 1 and data[3] in (1, 2, 4, 8):
+        return "a PCX image"
+    if _is_targa(data):
+        return "a TGA image"
+    if data[4:8] == b"\0\0\0\7" and data[:2] == b"\0\0" and data[8:12] in (b"\0\0\0\2", b"\0\0\0\1"):
+        return "an XWD image"
+    if data[:4] == b"\x28\0\0\0" and data[12:14] == b"\1\0" and data[14] in (1, 4, 8, 16, 24, 32) and not data[15]:
+        return "a BMP without the header of its file"
+    if data[522:526] == b"\0\x11\2\xff":
+        return "a PICT drawing"
+    return "an XBM image" if data.startswith(b"#define ") and b"_width " in data[:200] else None
+
+
+def _is_targa(data: bytes) -> bool:
+    """Return whether all fields are such as a TGA image has: it begins with the length of a comment."""
+    has_colors, kind, depth = data[1], data[2], data[16]
+    if has_colors:
+        fits = has_colors == 1 and kind in (1, 9) and data[7] in (15, 16, 24, 32) and depth in (8, 16)
+    else:
+        fits = kind in (2, 3, 10, 11) and not any(data[3:8]) and depth in (8, 15, 16, 24, 32)
+    return fits and any(data[12:14]) and any(data[14:16]) and not data[17] & 0xC0
 
 
 def describe_other(data: bytes) -> str:

@@ -1,5 +1,7 @@
 import io
+import struct
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -66,6 +68,18 @@ def test_extension_lists_are_lower_case_and_apart() -> None:
     assert all(name == name.lower() and name[:1] == b"." for name in IMAGE_EXTENSIONS | SIDECAR_EXTENSIONS)
 
 
+def targa(kind: int, colors: int = 0) -> bytes:
+    """Return the head of a TGA image of 20 x 10 pixels with a comment of 5 bytes."""
+    table = bytes([int(colors > 0), kind]) + struct.pack("<HHB", 0, colors, 24 if colors else 0)
+    return b"\5" + table + struct.pack("<HHHHBB", 0, 0, 20, 10, 8 if colors or kind in (3, 11) else 24, 0) + bytes(20)
+
+
+def test_noise_and_nothing_have_no_name() -> None:
+    random = np.random.default_rng(0)
+    blobs = [random.bytes(600) for _ in range(2000)]
+    assert {name_other(blob) for blob in [*blobs, bytes(600), b"\xff" * 600]} == {None}
+
+
 @pytest.mark.parametrize(
     ("head", "name"),
     [
@@ -73,7 +87,16 @@ def test_extension_lists_are_lower_case_and_apart() -> None:
         (b"8BPS\0\1", "a Photoshop file"),
         *((b"PF" + blank + b"2 2", "a PFM image") for blank in (b"\n", b"\r\n", b" ")),
         *((b"P7" + blank + b"WIDTH", "a PAM image") for blank in (b"\n", b"\r\n")),
-        (b"\0\0\1\0\1\0", "an icon"),
+        (b"\0\0\1\0\1\0\x20\x20\0\0\1\0\x20\0" + bytes(20), "an icon"),
+        (b"\0\0\2\0\1\0\x20\x20\0\0\1\0\1\0" + bytes(20), "a cursor"),
+        *((targa(kind), "a TGA image") for kind in (2, 3, 10, 11)),
+        *((targa(kind, colors=256), "a TGA image") for kind in (1, 9)),
+        *((b"\n" + bytes([version, 1, 8]) + bytes(60), "a PCX image") for version in (0, 2, 3, 5)),
+        (b"\0\0\0\x6b\0\0\0\7\0\0\0\2" + bytes(99), "an XWD image"),
+        (b"\x28\0\0\0\x20\0\0\0\x20\0\0\0\1\0\x18\0" + bytes(40), "a BMP without the header of its file"),
+        (b"#define a_width 16\n#define a_height 16\n", "an XBM image"),
+        (b"/* XPM */\nstatic char", "an XPM image"),
+        (bytes(522) + b"\0\x11\2\xff\x0c\0", "a PICT drawing"),
         (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
         (bytes(128) + b"DICM", "a DICOM image"),
         (b"\0\0\0\x18ftypisom\0\0\x02\0isomavc1mp41", "a video"),
