@@ -441,7 +441,7 @@ _elfs() {
                         '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network; '\''linear'\'' and '\''mlp'\'' look at the embeddings]:value:(auto resnet8 resnet18 mlp linear)' \
-                        '--iterations=[Steps, whatever the budget]:value: ' \
+                        '--iterations=[Steps, whatever the budget; of L-BFGS at most for linear]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \
@@ -501,7 +501,7 @@ _elfs() {
                         '--labels=[What annotators gave: CSV with id and label, an export of Label Studio or CVAT, COCO, a folder a class; or '\''folders'\'', those of the pool]:value:_files' \
                         '--recipe=[Hyper-parameters: cifar, imagenet, small, ensemble]:value:(auto cifar imagenet small ensemble)' \
                         '--network=[Network; '\''linear'\'' and '\''mlp'\'' look at the embeddings]:value:(auto resnet8 resnet18 mlp linear)' \
-                        '--iterations=[Steps, whatever the budget]:value: ' \
+                        '--iterations=[Steps, whatever the budget; of L-BFGS at most for linear]:value: ' \
                         '--batch-size=[Images per step]:value: ' \
                         '--learning-rate=[Peak rate of SGD]:value: ' \
                         '--weight-decay=[Weight decay]:value: ' \

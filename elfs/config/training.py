@@ -22,7 +22,10 @@ class TrainingConfig(StageConfig):
     recipe: str | None = option(None, "Hyper-parameters. [auto: as in dynamics]", choices=RECIPES)
     network: str | None = option(None, "Network; 'linear' and 'mlp' look at the embeddings. [auto: by recipe]")
     iterations: int | None = option(
-        None, "Steps, whatever the budget. [auto: by recipe: cifar 40,000, imagenet 300,000, small 600]", minimum=1
+        None,
+        "Steps, whatever the budget; of L-BFGS at most for linear. [auto: by recipe: cifar 40,000, imagenet 300,000, "
+        "small 600; 200 for linear]",
+        minimum=1,
     )
     batch_size: int | None = option(None, "Images per step. [auto: by recipe]", minimum=2)
     learning_rate: float | None = option(

@@ -113,9 +113,10 @@ def _comparison(summary: dict[str, Any]) -> PageTable:
     methods = dict.fromkeys(cell["method"] for cell in cells)
     rows = [(method, *(texts.get((method, budget), "-") for budget in budgets)) for method in methods]
     protocol = summary["protocol"]
+    most = "at most " if protocol["network"] == "linear" else ""
     about = (
         f"Accuracy in percent of {protocol['network']} on {protocol['test_images']:,} test images, trained for "
-        f"{protocol['iterations']:,} iterations on what each method selects, as elfs compare found it."
+        f"{most}{protocol['iterations']:,} iterations on what each method selects, as elfs compare found it."
     )
     return PageTable("How methods compare", about, ("method", *budgets), rows)
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from elfs.evaluation.protocol import protocol_text
+
 __all__ = ["BASELINE", "WHOLE_POOL", "Cell", "Comparison", "Difference", "paired_difference"]
 
 BASELINE = "random"
@@ -230,8 +232,7 @@ class Comparison:
     @property
     def protocol_text(self) -> str:
         """One line: network, steps, which iterate."""
-        facts = self.protocol
-        return f"{facts['network']}, {facts['iterations']:,} iterations whatever the budget, last iterate"
+        return protocol_text(self.protocol)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table for people: accuracies in percent, then the differences from random.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import DEFAULT_WORKSPACE
+from elfs.evaluation.protocol import protocol_text
 
 __all__ = ["TrainReport"]
 
@@ -44,10 +45,9 @@ class TrainReport:
     def lines(self) -> list[str]:
         """Return the report for people."""
         facts = self.summary
-        protocol = f"{facts['network']}, {facts['iterations']:,} iterations whatever the budget, last iterate"
         found = [f"selection   {facts['selection']}, {facts['images']:,} images"]
         found += self._about_labels()
-        found.append(f"protocol    {protocol}")
+        found.append(f"protocol    {protocol_text(facts)}")
         if not facts["accuracies"]:
             why = "no test image has a label"
             if facts.get("groups") == 1:

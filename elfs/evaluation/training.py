@@ -18,11 +18,11 @@ from elfs.config import TrainingConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.data.source_facts import SourceFacts
 from elfs.data.training_images import Subset, TrainingImages
-from elfs.errors import InputDataError
+from elfs.errors import InputDataError, UsageError
 from elfs.evaluation.labels import TrueLabels
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.selections import some
-from elfs.train.classifier import predict, train_iterations
+from elfs.train.classifier import predict, train_on_labels
 from elfs.train.fit import Fit
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import Recipe, recipe_for
@@ -145,10 +145,22 @@ def training_recipe(
     -------
     tuple of (Recipe, int)
         Hyper-parameters and steps.
+
+    Raises
+    ------
+    UsageError
+        If a batch size or a learning rate is given for a linear network, which has none.
     """
     side = SourceFacts.of(workspace).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
     recipe = replace(recipe_for(config, num_rows, side, on_cpu=on_cpu), standardize=False)
+    if recipe.network == "linear":
+        for option, value in (("--batch-size", config.batch_size), ("--learning-rate", config.learning_rate)):
+            if value is not None:
+                raise UsageError(
+                    f"{option} is {value:g}, but a linear network is no matter of steps: it goes to the minimum of its "
+                    f"loss. Leave {option} out, or use --network mlp."
+                )
     return recipe, config.iterations or recipe.iterations
 
 
@@ -229,13 +241,14 @@ class Trainer:
         Returns
         -------
         str
-            Of samples (and embeddings, where the network sees those), rows, labels, protocol, seed, kind of device and
-            version of elfs.
+            Of samples (and embeddings, where the network sees those), rows, labels, protocol, seed (but for a linear
+            network), kind of device and version of elfs.
         """
         rows = np.sort(rows)
         artifacts = self.builder.workspace.manifest.artifacts
         read = ("samples",) if self.builder.uses_images else ("samples", "embeddings")
-        decisive: dict[str, Any] = {"inputs": [artifacts[name].digest for name in read], "seed": seed}
+        drawn = None if self.builder.recipe.network == "linear" else seed  # that one has no chance in it
+        decisive: dict[str, Any] = {"inputs": [artifacts[name].digest for name in read], "seed": drawn}
         decisive |= {"rows": _hex(rows), "labels": _hex(self.truth.values[rows]), "classes": len(self.truth.names)}
         decisive |= {"test": _hex(self.test_rows), "test_labels": _hex(self.truth.values[self.test_rows])}
         decisive |= {"device": self.builder.runtime.device().type, "version": elfs.__version__}
@@ -289,7 +302,7 @@ class Trainer:
             self._warned = True
         label, cheaper = f"{label}, seed {seed}", "--network linear, mlp or fewer --iterations take less."
         with builder.runtime.long_task(label, self.iterations, "steps", cheaper) as task:
-            train_iterations(fit, self.iterations, task)
+            train_on_labels(fit, self.iterations, task)
         return fit.network, self.test(fit.network)
 
     def test(self, network: nn.Module, held_out: NDArray[np.int64] | None = None) -> Accuracy:

@@ -3,7 +3,7 @@
 Shape suffixes: N rows, D features, C classes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -21,6 +21,8 @@ _TEMPERATURES = tuple(2.0 ** (step / 8) for step in range(-24, 25))
 _DROPOUT, _DROPOUT_PASSES = 0.75, 3
 _MOST_STEPS = 200
 _BLOCK_ROWS = 65_536
+_SEARCH_ROWS = 16_384
+"""Rows whose logits a search holds at once, in float64 and with their gradient."""
 
 
 class LinearClassifier(NamedTuple):
@@ -161,14 +163,21 @@ def cross_validated(features: Tensor, labels: Tensor, num_classes: int, folds: T
 
 
 def fit_linear_classifier(
-    features: Tensor, labels: Tensor, num_classes: int, *, penalty: float, temperature: float = 1.0
+    features: Tensor,
+    labels: Tensor,
+    num_classes: int,
+    *,
+    penalty: float,
+    temperature: float = 1.0,
+    most_steps: int = _MOST_STEPS,
+    advance: Callable[[], None] = lambda: None,
 ) -> LinearClassifier:
     """Return the classifier that minimises mean cross-entropy plus half the penalty times the weights' squared length.
 
     Parameters
     ----------
     features : Tensor of shape (n_rows, n_features), floating
-        At least one row, of standard deviation 1 or so.
+        At least one row, of standard deviation 1 or so; on any device. Taken to float64 in blocks of rows.
     labels : Tensor of shape (n_rows,), int64
         In ``[0, num_classes)``.
     num_classes : int
@@ -177,28 +186,42 @@ def fit_linear_classifier(
         Above 0, so that there is one minimum; the biases count among the weights. `cross_validated` chooses it.
     temperature : float, default 1.0
         Of the result; `cross_validated` chooses it.
+    most_steps : int, default 200
+        How many iterations of L-BFGS are made at most, with 5/4 times as many looks at the loss.
+    advance : Callable, optional
+        Called after each look at the loss.
 
     Returns
     -------
     LinearClassifier
-        The same for equal arguments: L-BFGS in float64, from zero.
+        The same for equal arguments: L-BFGS in float64, from zero. On the device of the features.
     """
-    parameters_CD = _path(_with_ones(features), labels, num_classes, [penalty])[0]
+    parameters_CD = _path(_with_ones(features), labels, num_classes, [penalty], most_steps, advance)[0]
     return LinearClassifier(parameters_CD[:, :-1], parameters_CD[:, -1], temperature)
 
 
 def _with_ones(features: Tensor) -> Tensor:
-    return F.pad(features.double(), (0, 1), value=1.0)
+    few = len(features) <= _SEARCH_ROWS
+    return F.pad(features.double() if few else features, (0, 1), value=1.0)
 
 
-def _path(inputs_ND: Tensor, labels_N: Tensor, num_classes: int, penalties: Sequence[float]) -> list[Tensor]:
+def _path(
+    inputs_ND: Tensor,
+    labels_N: Tensor,
+    num_classes: int,
+    penalties: Sequence[float],
+    most_steps: int = _MOST_STEPS,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Tensor]:
     """Return the parameters for each penalty, each search starting where the one before it ended."""
-    parameters_CD = torch.zeros(num_classes, inputs_ND.shape[1], dtype=torch.float64, requires_grad=True)
+    shape, device = (num_classes, inputs_ND.shape[1]), inputs_ND.device
+    parameters_CD = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
+    blocks = list(zip(inputs_ND.split(_SEARCH_ROWS), labels_N.split(_SEARCH_ROWS), strict=True))
     found = []
     for penalty in penalties:
         search = torch.optim.LBFGS(
             [parameters_CD],
-            max_iter=_MOST_STEPS,
+            max_iter=most_steps,
             tolerance_grad=1e-6,
             tolerance_change=1e-10,
             line_search_fn="strong_wolfe",
@@ -206,9 +229,15 @@ def _path(inputs_ND: Tensor, labels_N: Tensor, num_classes: int, penalties: Sequ
 
         def loss(search: torch.optim.LBFGS = search, penalty: float = penalty) -> Tensor:
             search.zero_grad()
-            value = F.cross_entropy(inputs_ND @ parameters_CD.T, labels_N)
-            value = value + penalty / 2 * parameters_CD.square().sum()
+            value = penalty / 2 * parameters_CD.square().sum()
             value.backward()
+            value = value.detach()
+            for inputs_BD, labels_B in blocks:
+                logits_BC = inputs_BD.double() @ parameters_CD.T
+                part = F.cross_entropy(logits_BC, labels_B, reduction="sum") / len(labels_N)
+                part.backward()
+                value = value + part.detach()
+            advance()
             return value
 
         search.step(loss)

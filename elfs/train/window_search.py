@@ -14,7 +14,7 @@ from torch import Tensor
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.parallel.runtime import Runtime
-from elfs.train.classifier import predict, train_iterations
+from elfs.train.classifier import predict, train_on_labels
 from elfs.train.fit import Fit
 from elfs.train.gradients import load_proxy
 from elfs.train.inputs import InputBuilder
@@ -118,6 +118,6 @@ class ProxyJudge:
             seeds=(derived_seed(self.seed, "search-network"), derived_seed(self.seed, "search")),
         )
         with builder.runtime.progress.task("search", iterations, "steps") as task:
-            train_iterations(fit, iterations, task)
+            train_on_labels(fit, iterations, task)
         predicted = predict(fit.network, Subset(self.inputs, others), batch_size=512, device=fit.device)
         return float((predicted == self.pseudo_labels[others]).double().mean())

@@ -24,7 +24,6 @@ SMALL: dict[str, Any] = {
     "batch": "12",
     "seeds": 2,
     "iterations": 4,
-    "batch_size": 16,
     "network": "linear",
     "reference": False,
 }

@@ -61,8 +61,22 @@ def test_a_network_on_the_embeddings_sees_one_scale_for_all(used: Path, monkeypa
         return build(builder, rows, label)
 
     monkeypatch.setattr(InputBuilder, "build", watched)
-    trained(used, network="linear")
+    trained(used, network="linear", batch_size=None)
     assert set(asked) == {False}
+
+
+@pytest.mark.parametrize("option", ["batch_size", "learning_rate"])
+def test_a_linear_network_takes_no_option_about_steps(used: Path, option: str) -> None:
+    name = "--" + option.replace("_", "-")
+    message = f"^{name} is 16, but a linear network is no matter of steps: .* Leave {name} out, or use --network mlp.$"
+    with pytest.raises(UsageError, match=message):
+        trained(used, **{"batch_size": None, "network": "linear", option: 16})
+
+
+def test_two_seeds_of_a_linear_network_are_one_training(used: Path) -> None:
+    report = trained(used, network="linear", seeds=2, batch_size=None)
+    first, again = report.summary["accuracies"]
+    assert first == again > 0.5
 
 
 def test_accuracy_is_that_of_the_network_that_is_kept(used: Path) -> None:

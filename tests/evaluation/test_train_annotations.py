@@ -19,7 +19,7 @@ from tests.chain import Finished, run_stage
 
 
 def trained(path: Path, **settings: object) -> TrainReport:
-    config = TrainConfig(**({"network": "linear", "iterations": 20, "batch_size": 16} | settings))  # type: ignore[arg-type]
+    config = TrainConfig(**({"network": "linear", "iterations": 20} | settings))  # type: ignore[arg-type]
     return train(path, config, Runtime(devices="cpu"))
 
 

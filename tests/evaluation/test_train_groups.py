@@ -18,7 +18,7 @@ from elfs.parallel.runtime import Runtime, Silence
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
-SETTINGS = {"network": "linear", "iterations": 5, "batch_size": 16}
+SETTINGS = {"network": "linear", "iterations": 5}
 
 
 def name_all(workspace: Path, folder: Path) -> None:

@@ -242,7 +242,7 @@ def test_option_reaches_the_training(
         raise CaughtError
 
     monkeypatch.setattr("elfs.train.proxies.record_dynamics", catch)
-    monkeypatch.setattr("elfs.evaluation.training.train_iterations", catch)
+    monkeypatch.setattr("elfs.evaluation.training.train_on_labels", catch)
     digits.copy(workspace)
     with pytest.raises(CaughtError):
         run_stage("dynamics", workspace, force=True, sync_batch_norm=asked)

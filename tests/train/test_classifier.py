@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from elfs.data.batch_part import WHOLE, BatchPart
 from elfs.errors import UsageError
-from elfs.train.classifier import predict, record_dynamics, train_iterations
+from elfs.models.networks import build_network
+from elfs.train.classifier import predict, record_dynamics, train_on_labels
 from elfs.train.features import Features
 from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
@@ -171,7 +173,7 @@ def test_rate_never_rises_where_its_peak_lies_below_the_recipes_end() -> None:
 
 def test_iterations_are_counted_in_steps_and_the_last_iterate_is_kept(watcher: Any) -> None:
     what, task = fit(), watcher()
-    train_iterations(what, 7, task)
+    train_on_labels(what, 7, task)
     seen = [positions for positions, _ in seen_by(what)]
     assert (len(seen), task.count, what.network.training) == (7, 7, False)
     assert sorted(_joined(seen[:3])) == sorted(_joined(seen[3:6])) == list(range(NUM_ROWS))
@@ -180,11 +182,67 @@ def test_iterations_are_counted_in_steps_and_the_last_iterate_is_kept(watcher: A
         torch.testing.assert_close(value, expected.state_dict()[name], msg=name)
 
 
+def probe() -> Fit:
+    what = fit(build_network("linear", num_classes=NUM_CLASSES, image_size=1, dim=NUM_DIMS, seed=0), weight_decay=0.05)
+    return dataclasses.replace(what, recipe=dataclasses.replace(what.recipe, network="linear"))
+
+
+@pytest.mark.parametrize("block", [7, 16_384])
+def test_a_linear_network_is_the_minimum_that_scikit_learn_finds(
+    block: int, monkeypatch: pytest.MonkeyPatch, watcher: Any
+) -> None:
+    monkeypatch.setattr("elfs.ops.linear_classifier._SEARCH_ROWS", block)
+    monkeypatch.setattr("elfs.train.classifier._ROWS_AT_ONCE", block)
+    what, task = probe(), watcher()
+    train_on_labels(what, 200, task)
+    assert isinstance(what.inputs, Recording)
+    rows = F.pad(what.inputs.take(torch.arange(NUM_ROWS)).double(), (0, 1), value=1.0).numpy()
+    oracle = LogisticRegression(C=1 / (0.05 * NUM_ROWS), fit_intercept=False, tol=1e-10, max_iter=10_000)
+    oracle.fit(rows, what.classes.numpy())
+    found = what.network.state_dict()
+    torch.testing.assert_close(
+        found["classifier.weight"].double(), torch.from_numpy(oracle.coef_[:, :-1]), atol=1e-4, rtol=1e-3
+    )
+    torch.testing.assert_close(
+        found["classifier.bias"].double(), torch.from_numpy(oracle.coef_[:, -1]), atol=1e-4, rtol=1e-3
+    )
+    assert (task.count, what.network.training) == (200, False)
+
+
+def test_a_linear_network_takes_at_most_so_many_iterations() -> None:
+    """Steps go down the same loss, so more of them end lower, and none ends lower than the minimum."""
+
+    @torch.no_grad()
+    def loss(what: Fit) -> float:
+        assert isinstance(what.inputs, Recording)
+        logits = what.network(what.inputs.take(torch.arange(NUM_ROWS)))
+        length = sum(float(value.square().sum()) for value in what.network.parameters())
+        return float(F.cross_entropy(logits, what.classes)) + 0.05 / 2 * length
+
+    losses = []
+    for most in (1, 3, 200):
+        what = probe()
+        train_on_labels(what, most, Quiet())
+        losses.append(loss(what))
+    assert losses[0] > losses[1] > losses[2]
+
+
+def test_a_linear_network_has_no_seed_and_no_batches() -> None:
+    found = []
+    for seed, size in ((0, 10), (1, 5)):
+        what = dataclasses.replace(probe(), seed=seed)
+        what = dataclasses.replace(what, recipe=dataclasses.replace(what.recipe, batch_size=size))
+        train_on_labels(what, 200, Quiet())
+        found.append(what.network.state_dict())
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
+
+
 def test_seed_decides_the_order() -> None:
     orders = []
     for seed in (0, 0, 1):
         what = fit(seed=seed)
-        train_iterations(what, 3, Quiet())
+        train_on_labels(what, 3, Quiet())
         orders.append(seen_by(what))
     assert orders[0] == orders[1] != orders[2]
 
@@ -225,13 +283,13 @@ def test_divergence_of_the_proxy_is_named_and_not_stored(path: Path) -> None:
 
 def test_divergence_on_a_coreset_is_named() -> None:
     with pytest.raises(UsageError, match=r"^training diverged in 9 steps: the loss is (nan|inf) at learning rate"):
-        train_iterations(fit(learning_rate=1e38), 9, Quiet())
+        train_on_labels(fit(learning_rate=1e38), 9, Quiet())
 
 
 def test_divergence_on_a_coreset_does_not_wait_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elfs.train.classifier._STEPS_PER_LOOK", 4)
     with pytest.raises(UsageError, match=r"^training diverged in 4 steps: "):
-        train_iterations(fit(learning_rate=1e38), 9, Quiet())
+        train_on_labels(fit(learning_rate=1e38), 9, Quiet())
 
 
 def test_convolutions_are_deterministic_while_it_trains(path: Path) -> None:
@@ -243,7 +301,7 @@ def test_convolutions_are_deterministic_while_it_trains(path: Path) -> None:
             return super().forward(input)
 
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    train_iterations(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, Quiet())
+    train_on_labels(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, Quiet())
     record(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, path)
     assert set(inside) == {(True, False)}
     assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before
@@ -257,7 +315,7 @@ def test_threads_are_given_back() -> None:
         def advance(self, count: int = 1, note: str = "") -> None:
             inside.append(torch.get_num_threads())
 
-    train_iterations(dataclasses.replace(fit(), num_threads=2), 1, Looking())
+    train_on_labels(dataclasses.replace(fit(), num_threads=2), 1, Looking())
     assert (inside, torch.get_num_threads()) == ([2], before)
 
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from elfs.data.batch_part import BatchPart
 from elfs.errors import StorageError, UsageError
 from elfs.models.heads import ClusterHeads
+from elfs.models.networks import build_network
 from elfs.parallel.place import Place
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.shared_batch_norm import SharedBatchNorm
 from elfs.train import classifier, clustering
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
-from elfs.train.classifier import record_dynamics, train_iterations
+from elfs.train.classifier import record_dynamics, train_on_labels
 from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features
 from elfs.train.fit import Fit
@@ -151,9 +152,16 @@ def error_of(function: Any, *arguments: Any, **options: Any) -> str:
 
 def iterations(ranks: Ranks, **changes: Any) -> Arrays:
     what = fit(ranks, **changes)
-    train_iterations(what, 7, Steps())
+    train_on_labels(what, 7, Steps())
     assert not what.network.training
     return state_of(what.network)
+
+
+def probe(ranks: Ranks) -> Arrays:
+    layer = build_network("linear", num_classes=NUM_CLASSES, image_size=1, dim=NUM_DIMS, seed=0)
+    what = dataclasses.replace(fit(ranks, network="linear"), network=layer)
+    train_on_labels(what, 50, Steps())
+    return state_of(layer)
 
 
 def unlike_checkpoints(ranks: Ranks, path: Path) -> None:
@@ -176,6 +184,7 @@ def everything(ranks: Ranks, folder: Path) -> dict[str, Any]:
     found["small dynamics"] = dynamics(ranks, folder / "small-dynamics", batch_size=2)
     found["norm"] = dynamics(ranks, folder / "norm", norm=True)
     found["iterations"] = iterations(ranks)
+    found["linear probe"] = probe(ranks)
     found["norm iterations"] = iterations(ranks, norm=True)
     found["own norm iterations"] = iterations(ranks, norm=True, sync=False)
     found["caveats"] = [
@@ -186,7 +195,7 @@ def everything(ranks: Ranks, folder: Path) -> dict[str, Any]:
     wild: dict[str, Any] = {"learning_rate": 1e38}
     found["refusals"] = [
         error_of(record_dynamics, fit(ranks, **wild), 3, folder / "wild", lambda *_: None, Steps()),
-        error_of(train_iterations, fit(ranks, **wild), 9, Steps()),
+        error_of(train_on_labels, fit(ranks, **wild), 9, Steps()),
         error_of(heads, ranks, folder / "wild-heads", warmup_epochs=0, epochs=6, **wild),
     ]
     found["unlike"] = error_of(unlike_checkpoints, ranks, folder / "checkpoint")
@@ -282,7 +291,7 @@ def test_proxy_is_that_of_one_rank(alone: dict[str, Any], together: list[dict[st
         assert_close(rank[kind]["network"], alone[kind]["network"], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["iterations", "norm iterations"])
+@pytest.mark.parametrize("kind", ["iterations", "linear probe", "norm iterations"])
 def test_network_on_a_coreset_is_that_of_one_rank(
     alone: dict[str, Any], together: list[dict[str, Any]], kind: str
 ) -> None:
