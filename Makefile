@@ -1,4 +1,4 @@
-.PHONY: check test
+.PHONY: annotation-tools check test
 
 check:  ## what to run before a commit: linters, types, import directions, and the tests that take moments
 	ruff check
@@ -11,3 +11,8 @@ check:  ## what to run before a commit: linters, types, import directions, and t
 
 test:  ## everything, as CI does
 	pytest
+
+annotation-tools:  ## exports before the readers of the tools themselves, which hold numpy, pandas and Pillow back
+	python3 -m venv .annotation-tools
+	.annotation-tools/bin/pip install --quiet '.[test]' label-studio-sdk datumaro
+	.annotation-tools/bin/pytest -n 1 tests/delivery/test_label_studio.py tests/delivery/test_cvat.py

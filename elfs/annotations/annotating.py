@@ -5,7 +5,7 @@ import datetime
 import platform
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,8 @@ def annotate(path: Path, file: Path, *, dry_run: bool = False) -> Report:
         counts = {"new": len(change.new), "changed": len(change.changed), "same": change.same, "removed": 0}
         counts |= {name: count for name, count in found.facts().items() if name != "remarks"}
         about_names = set(alike_remarks(found.names))
-        remarks = [remark for remark in found.remarks() if remark not in about_names]
+        wrong = replace(found, skipped=0).remarks()  # to skip an image is no fault; `counts` have it
+        remarks = [remark for remark in wrong if remark not in about_names]
         if not dry_run and change.after != before:
             _publish(workspace, change.after)
         return _report(workspace, table, change.after, remarks, counts, change.changed)

@@ -100,6 +100,7 @@ def _show_doubtful(invocation: Invocation, target: str | None, *, force: bool) -
 def _lines(report: "Report", *, dry_run: bool) -> list[str]:
     counts, head = report.counts, "would do" if dry_run else "done"
     words = {"new": "taken in", "changed": "changed", "same": "there already", "removed": "removed"}
+    words["skipped"] = "without a label"
     done = [f"{counts[name]:,} {what}" for name, what in words.items() if counts.get(name)]
     lines = [f"{head:<10} {', '.join(done)}"] if done else []
     lines += [f"{'changed':<10} {image}: {old} -> {new}" for image, old, new in report.changed[:_SHOWN]]

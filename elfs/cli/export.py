@@ -113,6 +113,6 @@ def body(
     if (note := export.note(Path(target))) is not None:
         output.note(note)
     if chosen.remark is not None:
-        output.warn(chosen.remark)
+        output.note(chosen.remark)
     if chosen.record.smoke:
         output.warn(SMOKE_WARNING)

@@ -8,10 +8,12 @@ from elfs.delivery.choices import Choices
 from elfs.delivery.chosen import Selection
 from elfs.delivery.pictures import Pictures
 from elfs.delivery.way_back import way_back
+from elfs.errors import InputDataError
 
 __all__ = ["ORDER_NOTE", "constructor", "manifest", "pre_annotations", "readme"]
 
 _VERSION = "1.1"
+_MOST_CHARACTERS = 64
 
 ORDER_NOTE = "in CVAT choose the sorting method Predefined: the manifest is in the order of the ranks"
 """What a person has to know who makes a task of a manifest."""
@@ -59,7 +61,18 @@ def constructor(choices: Choices) -> bytes:
     -------
     bytes
         JSON: a tag for each class.
+
+    Raises
+    ------
+    InputDataError
+        If CVAT takes no label of that length.
     """
+    for name in choices.names:
+        if len(name) > _MOST_CHARACTERS:
+            raise InputDataError(
+                f"CVAT takes labels of at most {_MOST_CHARACTERS} characters, and {name!r} has {len(name)}. Give "
+                "shorter --classes."
+            )
     entries = [{"name": name, "type": "tag", "attributes": []} for name in choices.names]
     return (json.dumps(entries, indent=2) + "\n").encode("ascii")
 

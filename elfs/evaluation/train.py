@@ -141,7 +141,7 @@ def _selected(job: Job, table: SampleTable, config: TrainConfig) -> NDArray[np.i
         return kept_annotations(job.workspace).rows(table, held_out=False)[0]
     rows, said = selected_rows(job.workspace, table, str(config.selection))
     if said is not None:
-        job.runtime.warn(said)
+        job.runtime.note(said)
     return rows
 
 

@@ -9,6 +9,7 @@ _LASTING = ("select", "annotate", "groups")
 
 _ANNOTATIONS = "annotations"
 
+_FIRST = "must be rebuilt first"
 _READS_THEM = ("label",)
 """Stages whose records are stale if they were made before there were annotations."""
 
@@ -101,5 +102,5 @@ def _stale_reason(manifest: Manifest, record: str, seen: set[str]) -> str | None
         maker = artifacts[name].record
         reason = None if maker in seen else _stale_reason(manifest, maker, seen)
         if reason is not None:
-            return f"{name} ({maker}) must be rebuilt first: {reason}"
+            return reason if _FIRST in reason else f"{name} ({maker}) {_FIRST}: {reason}"
     return None

@@ -17,16 +17,17 @@ def used(folder: Finished) -> Path:
 
 def test_what_people_read(elfs: Elfs, used: Path) -> None:
     assert elfs("annotate").out == "by people  nothing annotated yet\n"
-    Path("l.csv").write_text("id,label\na/01.png,ape\na/02.png,ape\nb/01.png,bee\nb/02.png,bee\nzzz,ape\n")
+    Path("l.csv").write_text("id,label\na/01.png,ape\na/02.png,ape\na/03.png,\nb/01.png,bee\nb/02.png,bee\nzzz,ape\n")
     planned = elfs("annotate", "l.csv", "-n")
-    assert planned.out.startswith("would do   4 taken in\n")
+    assert planned.out.startswith("would do   4 taken in, 1 without a label\n")
     ran = elfs("annotate", "l.csv")
     assert ran.code == 0
     first, people, *classes = ran.out.splitlines()
-    assert first == "done       4 taken in"
+    assert first == "done       4 taken in, 1 without a label"
     assert people.startswith("by people  ")
     assert people.endswith(", 2 classes")
     assert classes == ["class      ape   2 images", "class      bee   2 images"]
+    assert ran.err.count("warning: ") == 1
     assert "warning: 1 label of an image ignored (not in the workspace): 'zzz'." in ran.err
     Path("l.csv").write_text("id,label\na/01.png,bee\n")
     assert "changed    a/01.png: ape -> bee" in elfs("annotate", "l.csv").out

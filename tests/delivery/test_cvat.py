@@ -10,6 +10,7 @@ import pytest
 from elfs.annotations.reading import read_answers
 from elfs.delivery.export import prepare_export
 from elfs.delivery.export_options import ExportOptions
+from elfs.errors import InputDataError
 
 
 def exported(shop: Any, out: Path, **options: Any) -> Path:
@@ -44,9 +45,26 @@ def test_every_label_is_one_of_the_task(shop: Any, tmp_path: Path, pre_annotate:
         assert {label for answer in read_answers(out / "annotations.xml") for label in answer.classes} <= names
 
 
+@pytest.mark.parametrize("name", ["cat", "a & \u00df", "x" * 64, "x" * 65, "\u00df" * 65])
+def test_labels_are_what_cvats_own_client_sends(shop: Any, tmp_path: Path, name: str) -> None:
+    models = pytest.importorskip("cvat_sdk.models", reason="cvat-sdk is not installed")
+    options = {"classes": (name, "dog"), "pre_annotate": False}
+    if len(name) > 64:
+        with pytest.raises(ValueError, match="length must be less than or equal to `64`"):
+            models.PatchedLabelRequest(name=name)
+        with pytest.raises(InputDataError, match=r"CVAT takes labels of at most 64 characters, and .* has 65"):
+            exported(shop, tmp_path / "out", **options)
+        return
+    for entry in json.loads((exported(shop, tmp_path / "out", **options) / "labels.json").read_text()):
+        label = models.PatchedLabelRequest(**entry)
+        assert label.to_dict() == entry
+        assert str(models.LabelType(entry["type"])) == "tag"
+
+
 def test_datumaro_reads_the_pre_annotations(shop: Any, tmp_path: Path) -> None:
     """The reader of CVAT's own formats, which wants the labels declared before the images."""
-    dataset = pytest.importorskip("datumaro.components.dataset", reason="datumaro is not installed")
+    reason = "datumaro is not installed: make annotation-tools"
+    dataset = pytest.importorskip("datumaro.components.dataset", reason=reason)
     out = exported(shop, tmp_path / "out", pre_annotate=True, classes=("a & b", "c", "d"))
     (out / "images").symlink_to(shop.root)
     found = dataset.Dataset.import_from(str(out / "annotations.xml"), "cvat")

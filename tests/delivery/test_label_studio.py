@@ -118,7 +118,8 @@ def test_what_is_annotated_comes_back(odd: Callable[..., Any], tmp_path: Path) -
     ],
 )
 def test_label_studios_own_validator_takes_all_of_it(shop: Any, tmp_path: Path, options: dict[str, Any]) -> None:
-    sdk = pytest.importorskip("label_studio_sdk.label_interface", reason="label-studio-sdk is not installed")
+    reason = "label-studio-sdk is not installed: make annotation-tools"
+    sdk = pytest.importorskip("label_studio_sdk.label_interface", reason=reason)
     out = exported(shop, tmp_path / "out", **options)
     interface = sdk.LabelInterface((out / "config.xml").read_text())
     interface.validate()

@@ -113,7 +113,7 @@ def test_rounds_go_on_after_every_change(place: Path) -> None:
         budget="1.0",
         exclude=",".join(f"selections/{name}" for name in NAMES),
         name="rest",
-        runtime=Runtime(devices="cpu", warn=said.append),
+        runtime=Runtime(devices="cpu", note=said.append),
     )
     rest = {image.id for image in read_images(Workspace.open(path), "rest")}
     assert len(said) == len(NAMES)
@@ -140,7 +140,7 @@ def test_images_that_are_gone_are_counted_and_named_and_block_nothing(place: Pat
             method="random",
             budget="20",
             name=option,
-            runtime=Runtime(devices="cpu", warn=said.append),
+            runtime=Runtime(devices="cpu", warn=said.append, note=said.append),
             **cast("Any", {option: named}),
         )
         assert len(said) == 1

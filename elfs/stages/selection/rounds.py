@@ -184,10 +184,12 @@ def _rows(job: Job, table: SampleTable, option: str, text: str | None) -> NDArra
     for part in named_parts(text):
         if _is_selection(part):
             rows, said = selected_rows(job.workspace, table, part.partition("/")[2])
+            tell = job.runtime.note
         else:
             rows, said = _listed_rows(job, table, option, part)
+            tell = job.runtime.warn
         if said is not None:
-            job.runtime.warn(said)
+            tell(said)
         found += rows.tolist()
     return np.array(list(dict.fromkeys(found)), dtype=np.int64)
 
