@@ -23,6 +23,15 @@ def test_files_of_unknown_formats_are_counted_in_one_line(tmp_path: Path, caplog
     assert caplog.text.count("\n") == 1
 
 
+def test_archives_among_images_are_counted_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    for name in ("a.tar", "b.TAR", "c.tar.gz", "d.tar.zst", "e.zip", "labels.csv.gz", "f.tga"):
+        (tmp_path / name).write_bytes(b"PK and more")
+    assert len(FolderSource(tmp_path, 100).list()) == 1
+    assert "5 archives are not looked into: .tar (2), .zip (1), .tar.gz (1), .tar.zst (1)" in caplog.text
+    assert "1 files are no images that elfs knows: .tga (1)" in caplog.text
+
+
 @pytest.mark.parametrize("entry", ["a.png,0", '"a.png"', "a.png  "])
 def test_a_list_of_which_nothing_is_there_names_the_first_path(tmp_path: Path, entry: str) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png")

@@ -65,9 +65,10 @@ def test_structs_with_bytes_over_several_files_and_row_groups(tmp_path: Path) ->
     assert source.has_images
 
 
-@pytest.mark.parametrize("kind", ["binary", "large_binary"])
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "binary_view", "dictionary"])
 def test_a_column_of_bytes(tmp_path: Path, kind: str) -> None:
-    values = pa.array([picture(3), picture(4)], getattr(pa, kind)())
+    pictures = [picture(3), picture(4)]
+    values = pa.array(pictures).dictionary_encode() if kind == "dictionary" else pa.array(pictures, getattr(pa, kind)())
     source = ParquetSource(write(tmp_path / "a.parquet", {"content": values, "name": ["x", "y"]}), LIMIT)
     table = source.list()
     assert ids(table) == ["row/00000000", "row/00000001"]

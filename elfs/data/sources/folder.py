@@ -38,6 +38,7 @@ __all__ = ["FolderReader", "FolderSource", "most_bytes", "read_image"]
 _log = logging.getLogger(__name__)
 
 _MAX_EXTENSIONS_NAMED = 8
+_ARCHIVES = b".tar .tgz .zip .7z .rar .tar.gz .tar.bz2 .tar.xz .tar.zst".split()
 _MAX_BYTES_PER_PIXEL = 16
 _MAX_OVERHEAD_BYTES = 64 * 2**20
 _TRANSIENT_ERRORS = frozenset((errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN))
@@ -239,7 +240,7 @@ class _Listing:
         elif is_known or (extension not in SIDECAR_EXTENSIONS and self._looks_like_image(path)):
             self.paths.add(path, status.st_size)
         else:
-            self.others[extension] += 1
+            self.others[b".tar" + extension if path.lower().endswith(b".tar" + extension) else extension] += 1
 
     def _looks_like_image(self, path: bytes) -> bool:
         try:
@@ -258,19 +259,23 @@ class _Listing:
         return f"seen {named}{', ...' if len(self.others) > len(common) else ''}"
 
     def tell_others(self) -> None:
-        """Say which files are no images that elfs knows and no usual companions of images."""
-        others = Counter(
-            {name: count for name, count in self.others.items() if name and name not in SIDECAR_EXTENSIONS}
-        )
-        if others:
-            named = ", ".join(f"{_text(name)} ({count:,})" for name, count in others.most_common(_MAX_EXTENSIONS_NAMED))
-            more = ", ..." if len(others) > _MAX_EXTENSIONS_NAMED else ""
-            _log.warning("%d files are no images that elfs knows: %s%s", others.total(), named, more)
+        """Say which files are archives, and which no images that elfs knows and no usual companions of images."""
+        others = {name: count for name, count in self.others.items() if name and name not in SIDECAR_EXTENSIONS}
+        _tell("archives are not looked into", {name: others.pop(name, 0) or self.others[name] for name in _ARCHIVES})
+        _tell("files are no images that elfs knows", others)
 
     def hint(self) -> str | None:
         """Return the command for files that hold many images each, if there are such."""
         kinds = [kind for kind in ("tar", "parquet") if self.others[b"." + kind.encode()]]
         return f"elfs embed {kinds[0]}:{shlex.quote(os.fsdecode(self.root))}" if kinds else None
+
+
+def _tell(what: str, counts: dict[bytes, int]) -> None:
+    found = Counter({name: count for name, count in counts.items() if count})
+    if found:
+        named = ", ".join(f"{_text(name)} ({count:,})" for name, count in found.most_common(_MAX_EXTENSIONS_NAMED))
+        more = ", ..." if len(found) > _MAX_EXTENSIONS_NAMED else ""
+        _log.warning("%d %s: %s%s", found.total(), what, named, more)
 
 
 def _ancestors(root: bytes) -> Iterator[tuple[int, int]]:

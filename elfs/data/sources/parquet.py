@@ -189,7 +189,8 @@ def _column(schema: Any, path: Path) -> str:
     from pyarrow import types
 
     def is_bytes(kind: Any) -> bool:
-        return bool(types.is_binary(kind) or types.is_large_binary(kind))
+        kind = kind.value_type if types.is_dictionary(kind) else kind
+        return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
     def is_struct(kind: Any) -> bool:
         return bool(types.is_struct(kind)) and kind.get_field_index("bytes") >= 0 and is_bytes(kind.field("bytes").type)
