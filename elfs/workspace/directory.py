@@ -8,13 +8,12 @@ from pathlib import Path
 from elfs.errors import UsageError
 from elfs.workspace.files import make_directory, remove_file, storage_errors
 from elfs.workspace.names import (
-    CHECKED_NAME,
     HOLDER_NAME,
     LOCK_NAME,
     MANIFEST_NAME,
+    NOTES,
     PARTIAL_NAME,
     PROGRESS_NAME,
-    TIMES_NAME,
 )
 from elfs.workspace.temporary import TEMPORARY_NAME
 
@@ -80,14 +79,11 @@ def remove_empty_directory(path: Path, *, keep: bool = False) -> None:
         If it cannot be read or changed.
     """
     with storage_errors("read", path):
-        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, CHECKED_NAME, TIMES_NAME, PROGRESS_NAME}
+        others = set(os.listdir(path)) - {MANIFEST_NAME, LOCK_NAME, *NOTES}
     if others:
         return
-    remove_file(path / CHECKED_NAME)
-    remove_file(path / TIMES_NAME)
-    remove_file(path / PROGRESS_NAME)
-    remove_file(path / MANIFEST_NAME)
-    remove_file(path / LOCK_NAME)
+    for name in (*NOTES, MANIFEST_NAME, LOCK_NAME):
+        remove_file(path / name)
     if not keep:
         with suppress(OSError):  # somebody came in between
             path.rmdir()

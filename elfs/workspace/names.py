@@ -4,6 +4,7 @@ from pathlib import Path
 
 __all__ = [
     "CHECKED_NAME",
+    "DOUBTFUL_NAME",
     "DTYPE_NAMES",
     "EXTERNAL",
     "HOLDER_NAME",
@@ -12,6 +13,7 @@ __all__ = [
     "MANIFEST_NAME",
     "PARTIAL_NAME",
     "PROGRESS_NAME",
+    "NOTES",
     "RESERVED_NAMES",
     "TIMES_NAME",
     "selection_file",
@@ -28,13 +30,19 @@ PROGRESS_NAME = ".progress"
 CHECKED_NAME = ".checked"
 """Which large files were found sound, and when; a convenience that anybody may remove."""
 
+DOUBTFUL_NAME = ".doubtful"
+"""Which of many annotations are likely wrong; a convenience that anybody may remove."""
+
 TIMES_NAME = ".times"
 """When the images were last written, so that one that is replaced is noticed; anybody may remove it."""
 
 EXTERNAL = "external:"
 """Inputs whose name begins so lie outside the workspace and are not artifacts."""
 
-RESERVED_NAMES = {MANIFEST_NAME, PARTIAL_NAME, LOCK_NAME, HOLDER_NAME, CHECKED_NAME, TIMES_NAME, PROGRESS_NAME}
+NOTES = (CHECKED_NAME, DOUBTFUL_NAME, TIMES_NAME, PROGRESS_NAME)
+"""Files that spare time or say how far a stage is, and nothing else."""
+
+RESERVED_NAMES = {MANIFEST_NAME, PARTIAL_NAME, LOCK_NAME, HOLDER_NAME, *NOTES}
 """Names in the workspace's directory that no artifact may have."""
 
 DTYPE_NAMES = {

@@ -39,6 +39,37 @@ def test_wrong_ones_are_found_and_right_ones_left_alone(used: Path, tmp_path: Pa
     assert doubtful_annotations(used) == found
 
 
+def test_of_many_the_result_is_noted(used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["xyz"[row * 3 // NUM_PICTURES] for row in range(NUM_PICTURES)]
+    ids = take_in(used, ["y", *names[1:]], tmp_path)
+    worked_out = doubtful_annotations(used)
+    note = used / ".doubtful"
+    assert not note.exists()
+    monkeypatch.setattr("elfs.stages.doubtful_annotations._MANY", 10)
+    assert doubtful_annotations(used) == worked_out
+    kept = note.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("elfs.train.annotated.AnnotatedClassifier.fit", pytest.fail)
+        assert doubtful_annotations(used) == worked_out
+        assert [doubt.image for doubt in worked_out] == ids[:1]
+    for damaged in (
+        b"",
+        kept[:-9],
+        b"[]",
+        b"{}",
+        kept.replace(b"sha256:", b"sha256:0"),
+        kept.replace(b'"doubts"', b'"d"'),
+    ):
+        note.write_bytes(damaged)
+        assert doubtful_annotations(used) == worked_out
+        assert note.read_bytes() == kept
+    take_in(used, ["z", *names[1:]], tmp_path)
+    assert [(doubt.image, doubt.name) for doubt in doubtful_annotations(used)] == [(ids[0], "z")]
+    note.unlink()
+    note.mkdir()  # what cannot be written costs time alone
+    assert [(doubt.image, doubt.name) for doubt in doubtful_annotations(used)] == [(ids[0], "z")]
+
+
 def test_right_ones_are_not_doubtful(used: Path, tmp_path: Path) -> None:
     take_in(used, ["xyz"[row * 3 // NUM_PICTURES] for row in range(NUM_PICTURES)], tmp_path)
     assert doubtful_annotations(used) == ()
