@@ -14,6 +14,7 @@ from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
 from elfs.data.formats.opening import open_image, refuse_large
+from elfs.data.formats.tiff_fax import GROUP_3, require_rows
 from elfs.data.formats.tiff_packbits import PACK_BITS, require_runs
 from elfs.data.formats.tiff_pages import TiffPage, choose_page
 from elfs.data.formats.tiff_samples import DEFLATE, PACKED, pieces, read_samples, refuse_unknown
@@ -82,6 +83,8 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int, bool]:
     _require_known(page)
     if page.compression == PACK_BITS:
         require_runs(data, page)
+    if page.compression == GROUP_3:
+        require_rows(data, page)
     if data[:4] == _BIG_ENDIAN_BIG:  # whose header Pillow takes for that of a small one
         if page.compression in _PILLOWS_COMPRESSIONS or page.photometric in (_YCBCR, _LAB):
             raise unsupported("a big-endian BigTIFF of JPEG, of fax, of YCbCr or of Lab")
