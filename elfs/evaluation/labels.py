@@ -11,7 +11,7 @@ from elfs.annotations.matching import Labels, match_answers
 from elfs.annotations.reading import read_answers
 from elfs.data.samples import SampleTable, Split
 from elfs.data.source_facts import SourceFacts
-from elfs.data.sources.digits import digits_order
+from elfs.data.sources.digits import NUM_PIXELS, digits_columns, digits_order
 from elfs.data.sources.torchvision_sets import open_torchvision
 from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import InputDataError
@@ -165,12 +165,10 @@ def _named(table: SampleTable, ids: list[str], values: NDArray[np.int64], names:
 
 
 def _digits() -> tuple[list[str], NDArray[np.int64], tuple[str, ...]]:
-    from sklearn.datasets import load_digits
-
     from elfs.data.sources import open_source
 
     listing = open_source("digits", None).list()
-    values = load_digits().target[digits_order()].astype(np.int64)
+    values = digits_columns([NUM_PIXELS])[digits_order(), 0].astype(np.int64)
     return listing.ids(np.arange(len(listing))), values, tuple("0123456789")
 
 

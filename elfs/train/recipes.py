@@ -14,7 +14,7 @@ SMALL_POOL = 20_000
 
 _PROXY_PIXELS = 300_000
 """On a CPU, pools with more pixels than this, as the proxy sees them, get proxies on the embeddings: 300 images of
-32x32 take the network on the images about 100 CPU seconds."""
+32x32 take the network on the images about 30 CPU seconds."""
 
 _SMALLEST_BATCH, _STEPS_PER_EPOCH = 16, 5
 """Smaller pools get smaller batches in ``ensemble``, so that an epoch has about five steps; but none below 16."""
@@ -110,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="small",
             network="resnet8",
-            epochs=100,
+            epochs=30,
             iterations=600,
             batch_size=64,
             learning_rate=0.1,
@@ -206,7 +206,7 @@ def proxy_recipe(config: DynamicsConfig, num_rows: int, image_side: int | None, 
     -------
     Recipe
         As `recipe_for` says, but ``ensemble`` where no recipe is named and the network is on the embeddings, because
-        there are no images, ``mlp`` is named, or no network is named and a CPU would take more than about a minute for
+        there are no images, ``mlp`` is named, or no network is named and a CPU would take more than half a minute for
         one on the images. A network on images is one proxy, unless more are asked for. Folds
         that do not fit the number of proxies are left out, unless they are asked for. The batches of ``ensemble`` are
         smaller below 1,280 samples.

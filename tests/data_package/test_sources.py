@@ -1,6 +1,9 @@
 import gzip
 import pickle
+import subprocess
+import sys
 from importlib import resources
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from elfs.data.samples import Split
 from elfs.data.sources import open_source
 from elfs.data.sources.arrays import ArrayReader, array_table
-from elfs.data.sources.digits import DigitsSource, digits_order
+from elfs.data.sources.digits import DigitsSource, digits_columns, digits_order
 from elfs.errors import InputDataError, UsageError
 from elfs.source_names import DATASETS
 
@@ -35,6 +38,23 @@ def test_digits_listing() -> None:
     assert table.split.tolist() == [Split.TRAIN] * 1437 + [Split.TEST] * 360
     assert np.all(table.num_bytes == 64)
     assert table.usable().all()
+
+
+@pytest.mark.parametrize("origin", [None, "elsewhere/__init__.py"])
+def test_digits_that_are_not_there_are_named(origin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = origin and ModuleSpec("sklearn", None, origin=origin)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: package)
+    with pytest.raises(
+        InputDataError, match=r"^scikit-learn's digits are not there: .* Run: pip install scikit-learn$"
+    ):
+        digits_columns([0])
+
+
+def test_digits_are_read_without_the_second_that_scikit_learn_takes() -> None:
+    read = "from elfs.data.sources.digits import DigitsSource; DigitsSource().list()"
+    code = f"import sys; {read}; print('sklearn' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
 
 
 def test_digits_pixels_are_those_of_the_bundled_file_in_that_order() -> None:
