@@ -60,7 +60,7 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
             trust(0.2, confident=0.07, encoder="patches"),
             WEAK,
             "pseudo-labels trusted 0.20 of 1, 7% confident: try --method auto or a pretrained encoder "
-            "(elfs embed --encoder)",
+            "(elfs embed --list-encoders)",
         ),
         (trust(0.2) | {"method": "auto"}, FAIR, "pseudo-labels trusted 0.20 of 1: try another encoder"),
         ({"same_with_other_proxies": 0.5}, GOOD, "50 of 100 picks would be the same with other proxies"),
