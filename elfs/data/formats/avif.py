@@ -28,26 +28,10 @@ _TILES, _FRAME, _HAS_SIZE = 4, 6, 2
 
 
 def read_avif(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
-    """Read the first picture of an AVIF file.
+    """Read an AVIF file.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        RGB or RGBA; not turned.
-    has_several : bool
-        Whether it is animated.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN where pixels are missing or their codes do not end where they should, TOO_LARGE.
+    BROKEN are those whose codes do not end where they should, too.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     image = open_image(data, "AVIF", max_pixels)
     require_tail(data, "avif", image.width * image.height)

@@ -22,24 +22,9 @@ _MAX_LEVEL_BITS = 16
 
 
 def read_bmp(data: bytes, max_pixels: int) -> Image.Image:
-    """Read a BMP file.
+    """Read a BMP file; without alpha where that is 0 everywhere.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of any mode whose conversion to RGB is right; without alpha where that is 0 everywhere.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN, UNSUPPORTED or TOO_LARGE.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     size = data[_FILE_HEADER]
     bits, packing = _number(data, 28, 2), _number(data, 30) if size >= _PLAIN_HEADER else 0

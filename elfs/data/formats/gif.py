@@ -14,24 +14,7 @@ _LAST_NULS = 3
 def read_gif(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read the first frame of a GIF file; what it does not cover is transparent, as browsers have it.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        Of any mode whose conversion to RGB is right.
-    has_several : bool
-        Whether there are more frames.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN or TOO_LARGE.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     image = open_image(data, "GIF", max_pixels)
     frame = image.tile[0]  # type: ignore[attr-defined]

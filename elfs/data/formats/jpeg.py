@@ -45,26 +45,9 @@ _LAST_ZEROS, _PIXELS_PER_ZERO = 4, 256
 
 
 def read_jpeg(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
-    """Read a JPEG file.
+    """Read a JPEG file; further pictures in it (MPO) are further frames.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        Of any mode whose conversion to RGB is right; not turned.
-    has_several : bool
-        Whether more pictures follow (MPO).
-
-    Raises
-    ------
-    BadImageError
-        BROKEN where pixels are missing, UNSUPPORTED for kinds that libjpeg cannot read, TOO_LARGE.
+    Kinds that libjpeg cannot read are UNSUPPORTED. Arguments, result and errors are those of `elfs.data.formats`.
     """
     try:
         image = open_image(data, "JPEG", max_pixels)

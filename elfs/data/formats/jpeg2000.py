@@ -26,22 +26,7 @@ _MAPPED_SPACES = (b"\0\0\0\x10", b"\0\0\0\x11")
 def read_jpeg2000(data: bytes, max_pixels: int) -> Image.Image:
     """Read a JPEG 2000 file.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    PIL.Image.Image
-        Of any mode whose conversion to RGB is right.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN, UNSUPPORTED or TOO_LARGE.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     start = data.find(_SIZES)
     count = int.from_bytes(data[start + 40 : start + 42], "big")

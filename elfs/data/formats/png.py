@@ -31,24 +31,8 @@ _PIECE = 1 << 20
 def read_png(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read a PNG file; of an animation its default image.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        Of any mode whose conversion to RGB is right; not turned.
-    has_several : bool
-        Whether it is animated.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN where a chunk that pixels come from is damaged or missing, UNSUPPORTED, TOO_LARGE.
+    BROKEN are those of which a chunk that pixels come from is damaged or missing.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     needed, has_several = _needed(data)
     image = open_image(needed, "PNG", max_pixels)

@@ -27,26 +27,10 @@ _LOSSLESS_SIGNATURE = b"\x2f"
 
 
 def read_webp(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
-    """Read the first frame of a WebP file.
+    """Read a WebP file.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-    max_pixels : int
-        Refuse an image whose header says more than this, width x height.
-
-    Returns
-    -------
-    image : PIL.Image.Image
-        RGB or RGBA; not turned.
-    has_several : bool
-        Whether it is animated.
-
-    Raises
-    ------
-    BadImageError
-        BROKEN where pixels are missing or their codes do not end where they should, TOO_LARGE.
+    BROKEN are those whose codes do not end where they should, too.
+    Arguments, result and errors are those of `elfs.data.formats`.
     """
     image = open_image(data, "WEBP", max_pixels)
     require_tail(data, "webp", image.width * image.height)
