@@ -217,6 +217,7 @@ def _minimise(fit: Fit, most_iterations: int, task: Task) -> None:
 
     def advance() -> None:
         nonlocal done
+        fit.ranks.beat()
         if done < most_iterations:
             done += 1
             task.advance()
@@ -226,7 +227,8 @@ def _minimise(fit: Fit, most_iterations: int, task: Task) -> None:
         layer.weight.zero_()
         layer.bias.zero_()
         if fit.ranks.is_first:
-            found = _minimum(fit, layer.out_features, most_iterations, advance)
+            with fit.ranks.working():
+                found = _minimum(fit, layer.out_features, most_iterations, advance)
             layer.weight.copy_(found.weights)
             layer.bias.copy_(found.bias)
             task.advance(most_iterations - done)
