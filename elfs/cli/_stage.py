@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SMOKE_WARNING",
     "call_stage",
+    "commands_after",
     "run_stage",
     "selection_document",
     "selection_lines",
@@ -175,23 +176,36 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
             output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
-    labelled = _has_labels(invocation.workspace) and not last.summary.get("holdout", False)
-    commands = next_commands(last.stage, last.record, invocation.workspace, DEFAULT_WORKSPACE, labelled=labelled)
-    for position, line in enumerate(commands):
+    for position, line in enumerate(commands_after(last.stage, last.record, invocation.workspace)):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
     output.document("stages", document)
 
 
-def _has_labels(workspace: Path) -> bool:
-    """Return whether the source comes with true labels; True where it is not known."""
-    from elfs.workspace.workspace import Workspace
+def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
+    """Return what a person may want to type after a stage; ``train`` where the source comes with true labels.
+
+    Parameters
+    ----------
+    stage, record : str
+        The stage that is done, and the name of its record.
+    workspace : Path
+        Where it wrote; labels count as there where it cannot be read.
+
+    Returns
+    -------
+    list of str
+        Commands that work as they stand.
+    """
+    from elfs.workspace.manifest import open_manifest
 
     try:
-        artifacts = Workspace.open(workspace).manifest.artifacts
+        manifest = open_manifest(workspace)
     except MissingUpstreamError:
-        return True
-    source = str(artifacts["samples"].metadata.get("source", "")) if "samples" in artifacts else ""
-    return source in DATASETS or source.startswith(PREFIX)
+        return next_commands(stage, record, workspace, DEFAULT_WORKSPACE)
+    source = str(manifest.artifacts["samples"].metadata.get("source", "")) if "samples" in manifest.artifacts else ""
+    is_test_set = record in manifest.records and manifest.records[record].config.get("holdout") is not None
+    labelled = (source in DATASETS or source.startswith(PREFIX)) and not is_test_set
+    return next_commands(stage, record, workspace, DEFAULT_WORKSPACE, labelled=labelled)
 
 
 def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:

@@ -75,9 +75,9 @@ def body(invocation: Invocation) -> None:
     selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
     for path in selections:
         output.data(f"selection  {path}")
-    mending = _mending(found)
-    if mending is not None and not doing:
-        output.note(f"{'next':<10} {mending}", style="cyan")
+    commands = [] if doing else _next_commands(found, default, workspace)
+    for position, line in enumerate(commands):
+        output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
     output.document(
         "status",
         {
@@ -91,7 +91,7 @@ def body(invocation: Invocation) -> None:
             "selections": selections,
             "default_selection": default,
             "annotations": facts,
-            "next": mending,
+            "next": _mending(found),
         },
     )
 
@@ -148,6 +148,17 @@ def _mending(found: "list[StageState]") -> str | None:
     unfit = [state for state in found if state.state in ("stale", "missing")]
     first = min(unfit, key=lambda state: STAGES.index(state.stage), default=None)
     return None if first is None else first.command
+
+
+def _next_commands(found: "list[StageState]", default: str | None, workspace: Path) -> list[str]:
+    """Return the command that mends what is stale or missing; else what ``select`` says is next after the default."""
+    if (mending := _mending(found)) is not None:
+        return [mending]
+    if default is None:
+        return []
+    from elfs.cli._stage import commands_after
+
+    return commands_after("select", f"select/{default}", workspace)
 
 
 def _source(manifest: "Manifest") -> dict[str, str | None]:

@@ -2,6 +2,7 @@ import json
 import os
 import platform
 import re
+import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,7 +29,12 @@ DAMAGED = "warning: the table of samples is damaged: it has no tensor 'id_blob'.
 def test_status_of_a_fresh_workspace(elfs: Elfs, builder: Any) -> None:
     builder.commit_all()
     ran = elfs("status")
-    assert (ran.code, ran.err) == (0, DAMAGED)
+    assert ran.code == 0
+    assert ran.err.removeprefix(DAMAGED).splitlines() == [
+        "next       elfs report",
+        "           elfs export --selection aum-0.1 --format label-studio -o aum-0.1-to-label",
+    ]
+    assert json.loads(elfs("status", "--json").out)["next"] is None
     lines = ran.out.splitlines()
     assert lines[0] == "workspace elfs-workspace"
     assert lines[1].split() == ["source", "digits"]
@@ -71,7 +77,11 @@ def test_status_without_a_workspace(elfs: Elfs) -> None:
 
 def test_status_of_a_finished_chain_says_how_it_was_made(elfs: Elfs, digits: Finished) -> None:
     ran = elfs("status", "-w", str(digits.path))
-    assert (ran.code, ran.err) == (0, "")
+    place = shlex.quote(str(digits.path))
+    suggested = ["report", "export --selection aum-0.2 --format label-studio -o aum-0.2-to-label"]
+    suggested.append("train --selection aum-0.2")
+    lines = [f"{'' if number else 'next':<10} elfs {line} -w {place}" for number, line in enumerate(suggested)]
+    assert (ran.code, ran.err.splitlines()) == (0, lines)
     (chosen,) = (line for line in ran.out.splitlines() if line.startswith("* "))
     assert re.match(r"\* select/aum-0\.2 +fresh +0:0\d +\d+ of [\d,]+ by auto, aum, budget 0\.2", chosen)
     document = json.loads(elfs("status", "--json", "-w", str(digits.path)).out)
