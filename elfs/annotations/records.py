@@ -107,10 +107,12 @@ def answers_of_records(records: Sequence[Mapping[str, Any]], names: Iterable[str
     Raises
     ------
     UnknownFormatError
-        If none of the names is one for the image or for its label, or several could be the label.
+        If none of the names is one for the image or for its label, several could be the label, or there are none.
     """
     names = list(dict.fromkeys([*names, *(name for record in records for name in record)]))
     image, label = image_column(names, records), _label_column(names, records)
+    if not names:
+        raise UnknownFormatError("is empty, expected a table with the columns id and label")
     if image is None or label is None:
         raise UnknownFormatError(f"has the columns {_shown(names)}, expected id and label")
     annotator, when, skipped = (

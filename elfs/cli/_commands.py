@@ -49,13 +49,15 @@ AFTER = {
 """Name of a command to what its help says of the next step."""
 
 _AFTER_SELECT = (
-    ("report", ""),
+    ("report", "{selection}"),
     ("export", "--selection {name} --format label-studio -o {name}-to-label"),
     ("train", "--selection {name}"),
 )
 
 
-def next_commands(stage: str, record: str, workspace: Path, default: Path, *, labelled: bool = True) -> list[str]:
+def next_commands(
+    stage: str, record: str, workspace: Path, default: Path, *, labelled: bool = True, is_default: bool = True
+) -> list[str]:
     """Return what a person may want to type after a stage.
 
     Parameters
@@ -69,6 +71,8 @@ def next_commands(stage: str, record: str, workspace: Path, default: Path, *, la
     labelled : bool
         Whether the source has true labels of its own; without them there is nothing to train on before people have
         annotated the selection.
+    is_default : bool
+        Whether a selection is the one that commands take where none is named.
 
     Returns
     -------
@@ -81,8 +85,9 @@ def next_commands(stage: str, record: str, workspace: Path, default: Path, *, la
         ideas = [(following, "--budget 0.1 --key aum" if following == "select" else "")]
     else:
         name = shlex.quote(record.partition("/")[2])
+        selection = "" if is_default else f"--selection {name}"
         ideas = [
-            (command, words.format(name=name))
+            (command, words.format(name=name, selection=selection))
             for command, words in _AFTER_SELECT
             if command in COMMANDS and (labelled or command != "train")
         ]

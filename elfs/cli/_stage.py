@@ -196,6 +196,7 @@ def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
     list of str
         Commands that work as they stand.
     """
+    from elfs.pipeline.status import default_selection
     from elfs.workspace.manifest import open_manifest
 
     try:
@@ -205,7 +206,8 @@ def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
     source = str(manifest.artifacts["samples"].metadata.get("source", "")) if "samples" in manifest.artifacts else ""
     is_test_set = record in manifest.records and manifest.records[record].config.get("holdout") is not None
     labelled = (source in DATASETS or source.startswith(PREFIX)) and not is_test_set
-    return next_commands(stage, record, workspace, DEFAULT_WORKSPACE, labelled=labelled)
+    is_default = record == f"select/{default_selection(manifest)}"
+    return next_commands(stage, record, workspace, DEFAULT_WORKSPACE, labelled=labelled, is_default=is_default)
 
 
 def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:

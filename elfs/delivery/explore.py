@@ -282,11 +282,11 @@ def _copies(content: NDArray[Any] | None) -> NDArray[np.bool_] | None:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number to a few digits, else None."""
+    """Return a finite number to a few digits, no zero below zero; else None."""
     number = float(value)
     if not math.isfinite(number):
         return None
-    return float(f"{number:.{_DIGITS}g}")
+    return float(f"{number:.{_DIGITS}g}") + 0.0
 
 
 def _shown(text: str) -> str:

@@ -235,6 +235,7 @@ def test_hints_name_only_commands_that_exist(monkeypatch: pytest.MonkeyPatch) ->
     assert unlabelled[-1] == "elfs export --selection 'a b' --format label-studio -o 'a b'-to-label"
     monkeypatch.setitem(COMMANDS, "report", "x")
     assert next_commands("select", "select/x", Path("w"), here)[0] == "elfs report -w w"
+    assert next_commands("select", "select/a b", here, here, is_default=False)[0] == "elfs report --selection 'a b'"
     rest = {name: panel for name, panel in COMMANDS.items() if name != "train"}
     monkeypatch.setattr("elfs.cli._commands.COMMANDS", rest)
     assert "elfs train" not in " ".join(next_commands("select", "select/x", here, here))

@@ -91,6 +91,14 @@ def test_status_of_a_finished_chain_says_how_it_was_made(elfs: Elfs, digits: Fin
     assert all(stage["seconds"] > 0 for stage in document["stages"])
 
 
+def test_what_is_next_after_a_test_set_is_about_the_test_set(elfs: Elfs, digits: Finished, tmp_path: Path) -> None:
+    path = digits.copy(tmp_path / "workspace")
+    drawn = elfs("select", "--holdout", "6", "--name", "test", "-w", str(path))
+    assert drawn.code == 0
+    assert f"next       elfs report --selection test -w {shlex.quote(str(path))}\n" in drawn.err
+    assert "next       elfs report -w " in elfs("status", "-w", str(path)).err
+
+
 @pytest.mark.parametrize("runs", [True, False])
 def test_status_says_what_is_running_and_what_was_stopped(elfs: Elfs, builder: Any, runs: bool) -> None:
     builder.commit_all()

@@ -134,3 +134,8 @@ def test_no_text_ends_the_element(text: str) -> None:
 def test_numbers_are_finite(value: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         script_json([value])
+
+
+@pytest.mark.parametrize("value", [-0.0, np.float32(-0.0), 0.0])
+def test_zero_has_no_sign(value: float) -> None:
+    assert json.dumps(explore._number(value)) == "0.0"
