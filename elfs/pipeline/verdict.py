@@ -165,7 +165,9 @@ def _clusters(summary: Mapping[str, Any]) -> Finding | None:
         return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
     text = f"{missed:,} of {num:,} clusters missed"
     if summary["count"] < num:
-        return Finding("clusters", FAIR, text, detail, (f"--budget {2 * num} or more",))
+        most = summary.get("eligible", 2 * num + 1)
+        budget = f"--budget {2 * num} or more" if most > 2 * num else f"--budget {most}"
+        return Finding("clusters", FAIR, text, detail, (budget,))
     advice = () if summary.get("balance") in ("cluster", "class") else (_TRY_BALANCE,)
     return Finding("clusters", WEAK if missed > _MANY_MISSED * num else FAIR, text, detail, advice)
 

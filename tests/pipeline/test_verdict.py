@@ -49,6 +49,11 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
         (CLUSTERS | {"clusters_covered": 11, "balance": "cluster"}, WEAK, "9 of 20 clusters missed"),
         (CLUSTERS | {"clusters_covered": 9, "count": 9}, FAIR, "11 of 20 clusters missed: try --budget 40 or more"),
         (
+            CLUSTERS | {"clusters_covered": 9, "count": 9, "eligible": 30},
+            FAIR,
+            "11 of 20 clusters missed: try --budget 30",
+        ),
+        (
             CLUSTERS | {"clusters": 1, "clusters_covered": 1, "method": "auto"},
             WEAK,
             "all images are in one cluster: try another encoder",
