@@ -30,7 +30,7 @@ _WITNESSES = {
 }
 
 _TRY_AUTO, _TRY_BALANCE = "--method auto", "--balance cluster"
-_TRY_PROXIES = "more proxies (elfs dynamics --proxies 256)"
+_TRY_PROXIES = "more proxies (elfs dynamics --recipe ensemble --proxies 256)"
 _TRY_ENCODER, _TRY_OTHER = "a pretrained encoder (elfs embed --list-encoders)", "another encoder"
 
 

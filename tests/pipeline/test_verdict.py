@@ -72,7 +72,8 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
         (
             {"same_with_other_proxies": 0.494},
             FAIR,
-            "49 of 100 picks would be the same with other proxies: try more proxies (elfs dynamics --proxies 256)",
+            "49 of 100 picks would be the same with other proxies: "
+            "try more proxies (elfs dynamics --recipe ensemble --proxies 256)",
         ),
         ({"copies_left_out": 1}, GOOD, "1 copy avoided"),
         ({"copies_left_out": 2}, GOOD, "2 copies avoided"),
