@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass
 
-__all__ = ["DATASETS", "SOURCES", "Dataset", "has_root", "is_files", "typed_source"]
+__all__ = ["DATASETS", "SOURCES", "SYNTHETIC_PREFIX", "Dataset", "has_root", "is_files", "typed_source"]
+
+
+SYNTHETIC_PREFIX = "synthetic:"
+"""What the names of drawn pools begin with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,14 @@ class Output:
         """Whether there is a person who can answer a question."""
         return not (self.as_json or self.quiet) and _is_terminal(sys.stdin) and _is_terminal(sys.stderr)
 
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that notes are for; without one there is no end of them."""
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or sys.maxsize
+        except (OSError, ValueError):  # no terminal, no file, closed
+            return sys.maxsize
+
     def note(self, text: str, *, style: str | None = None) -> None:
         """Tell people something that is no data: a finished stage, a next step.
 

@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.catalog import SELECTORS
-from elfs.cli._commands import next_commands
 from elfs.cli._invocation import Invocation
+from elfs.cli._next import commands_after
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
-from elfs.config import DEFAULT_WORKSPACE, ClusterConfig, EmbedConfig, SelectConfig, StageConfig
-from elfs.data.synthetic.spec import PREFIX
-from elfs.errors import MissingUpstreamError
+from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.pipeline.verdict import picks_per_cluster, verdict
-from elfs.source_names import DATASETS
 from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "SMOKE_WARNING",
     "call_stage",
-    "commands_after",
     "run_stage",
     "selection_document",
     "selection_lines",
@@ -114,7 +110,8 @@ def call_stage(
 
 def _show_row(invocation: Invocation, outcome: "Outcome") -> None:
     took = clock(outcome.seconds) if outcome.ran else "fresh"
-    invocation.output.note(stage_row(outcome.stage, outcome.headline, took))
+    output = invocation.output
+    output.note(stage_row(outcome.stage, outcome.headline, took, output.width))
 
 
 def _warn_of_idle(invocation: Invocation, stage: str, config: StageConfig) -> None:
@@ -179,35 +176,6 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
     for position, line in enumerate(commands_after(last.stage, last.record, invocation.workspace)):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
     output.document("stages", document)
-
-
-def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
-    """Return what a person may want to type after a stage; ``train`` where the source comes with true labels.
-
-    Parameters
-    ----------
-    stage, record : str
-        The stage that is done, and the name of its record.
-    workspace : Path
-        Where it wrote; labels count as there where it cannot be read.
-
-    Returns
-    -------
-    list of str
-        Commands that work as they stand.
-    """
-    from elfs.pipeline.status import default_selection
-    from elfs.workspace.manifest import open_manifest
-
-    try:
-        manifest = open_manifest(workspace)
-    except MissingUpstreamError:
-        return next_commands(stage, record, workspace, DEFAULT_WORKSPACE)
-    source = str(manifest.artifacts["samples"].metadata.get("source", "")) if "samples" in manifest.artifacts else ""
-    is_test_set = record in manifest.records and manifest.records[record].config.get("holdout") is not None
-    labelled = (source in DATASETS or source.startswith(PREFIX)) and not is_test_set
-    is_default = record == f"select/{default_selection(manifest)}"
-    return next_commands(stage, record, workspace, DEFAULT_WORKSPACE, labelled=labelled, is_default=is_default)
 
 
 def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:

@@ -86,7 +86,7 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
     ]
 
 
-def stage_row(stage: str, headline: str, ending: str) -> str:
+def stage_row(stage: str, headline: str, ending: str, width: int) -> str:
     """Return the line that a finished stage gets in the table of a run.
 
     Parameters
@@ -97,12 +97,18 @@ def stage_row(stage: str, headline: str, ending: str) -> str:
         What it made; three spaces part the right-hand column from the left-hand one.
     ending : str
         How long it took, or why it did not run.
+    width : int
+        Columns that there are.
 
     Returns
     -------
     str
-        One line whose columns align with those of the other stages.
+        One line whose columns align with those of the other stages; where that is too wide, two or three.
     """
     left, _, right = headline.partition("   ")
     middle = f"{left:<34} {right.strip():<18}" if right else f"{left:<53}"
-    return f"  {stage:<9} {middle} {ending:>7}".rstrip()
+    row = f"  {stage:<9} {middle} {ending:>7}".rstrip()
+    if len(row) < width:
+        return row
+    facts = ", ".join(filter(None, (right.strip(), ending)))
+    return f"  {stage:<9} {left.rstrip()}\n{'':<12}{facts}"

@@ -118,7 +118,8 @@ def _make_shard(invocation: Invocation, config: StageConfig, source_root: Path |
     there = "published" if report.is_published else f"{report.num_finished:,} of {report.num_rows:,} there"
     left_out = f", {report.num_left_out:,} left out" if report.num_left_out else ""
     done = f"shard {number}/{count}, {plural(num_rows, 'row')}{left_out}   {there}"
-    output.note(stage_row("embed", done, clock(time.perf_counter() - started) if report.num_made else "fresh"))
+    took = clock(time.perf_counter() - started) if report.num_made else "fresh"
+    output.note(stage_row("embed", done, took, output.width))
     output.note(f"{'next':<10} {report.next_command}", style="cyan")
     facts = dataclasses.asdict(report) | {"number": number, "count": count}
     output.document("shard", {"workspace": str(invocation.workspace), "shard": facts})
@@ -138,7 +139,8 @@ def _merge(invocation: Invocation, source: str | None, root: Path | None) -> Non
 
     runtime = invocation.runtime(parallel=True)
     outcome = merge(invocation.workspace, runtime, wanted, None if root is None else root.absolute())
-    invocation.output.note(stage_row("embed", outcome.headline, clock(outcome.seconds)))
+    output = invocation.output
+    output.note(stage_row("embed", outcome.headline, clock(outcome.seconds), output.width))
     show_end(invocation, [outcome])
 
 

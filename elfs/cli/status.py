@@ -156,7 +156,7 @@ def _next_commands(found: "list[StageState]", default: str | None, workspace: Pa
         return [mending]
     if default is None:
         return []
-    from elfs.cli._stage import commands_after
+    from elfs.cli._next import commands_after
 
     return commands_after("select", f"select/{default}", workspace)
 

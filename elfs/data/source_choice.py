@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from elfs.data.synthetic.spec import PREFIX, PRESETS, canonical_source
+from elfs.data.synthetic.spec import PRESETS, canonical_source
 from elfs.errors import UsageError
-from elfs.source_names import DATASETS, SOURCES, has_root
+from elfs.source_names import DATASETS, SOURCES, SYNTHETIC_PREFIX, has_root
 from elfs.suggestions import suggestion
 
 __all__ = ["SourceChoice", "choose_source", "folder_of"]
@@ -86,7 +86,7 @@ def choose_source(
                 hint=f"elfs {command} FOLDER",
             )
         return SourceChoice(name, remapped)
-    if source.startswith(PREFIX):
+    if source.startswith(SYNTHETIC_PREFIX):
         return SourceChoice(canonical_source(source), remapped)
     if source in DATASETS:
         return SourceChoice(source, remapped)
@@ -108,8 +108,8 @@ def choose_source(
         )
     raise UsageError(
         f"no such folder: {source!r}, and no data set of this name."
-        f"{suggestion(source, [*DATASETS, *(PREFIX + preset for preset in PRESETS)])} "
-        f"Data sets: {', '.join(DATASETS)}, {PREFIX}SPEC."
+        f"{suggestion(source, [*DATASETS, *(SYNTHETIC_PREFIX + preset for preset in PRESETS)])} "
+        f"Data sets: {', '.join(DATASETS)}, {SYNTHETIC_PREFIX}SPEC."
     )
 
 

@@ -13,11 +13,10 @@ from elfs.data.samples import SampleTable, Split
 from elfs.data.source_facts import SourceFacts
 from elfs.data.sources.digits import NUM_PIXELS, digits_columns, digits_order
 from elfs.data.sources.torchvision_sets import open_torchvision
-from elfs.data.synthetic.spec import PREFIX
 from elfs.errors import InputDataError
 from elfs.evaluation.class_folders import class_folder_labels, coarse_labels
 from elfs.evaluation.synthetic import synthetic_classes
-from elfs.source_names import DATASETS
+from elfs.source_names import DATASETS, SYNTHETIC_PREFIX
 from elfs.workspace.files import digest_json, sha256_file
 from elfs.workspace.workspace import Workspace
 
@@ -114,7 +113,7 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
     root = workspace.manifest.source_root
     if source == "digits":
         return _named(table, *_digits())
-    if source.startswith(PREFIX):
+    if source.startswith(SYNTHETIC_PREFIX):
         return _named(table, *synthetic_classes(source))
     if source in DATASETS:
         place = None if root is None else Path(root)
@@ -147,7 +146,7 @@ def annotated_labels(workspace: Workspace, table: SampleTable) -> TrueLabels:
     given = Labels(values, names)
     tests = table.rows(Split.TEST)
     source = SourceFacts.of(workspace).source
-    if len(tests) and (source in DATASETS or source.startswith(PREFIX)):
+    if len(tests) and (source in DATASETS or source.startswith(SYNTHETIC_PREFIX)):
         truth = true_labels(workspace, table, None)
         if set(names) <= set(truth.names):
             index = np.array([truth.names.index(name) for name in names])

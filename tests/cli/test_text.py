@@ -30,10 +30,18 @@ def test_columns_align_and_end_without_spaces() -> None:
 
 def test_rows_of_a_run_align() -> None:
     rows = [
-        stage_row("embed", "digits, patches encoder   1,797 x 64", "0:02"),
-        stage_row("label", "10 clusters, 96% confident", "0:00"),
+        stage_row("embed", "digits, patches encoder   1,797 x 64", "0:02", 80),
+        stage_row("label", "10 clusters, 96% confident", "0:00", 80),
     ]
     assert rows == [
         "  embed     digits, patches encoder            1,797 x 64            0:02",
         "  label     10 clusters, 96% confident                               0:00",
     ]
+
+
+def test_rows_that_do_not_fit_take_more_lines() -> None:
+    row = stage_row("embed", "digits, patches encoder   1,797 x 64", "0:02", 70)
+    assert row == "  embed     digits, patches encoder\n            1,797 x 64, 0:02"
+    row = stage_row("label", "10 clusters, 96% confident", "0:00", 50)
+    assert row == "  label     10 clusters, 96% confident\n            0:00"
+    assert "\n" not in stage_row("embed", "digits, patches encoder   1,797 x 64", "0:02", 80)

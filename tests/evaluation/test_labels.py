@@ -74,7 +74,7 @@ def test_part_of_the_samples_may_have_labels(digits: Finished, table_file: Path)
     [
         ("colour,label\na,b\n", r"labels\.csv has the columns colour, label, expected id and label\.$"),
         ("id,colour\na,b\n", r"labels\.csv has the columns id, colour, expected id and label\.$"),
-        ("", r"labels\.csv has the columns none, expected id and label\.$"),
+        ("", r"labels\.csv is empty, expected a table with the columns id and label\.$"),
         ("id,label\nnope,1\n", r"labels\.csv: 1 of 1 ids are unknown: 'nope'; ids look like 'digits/"),
         ("id,label\n" + 200_000 * "x" + ",1\n", r"labels\.csv is no CSV file that can be read: field larger"),
     ],

@@ -9,9 +9,9 @@ from typing import Protocol
 from PIL import Image
 
 from elfs.data.samples import SampleTable
-from elfs.data.synthetic.spec import PREFIX, parse_source
+from elfs.data.synthetic.spec import parse_source
 from elfs.errors import InputDataError
-from elfs.source_names import DATASETS, has_root
+from elfs.source_names import DATASETS, SYNTHETIC_PREFIX, has_root
 from elfs.suggestions import choose
 
 __all__ = ["NO_LIMIT", "ImageReader", "Source", "open_source"]
@@ -153,7 +153,7 @@ def open_source(
         if root is None:
             raise InputDataError("the folder of images is not known.", hint="elfs embed FOLDER")
         return _open_root(name, root, max_pixels, files)
-    if name.startswith(PREFIX):
+    if name.startswith(SYNTHETIC_PREFIX):
         from elfs.data.sources.synthetic import SyntheticSource
 
         return SyntheticSource(parse_source(name))

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from elfs.errors import UsageError
+from elfs.source_names import SYNTHETIC_PREFIX as PREFIX
 from elfs.suggestions import suggestion
 
-__all__ = ["COLOURS", "PREFIX", "PRESETS", "SyntheticSpec", "canonical_source", "parse_source"]
+__all__ = ["COLOURS", "PRESETS", "SyntheticSpec", "canonical_source", "parse_source"]
 
-PREFIX = "synthetic:"
 """What the name of every such source begins with."""
 
 COLOURS = ("plain", "random", "class")
