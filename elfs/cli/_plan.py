@@ -1,18 +1,20 @@
-"""What ``--dry-run`` says: which stages would run, and why. Reads the manifest, never the images."""
+"""What ``--dry-run`` says: which stages would run, why, and what that takes. Writes nothing."""
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.cli._invocation import Invocation
+from elfs.cli._text import clock, plural
 from elfs.config import SelectConfig, StageConfig, as_json
 from elfs.errors import MissingUpstreamError
 
 if TYPE_CHECKING:
     from elfs.pipeline.status import StageState
+    from elfs.stages.estimates.costs import Cost
     from elfs.workspace.records import Record
 
 __all__ = ["PlannedStage", "changes", "plan", "show_plan"]
@@ -159,9 +161,12 @@ def _own(state: "StageState", recorded: dict[str, Any], config: StageConfig, *, 
 
 
 def show_plan(
-    invocation: Invocation, calls: Sequence[tuple[str, StageConfig]], sources: tuple[str, str] | None = None
+    invocation: Invocation,
+    calls: Sequence[tuple[str, StageConfig]],
+    sources: tuple[str, str] | None = None,
+    source_root: Path | None = None,
 ) -> None:
-    """Print what would run, and do nothing.
+    """Print what would run and what it would take, and do nothing.
 
     Parameters
     ----------
@@ -171,8 +176,56 @@ def show_plan(
         The stages that it would call, in running order.
     sources : tuple of (str, str) or None
         As `plan` takes it.
+    source_root : Path or None
+        Folder or file of the images, where the call names one.
     """
     steps = plan(invocation.workspace, calls, force=invocation.force, sources=sources)
-    invocation.output.table([(stage.record, stage.action, stage.reason) for stage in steps])
-    document = {"workspace": str(invocation.workspace), "plan": [dataclasses.asdict(stage) for stage in steps]}
+    costs = _costs(invocation, calls, steps, source_root)
+    rows = [(step.record, step.action, step.reason, *_cost_cells(costs.get(step.stage))) for step in steps]
+    invocation.output.table(rows if costs else [row[:3] for row in rows])
+    if costs:
+        invocation.output.data(_total(list(costs.values())))
+    document = {"workspace": str(invocation.workspace), "plan": [_as_json(step, costs) for step in steps]}
     invocation.output.document("dry-run", document)
+
+
+def _costs(
+    invocation: Invocation,
+    calls: Sequence[tuple[str, StageConfig]],
+    steps: Sequence[PlannedStage],
+    source_root: Path | None,
+) -> dict[str, "Cost"]:
+    """Return what each stage that runs takes; nothing where no rates are known: on GPUs, and for smoke runs."""
+    runs = [step.stage for step in steps if step.action == "run"]
+    if not runs or invocation.smoke or not invocation.runtime().on_cpu:
+        return {}
+    from elfs.stages.estimates.chain import chain_costs
+
+    return chain_costs(invocation.workspace, source_root, dict(calls), runs)
+
+
+def _cost_cells(cost: "Cost | None") -> tuple[str, str, str]:
+    if cost is None:
+        return "", "", ""
+    seconds = "time not known" if cost.seconds is None else f"about {clock(cost.seconds)}"
+    return seconds, f"{cost.memory_bytes / 1e9:,.1f} GB", f"{cost.disk_bytes / 1e6:,.1f} MB"
+
+
+def _total(costs: Sequence["Cost"]) -> str:
+    """Return one line about all stages: they run one after the other in one process."""
+    from elfs.parallel.cpus import available_cpus
+    from elfs.stages.estimates.costs import START_SECONDS
+
+    known = [cost.seconds for cost in costs if cost.seconds is not None]
+    more = "" if len(known) == len(costs) else " and what is not known"
+    return (
+        f"takes about {clock(START_SECONDS + sum(known))}{more} on {plural(available_cpus(), 'CPU')}, "
+        f"{max(cost.memory_bytes for cost in costs) / 1e9:,.1f} GB of memory, "
+        f"{sum(cost.disk_bytes for cost in costs) / 1e6:,.1f} MB of disk: by measured rates, within a factor of two"
+    )
+
+
+def _as_json(step: PlannedStage, costs: Mapping[str, "Cost"]) -> dict[str, Any]:
+    cost = costs.get(step.stage)
+    facts = {"seconds": None, "memory_bytes": None, "disk_bytes": None} if cost is None else dataclasses.asdict(cost)
+    return dataclasses.asdict(step) | facts

@@ -84,8 +84,11 @@ _DRY_RUN = record_of(
             record=value_of("str", "The record that it would make."),
             action=value_of("str", "run, skip or refuse."),
             reason=value_of("str", "Why."),
+            seconds=value_of("float?", "What it takes on the CPUs of this machine, by measured rates."),
+            memory_bytes=value_of("int?", "What the process holds at most."),
+            disk_bytes=value_of("int?", "What it leaves in the workspace."),
         ),
-        "One for each stage.",
+        "One for each stage; costs are null where it does not run, on GPUs, and where nothing is known of the pool.",
     ),
 )
 _SHARD = record_of(

@@ -68,7 +68,7 @@ def body(
     config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
     sources = other_source(invocation.workspace, config, source_root, moved=root is not None)
     if invocation.dry_run and part is None:
-        show_plan(invocation, [("embed", config)], sources)
+        show_plan(invocation, [("embed", config)], sources, source_root)
         return
     if not invocation.dry_run:
         require_same_source(invocation, sources)

@@ -62,7 +62,7 @@ def body(
 
         sources = other_source(invocation.workspace, embed, source_root, moved=root is not None)
     if invocation.dry_run:
-        show_plan(invocation, list(configs.items()), sources)
+        show_plan(invocation, list(configs.items()), sources, source_root)
         return
     if isinstance(embed, EmbedConfig):
         require_same_source(invocation, sources)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from elfs.catalog import STAGES
 from elfs.cli.app import run
@@ -101,7 +102,8 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
     monkeypatch.setattr("elfs.pipeline.known.known", lambda *_: None)
-    monkeypatch.setattr(Runtime, "device", lambda runtime: "cpu")
+    monkeypatch.setattr(Runtime, "device", lambda runtime: torch.device("cpu"))
+    monkeypatch.setattr("elfs.stages.estimates.chain.chain_costs", lambda *_: {})
     return calls
 
 

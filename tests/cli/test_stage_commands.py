@@ -205,7 +205,8 @@ def test_dry_run_does_nothing(elfs: Elfs, stages: list[Any], builder: Any) -> No
     assert (ran.out, ran.err) == ("cluster  run  heads auto -> 8\n", "")
     document = json.loads(elfs("select", "--dry-run", "--json").out)
     assert document["plan"] == [
-        {"stage": "select", "record": "select/aum-0.1", "action": "skip", "reason": "fresh"},
+        {"stage": "select", "record": "select/aum-0.1", "action": "skip", "reason": "fresh"}
+        | {"seconds": None, "memory_bytes": None, "disk_bytes": None},
     ]
     assert stages == []
 

@@ -25,7 +25,16 @@ from elfs.train.seeding import generator
 from elfs.workspace.files import atomic_write, json_bytes, write_once
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["LITE", "PATCHES", "PRETRAINED", "PoolEncoder", "choose_encoder", "noted_encoder", "pool_encoder"]
+__all__ = [
+    "LITE",
+    "PATCHES",
+    "PRETRAINED",
+    "TINY_SIDE",
+    "PoolEncoder",
+    "choose_encoder",
+    "noted_encoder",
+    "pool_encoder",
+]
 
 PRETRAINED = "vit_base_patch16_224.dino"
 """The encoder for images that are not tiny, where its weights can be had."""
@@ -44,7 +53,7 @@ _TAKES_PATCHES = (
     "brings a small network."
 )
 _NOTE_NAME = "encoder.json"
-_TINY_SIDE = 32
+TINY_SIDE = 32
 _FIT_IMAGES = 20_000
 
 
@@ -172,7 +181,7 @@ def choose_encoder(config: EmbedConfig, image_side: int, channels: int, runtime:
         return encoder
     if weights is not None:
         raise UsageError(f"--weights {weights} needs --encoder: which model are they for?")
-    if image_side > _TINY_SIDE:
+    if image_side > TINY_SIDE:
         try:
             return build_encoder(PRETRAINED, weights=None, image_size=image_side, channels=channels)
         except InputDataError as error:

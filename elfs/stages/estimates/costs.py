@@ -1,0 +1,219 @@
+"""What a stage costs on CPUs: seconds, memory, disk, from formulas whose rates were measured (docs/scaling.md).
+
+The rates are those of one core of an AMD EPYC that multiplies 99 GFLOP in a second; `core_speed` says how fast a core
+is here. N images, D dimensions, C clusters.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.stages.estimates.pool_facts import PoolFacts
+from elfs.train.head_settings import method_for, settings_for
+from elfs.train.recipes import proxy_recipe
+
+__all__ = ["START_SECONDS", "Cost", "core_speed", "encoder_seconds", "stage_cost"]
+
+START_SECONDS = 2.5
+"""Until a process has loaded torch."""
+
+_GFLOP_PER_SECOND = 99.0
+_PRODUCT_SIDE = 1024
+_BASE_BYTES = 1_000_000_000
+"""Of a process with torch that has not begun."""
+
+_ENCODER_SECONDS: Mapping[str, float] = {
+    "pixels": 0.0001,
+    "lite": 0.033,
+    "vit_tiny_patch16_224": 0.026,
+    "vit_small_patch16_224": 0.095,
+    "vit_base_patch16_224": 0.364,
+    "vit_large_patch16_224": 1.27,
+}
+"""Of one image; the transformers beside the base by their operations."""
+
+_PROXY_SECONDS: Mapping[str, tuple[float, int]] = {
+    "resnet8": (0.00097, 32),
+    "resnet18": (0.022, 32),
+    "resnet34": (0.140, 224),
+}
+"""Forward and backward of an image, and its side; the time grows with the area."""
+
+_MLP_FLOPS_PER_SECOND = 15e9
+"""Of the small networks on the embeddings, forward and backward."""
+
+_USUAL_CLUSTERS = 10
+"""Where nobody knows how many there are before they are counted."""
+
+_SELECT_SECONDS: Mapping[str, float] = {
+    "auto": 99e-6,
+    "facility-location": 110e-6,
+    "typiclust": 160e-6,
+    "ccs": 51e-6,
+    "elfs": 50e-6,
+    "prototypicality": 65e-6,
+    "moderate": 34e-6,
+}
+"""Of an image, where it is more than a sort."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one stage takes.
+
+    Attributes
+    ----------
+    seconds : float or None
+        On the cores of this machine; None where no rate is known.
+    memory_bytes : int
+        At most, in one process.
+    disk_bytes : int
+        What it leaves in the workspace.
+    """
+
+    seconds: float | None
+    memory_bytes: int
+    disk_bytes: int
+
+
+def core_speed() -> float:
+    """Return how fast a core multiplies here, in units of the one the rates were measured on; takes 0.1 s."""
+    matrix = np.ones((_PRODUCT_SIDE, _PRODUCT_SIDE), dtype=np.float32)
+    seconds = []
+    for _ in range(3):
+        start = time.thread_time()
+        matrix @ matrix
+        seconds.append(time.thread_time() - start)
+    return 2e-9 * _PRODUCT_SIDE**3 / min(seconds) / _GFLOP_PER_SECOND
+
+
+def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: float, cores: int) -> Cost:
+    """Return what a stage takes on CPUs.
+
+    Parameters
+    ----------
+    stage : str
+        One of the six.
+    config : StageConfig
+        Its own; that of embed names its encoder.
+    facts : PoolFacts
+        The pool, with the width of its embeddings.
+    speed : float
+        As `core_speed` gives it.
+    cores : int
+        That share the work of embed.
+
+    Returns
+    -------
+    Cost
+        For defaults on a quiet machine within a factor of two (benchmarks/RESULTS.md).
+    """
+    seconds, memory, disk = _COSTS[stage](config, facts)
+    if seconds is not None:
+        seconds /= speed
+        if stage == "embed":
+            seconds = (seconds + facts.num_images * facts.read_seconds) / cores
+    return Cost(seconds, _BASE_BYTES + round(memory), round(disk))
+
+
+def encoder_seconds(name: str, side: int) -> float | None:
+    """Return the CPU seconds of one image by an encoder; None if no rate is known.
+
+    Parameters
+    ----------
+    name : str
+        As ``--encoder`` takes it.
+    side : int
+        Short side of the images in pixels.
+
+    Returns
+    -------
+    float or None
+        Of all parts together, on the core that was measured.
+    """
+    total = 0.0
+    for part in name.split("+"):
+        rate = _ENCODER_SECONDS.get(part.partition(".")[0].removeprefix("timm_"))
+        if part == "patches":
+            rate = 0.0009 * (min(side, 64) / 32) ** 2
+        if rate is None:
+            return None
+        total += rate
+    return total
+
+
+_Found = tuple[float | None, float, float]
+"""Seconds on one core like the measured one, bytes of memory beyond a process with torch, bytes on disk."""
+
+
+def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
+    config = cast(EmbedConfig, config)
+    num, dims, kept = facts.num_images, facts.dims or 0, min(config.neighbors, facts.num_images - 1)
+    search = num * (1e-4 + 2e-9 * dims * num / _GFLOP_PER_SECOND)
+    memory, disk = 200e6 + num * (8 * dims + 100), num * (2 * dims + 8 * kept + 80)
+    if facts.image_side is None:
+        return search, memory, disk
+    each = encoder_seconds(config.encoder or "", facts.image_side)
+    learned = 5.0 if "patches" in (config.encoder or "") else 0.0
+    return None if each is None else learned + num * each + search, memory, disk
+
+
+def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
+    config = cast(ClusterConfig, config)
+    num, dims = facts.num_images, facts.dims or 0
+    clusters = config.clusters or facts.num_clusters or _USUAL_CLUSTERS
+    counted = 0.0 if config.clusters or facts.num_clusters else 15.0
+    method = method_for(config, num, clusters)
+    settings = settings_for(config, num, clusters, on_cpu=True)
+    values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
+    memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
+    if method != "temi":
+        return counted + 4.0 + 6e-4 * num * max(1.0, clusters / 10), memory, 4 * values
+    flops = 16.0 * settings.heads * values * settings.epochs * num
+    return counted + flops / _GFLOP_PER_SECOND / 1e9, memory, 4 * settings.heads * values
+
+
+def _label(_: StageConfig, facts: PoolFacts) -> _Found:
+    return 0.4 + 16e-6 * facts.num_images, 16 * facts.num_images, 12 * facts.num_images
+
+
+def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:
+    config = cast(DynamicsConfig, config)
+    num, dims = facts.num_images, facts.dims or 0
+    recipe = proxy_recipe(config, num, facts.image_side, on_cpu=True)
+    epochs = config.epochs or recipe.epochs
+    disk = num * epochs * (9 if recipe.proxies == 1 else 10)
+    if recipe.network == "mlp":
+        values = recipe.proxies * recipe.hidden * (dims + (facts.num_clusters or _USUAL_CLUSTERS))
+        seconds = 1.0 + num * epochs * 6 * values / _MLP_FLOPS_PER_SECOND
+        return seconds, 200e6 + 4 * num * dims, disk + 4 * values
+    rate, measured_side = _PROXY_SECONDS.get(recipe.network, (None, 1))
+    if rate is None:
+        return None, 200e6, disk
+    side = min(facts.image_side or measured_side, recipe.image_size)
+    read = 0.0 if not recipe.streamed else facts.read_seconds
+    each = rate * max(side / measured_side, 0.25) ** 2 + read
+    return 1.0 + num * epochs * recipe.proxies * each, 200e6 + 3 * num * side**2, disk
+
+
+def _score(_: StageConfig, facts: PoolFacts) -> _Found:
+    return 0.3 + 58e-6 * facts.num_images, 100 * facts.num_images, 60 * facts.num_images
+
+
+def _select(config: StageConfig, facts: PoolFacts) -> _Found:
+    rate = _SELECT_SECONDS.get(cast(SelectConfig, config).method, 10e-6)
+    return 0.7 + rate * facts.num_images, facts.num_images * (40 + 2 * (facts.dims or 0)), 20 * facts.num_images
+
+
+_COSTS: Mapping[str, Callable[[StageConfig, PoolFacts], _Found]] = {
+    "embed": _embed,
+    "cluster": _cluster,
+    "label": _label,
+    "dynamics": _dynamics,
+    "score": _score,
+    "select": _select,
+}

@@ -1,0 +1,132 @@
+"""What is known of a pool before it is embedded: how many images, how large, how long one takes to read."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from elfs.config import EmbedConfig
+from elfs.data.bad_image import BadImageError
+from elfs.data.source_facts import SourceFacts
+from elfs.data.sources import open_source
+from elfs.errors import InputDataError, UsageError
+from elfs.workspace.workspace import Workspace
+
+__all__ = ["PoolFacts", "facts_before_embed", "facts_of"]
+
+_IMAGES_READ = 8
+"""Images that are read to see how large they are and how long that takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolFacts:
+    """What the cost of the stages depends on.
+
+    Attributes
+    ----------
+    num_images : int
+        How many there are.
+    image_side : int or None
+        Short side of a typical one in pixels; None where there are no images.
+    channels : {1, 3}
+        1 where all are grey.
+    dims : int or None
+        Width of the embeddings, where it is known already.
+    read_seconds : float
+        What reading one image takes here.
+    num_clusters : int or None
+        That its makers drew; None where nobody said.
+    """
+
+    num_images: int
+    image_side: int | None
+    channels: int = 3
+    dims: int | None = None
+    read_seconds: float = 0.0
+    num_clusters: int | None = None
+
+
+def facts_of(workspace: Path) -> PoolFacts:
+    """Return what a workspace holds.
+
+    Parameters
+    ----------
+    workspace : Path
+        With the record of embed.
+
+    Returns
+    -------
+    PoolFacts
+        As embed noted it.
+
+    Raises
+    ------
+    MissingUpstreamError
+        If nothing was embedded.
+    CorruptArtifactError
+        If the manifest is damaged.
+    """
+    found = Workspace.open(workspace)
+    facts = SourceFacts.of(found)
+    shape = found.tensors("embeddings")["embeddings"].shape
+    return PoolFacts(
+        num_images=shape[0],
+        image_side=facts.image_side,
+        channels=facts.channels,
+        dims=shape[1],
+        num_clusters=facts.num_classes,
+    )
+
+
+def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | None:
+    """List a source and read a few images; nothing is fetched.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        Which source, and how much of it.
+    root : Path or None
+        Folder or file of the images.
+
+    Returns
+    -------
+    PoolFacts or None
+        None where the source cannot be listed here, or nothing of it can be read: embed says why.
+    """
+    if config.embeddings is not None:
+        return _given(Path(config.embeddings))
+    try:
+        source = open_source(config.source, root, files=config.files)
+        table = source.list()
+        reader, rows = source.reader(table), np.flatnonzero(table.usable())
+    except (InputDataError, UsageError, OSError):
+        return None
+    sides, seconds = [], []
+    for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), _IMAGES_READ)).astype(np.int64)]:
+        start = time.perf_counter()
+        try:
+            sides.append(min(reader.read(int(row)).size))
+        except BadImageError:
+            continue
+        seconds.append(time.perf_counter() - start)
+    if not sides:
+        return None
+    return PoolFacts(
+        num_images=min(len(rows), config.limit or len(rows)),
+        image_side=int(np.median(sides)),
+        channels=source.channels,
+        read_seconds=float(np.median(seconds)),
+        num_clusters=source.num_classes,
+    )
+
+
+def _given(embeddings: Path) -> PoolFacts | None:
+    """Return the facts of an array of one's own, by its header."""
+    if embeddings.suffix != ".npy":
+        return None
+    try:
+        shape = np.load(embeddings, mmap_mode="r").shape
+    except (OSError, ValueError, EOFError):
+        return None
+    return PoolFacts(num_images=shape[0], image_side=None, dims=shape[1]) if len(shape) == 2 else None

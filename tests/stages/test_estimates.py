@@ -1,0 +1,150 @@
+"""What a chain is said to take before it starts, held against formulas by hand and against what a run leaves."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from elfs.catalog import STAGES
+from elfs.config import (
+    ClusterConfig,
+    DynamicsConfig,
+    EmbedConfig,
+    LabelConfig,
+    ScoreConfig,
+    SelectConfig,
+    StageConfig,
+)
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
+from elfs.stages.estimates.chain import chain_costs
+from elfs.stages.estimates.costs import core_speed, encoder_seconds, stage_cost
+from elfs.stages.estimates.pool_facts import PoolFacts, facts_before_embed, facts_of
+
+POOL = PoolFacts(num_images=10_000, image_side=32, dims=176, num_clusters=10)
+
+
+def calls(source: str = "synthetic:clean,images=60,test=0,size=12") -> dict[str, StageConfig]:
+    return {
+        "embed": EmbedConfig(source=source, neighbors=10),
+        "cluster": ClusterConfig(clusters=3),
+        "label": LabelConfig(),
+        "dynamics": DynamicsConfig(network="mlp", epochs=4),
+        "score": ScoreConfig(),
+        "select": SelectConfig(budget="10%"),
+    }
+
+
+def seconds(stage: str, config: StageConfig, facts: PoolFacts = POOL, *, speed: float = 1.0, cores: int = 1) -> float:
+    found = stage_cost(stage, config, facts, speed=speed, cores=cores).seconds
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_more_images_take_more_of_everything(stage: str) -> None:
+    config, more = calls()[stage], dataclasses.replace(POOL, num_images=40_000)
+    if isinstance(config, EmbedConfig):
+        config = dataclasses.replace(config, encoder="patches")
+    few, many = (stage_cost(stage, config, facts, speed=1.0, cores=1) for facts in (POOL, more))
+    assert (few.seconds or 0) < (many.seconds or 0)
+    assert many.memory_bytes > few.memory_bytes > 1e9
+    assert many.disk_bytes >= few.disk_bytes > 0
+
+
+def test_the_search_grows_with_the_square_of_the_images() -> None:
+    own = EmbedConfig(source="embeddings")
+    given = PoolFacts(num_images=100_000, image_side=None, dims=768)
+    twice = dataclasses.replace(given, num_images=200_000)
+    assert seconds("embed", own, given) == pytest.approx(100_000 * (1e-4 + 2e-9 * 768 * 100_000 / 99))
+    assert 3.5 < seconds("embed", own, twice) / seconds("embed", own, given) < 4
+
+
+def test_a_faster_core_and_more_cores_take_less_but_read_as_fast_as_was_seen() -> None:
+    config = EmbedConfig(source="folder", encoder="lite")
+    slow_disk = dataclasses.replace(POOL, read_seconds=0.05)
+    one, fast = seconds("embed", config, slow_disk), seconds("embed", config, slow_disk, speed=2.0)
+    assert one - fast == pytest.approx((one - 500) / 2)
+    assert seconds("embed", config, slow_disk, cores=4) == pytest.approx(one / 4)
+    assert seconds("score", ScoreConfig(), cores=4) == seconds("score", ScoreConfig())
+
+
+def test_encoders_side_by_side_add_up_and_unknown_ones_are_said_to_be() -> None:
+    both = encoder_seconds("lite+vit_base_patch16_224.dino", 224)
+    assert both == pytest.approx(0.033 + 0.364)
+    assert encoder_seconds("patches", 64) == encoder_seconds("patches", 500) == pytest.approx(0.0036)
+    assert encoder_seconds("resnet50", 224) is None
+    assert stage_cost("embed", EmbedConfig(source="x", encoder="resnet50"), POOL, speed=1, cores=1).seconds is None
+    assert stage_cost("dynamics", DynamicsConfig(network="resnet50"), POOL, speed=1, cores=1).seconds is None
+
+
+def test_heads_and_networks_on_images_take_what_their_steps_take() -> None:
+    heads = ClusterConfig(method="temi", clusters=10, heads=2, epochs=100)
+    assert seconds("cluster", dataclasses.replace(heads, heads=4)) == pytest.approx(2 * seconds("cluster", heads))
+    counted = dataclasses.replace(POOL, num_clusters=None)
+    assert seconds("cluster", ClusterConfig(), counted) == pytest.approx(seconds("cluster", ClusterConfig()) + 15)
+    proxy = DynamicsConfig(recipe="small", epochs=10)
+    assert seconds("dynamics", proxy) == pytest.approx(1 + 10_000 * 10 * 0.00097)
+    large = dataclasses.replace(POOL, image_side=224, read_seconds=0.01)
+    streamed = DynamicsConfig(recipe="imagenet", epochs=2)
+    assert seconds("dynamics", streamed, large) == pytest.approx(1 + 10_000 * 2 * (0.140 + 0.01))
+
+
+def test_the_speed_of_a_core_is_that_of_a_product() -> None:
+    assert 0.01 < core_speed() < 100
+
+
+def test_what_is_read_of_a_folder(tmp_path: Path) -> None:
+    for number in range(9):
+        Image.new("L", (40 + number, 30), number).save(tmp_path / f"{number}.png")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    facts = facts_before_embed(EmbedConfig(source="folder"), tmp_path)
+    assert facts is not None
+    assert (facts.num_images, facts.image_side, facts.num_clusters, facts.dims) == (10, 30, None, None)
+    assert facts.read_seconds > 0
+    limited = facts_before_embed(EmbedConfig(source="folder", limit=4), tmp_path)
+    assert limited == dataclasses.replace(facts, num_images=4, read_seconds=limited.read_seconds) if limited else False
+
+
+def test_what_is_read_of_embeddings(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", np.zeros((7, 5), dtype=np.float16))
+    config = EmbedConfig(source="embeddings", embeddings=str(tmp_path / "own.npy"))
+    assert facts_before_embed(config, None) == PoolFacts(num_images=7, image_side=None, dims=5)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", None])
+def test_nothing_is_said_of_what_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    place = tmp_path / "own.npy"
+    if content is None:
+        np.save(place, np.zeros(7))
+    else:
+        place.write_bytes(content)
+    assert facts_before_embed(EmbedConfig(source="embeddings", embeddings=str(place)), None) is None
+    assert facts_before_embed(EmbedConfig(source="folder"), tmp_path / "absent") is None
+    assert facts_before_embed(EmbedConfig(source="folder"), None) is None
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    assert facts_before_embed(EmbedConfig(source="folder"), tmp_path / "text") is None
+
+
+def test_the_disk_is_what_a_run_leaves(tmp_path: Path) -> None:
+    workspace, configs = tmp_path / "w", calls()
+    said = chain_costs(workspace, None, configs, list(configs))
+    for stage, config in configs.items():
+        execute(stage, workspace, config, Runtime(devices="cpu", num_workers=0))
+    left = sum(path.stat().st_size for path in workspace.rglob("*.safetensors"))
+    assert 0.4 < sum(cost.disk_bytes for cost in said.values()) / left < 2.5
+    held = facts_of(workspace)
+    assert (held.num_images, held.image_side) == (60, 12)
+    assert 0 < (held.dims or 0) <= 176
+    assert list(chain_costs(workspace, None, configs, ["score"])) == ["score"]
+    assert chain_costs(workspace, None, configs, []) == {}
+
+
+def test_a_damaged_workspace_is_left_to_who_reads_it(tmp_path: Path) -> None:
+    execute("embed", tmp_path, calls()["embed"], Runtime(devices="cpu", num_workers=0))
+    assert list(chain_costs(tmp_path, None, calls(), ["cluster"])) == ["cluster"]
+    (tmp_path / "embeddings.safetensors").write_bytes(b"damaged")
+    assert chain_costs(tmp_path, None, calls(), ["cluster"]) == {}
