@@ -268,7 +268,7 @@ class SelectionView:
         return _images(self._selection, self.indices, kind)
 
     def _repr_html_(self) -> str:
-        said = verdict(self.summary)
+        said = verdict(self._selection.facts)
         words = f" {said.level}: {said.reasons}" if said.findings else ""
         thumbnails = Thumbnails(Pictures(self._selection))
         figures = "".join(

@@ -10,7 +10,8 @@ from elfs.cli._next import commands_after
 from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
-from elfs.pipeline.verdict import picks_per_cluster, verdict
+from elfs.pipeline.facts import SelectionFacts
+from elfs.pipeline.verdict import verdict
 from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
             output.data(line)
         from elfs.pipeline.trust import doubt
 
-        if (reason := doubt(last.summary)) is not None:
+        if (reason := doubt(SelectionFacts.of(last.summary))) is not None:
             output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
@@ -217,54 +218,50 @@ def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list
     path = selection_file(workspace, outcome.record)
     if quiet:
         return [str(path)]
-    facts = outcome.summary
-    share = f"{plural(facts['count'], 'image')} of {facts['eligible']:,} ({facts['share']:.1%})"
+    facts = SelectionFacts.of(outcome.summary)
+    share = f"{plural(facts.count, 'image')} of {facts.eligible:,} ({facts.share:.1%})"
     lines = [f"selection  {path}", f"contains   {share}"]
-    if "clusters" in facts:
-        lines[-1] += (
-            f", {facts['clusters_covered']} of {plural(facts['clusters'], 'cluster')}, "
-            f"{picks_per_cluster(facts)} from each"
-        )
-    if facts.get("included"):
-        lines[-1] += f"; {plural(facts['included'], 'image')} annotated before"
+    if facts.clusters is not None:
+        of = plural(facts.clusters, "cluster")
+        lines[-1] += f", {facts.clusters_covered} of {of}, {facts.picks_per_cluster} from each"
+    if facts.included:
+        lines[-1] += f"; {plural(facts.included, 'image')} annotated before"
     lines += _group_lines(facts)
-    if facts.get("holdout"):
+    if facts.holdout:
         lines.append("held out   no later selection takes any of them; elfs train tests on those that get a label")
     else:
         lines += _verdict_lines(facts)
-    if facts.get("annotated"):
-        lines.append(f"left out   {plural(facts['annotated'], 'image')} that people have annotated already")
-    if facts.get("copies_left_out"):
-        lines.append(f"left out   {plural(facts['copies_left_out'], 'image')} as copies of others")
-    if facts.get("without_score"):
-        lines.append(f"left out   {plural(facts['without_score'], 'image')} without a score")
+    if facts.annotated:
+        lines.append(f"left out   {plural(facts.annotated, 'image')} that people have annotated already")
+    if facts.copies_left_out:
+        lines.append(f"left out   {plural(facts.copies_left_out, 'image')} as copies of others")
+    if facts.without_score:
+        lines.append(f"left out   {plural(facts.without_score, 'image')} without a score")
     return lines
 
 
-def _verdict_lines(facts: dict[str, Any]) -> list[str]:
+def _verdict_lines(facts: SelectionFacts) -> list[str]:
     said = verdict(facts)
     lines = [f"verdict    {said.level}: {said.reasons}"] if said.findings else []
     lines += [f"{'':<10} {text}" for text in said.besides]
     return lines + ([f"{'':<10} try {said.advice}"] if said.advice else [])
 
 
-def _group_lines(facts: dict[str, Any]) -> list[str]:
+def _group_lines(facts: SelectionFacts) -> list[str]:
     """Return what is said of groups and of the column that was balanced."""
     lines = []
-    if (known := facts.get("groups")) is not None:
-        of = plural(known["groups"], "group") + (
-            f" and {known['alone']:,} images without one" if known["alone"] else ""
-        )
-        if known["whole"]:
-            text = f"{known['picked']:,} of {of}, each as a whole"
-        elif known["per_group"] is not None:
-            text = f"at most {known['per_group']:,} of each of {of}: {known['picked']:,} are in"
+    if (known := facts.groups) is not None:
+        of = plural(known.groups, "group") + (f" and {known.alone:,} images without one" if known.alone else "")
+        if known.whole:
+            text = f"{known.picked:,} of {of}, each as a whole"
+        elif known.per_group is not None:
+            text = f"at most {known.per_group:,} of each of {of}: {known.picked:,} are in"
         else:
-            text = f"{known['picked']:,} of {of}, up to {known['most']:,} images of one; --per-group sets a limit"
+            text = f"{known.picked:,} of {of}, up to {known.most:,} images of one; --per-group sets a limit"
         lines.append(f"groups     {text}")
-    if (column := facts.get("column")) is not None:
-        counts = list(column["images"].items())
+    if (column := facts.column) is not None:
+        counts = list(column.images.items())
         shown = ", ".join(f"{value or '(none)'} {count:,}" for value, count in counts[:_SHOWN_VALUES])
         more = f" and {len(counts) - _SHOWN_VALUES:,} more" if len(counts) > _SHOWN_VALUES else ""
-        lines.append(f"balance    {column['name']}: {shown}{more}")
+        lines.append(f"balance    {column.name}: {shown}{more}")
     return lines

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.pipeline.annotated import learned_names
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
 from elfs.pipeline.status import older_inputs
 from elfs.workspace.commands import config_of
@@ -70,6 +71,11 @@ class Selection:
     def record(self) -> Record:
         """What the manifest says about it."""
         return self.workspace.manifest.records[f"select/{self.name}"]
+
+    @cached_property
+    def facts(self) -> SelectionFacts:
+        """What select reported of it."""
+        return SelectionFacts.of(self.record.summary)
 
     @cached_property
     def config(self) -> SelectConfig:

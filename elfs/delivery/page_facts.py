@@ -38,7 +38,7 @@ def page_warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails
         found.append(f"Smoke settings ({', '.join(smoke)}): every step ran, the result means nothing.")
     if selection.remark is not None:
         found.append(selection.remark[0].upper() + selection.remark[1:])
-    unreliable = doubt(selection.record.summary)
+    unreliable = doubt(selection.facts)
     if unreliable is not None:
         found.append(f"{unreliable[0].upper()}{unreliable[1:]}")
     if thumbnails.problems:
@@ -64,7 +64,7 @@ def num_different(selection: Selection, pool: Pool) -> int:
     int
         The number of which the command line says so many.
     """
-    return len(pool) - int(selection.record.summary.get("copies_left_out", 0))
+    return len(pool) - (selection.facts.copies_left_out or 0)
 
 
 def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
@@ -82,23 +82,23 @@ def page_facts(selection: Selection, pool: Pool) -> list[tuple[str, str]]:
     list of (str, str)
         A figure, and what it counts.
     """
-    table, summary = selection.table, selection.record.summary
+    table, facts = selection.table, selection.facts
     found = [
         (f"{len(selection.images):,}", "selected"),
         (f"{num_different(selection, pool):,}", "in the pool"),
     ]
-    if summary.get("copies_left_out"):
-        found.append((f"{summary['copies_left_out']:,}", "left out as copies"))
-    if "clusters" in summary:
-        found.append((f"{summary['clusters_covered']:,} of {summary['clusters']:,}", "clusters covered"))
-    if (groups := summary.get("groups")) is not None:
-        limit = f", at most {groups['per_group']:,} of each" if groups["per_group"] is not None else ""
-        limit = ", each as a whole" if groups["whole"] else limit
-        found.append((f"{groups['picked']:,} of {groups['groups'] + groups['alone']:,}", f"groups{limit}"))
-    if "hard_rate" in summary:
-        found.append((f"{summary['hard_rate']:.0%}", "pruned as too hard"))
-    if "trust" in summary:
-        found.append((f"{summary['trust']:.2f} of 1", "trust in the pseudo-labels"))
+    if facts.copies_left_out:
+        found.append((f"{facts.copies_left_out:,}", "left out as copies"))
+    if facts.clusters is not None:
+        found.append((f"{facts.clusters_covered:,} of {facts.clusters:,}", "clusters covered"))
+    if (groups := facts.groups) is not None:
+        limit = f", at most {groups.per_group:,} of each" if groups.per_group is not None else ""
+        limit = ", each as a whole" if groups.whole else limit
+        found.append((f"{groups.picked:,} of {groups.groups + groups.alone:,}", f"groups{limit}"))
+    if facts.hard_rate is not None:
+        found.append((f"{facts.hard_rate:.0%}", "pruned as too hard"))
+    if facts.trust is not None:
+        found.append((f"{facts.trust:.2f} of 1", "trust in the pseudo-labels"))
     num_test = len(table.rows(Split.TEST))
     found += [(f"{num_test:,}", "in the test split")] if num_test else []
     num_broken = int((~table.usable()).sum())

@@ -185,7 +185,7 @@ def _from_hard_to_easy(scores: NDArray[Any] | None, key: str, num_rows: int) -> 
 def _num_pruned(selection: Selection, scores: NDArray[Any] | None, num_rows: int) -> int:
     """Return how many were pruned from the hard end, counted as the selector counts."""
     num_scored = num_rows if scores is None else int(np.isfinite(scores).sum())
-    return math.floor(Fraction(repr(float(selection.record.summary["hard_rate"]))) * num_scored)
+    return math.floor(Fraction(repr(float(selection.facts.hard_rate or 0))) * num_scored)
 
 
 def evenly(positions: NDArray[np.int64], count: int) -> NDArray[np.int64]:

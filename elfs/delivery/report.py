@@ -130,7 +130,6 @@ def render_report(path: Path, wanted: str | None) -> Report:
     )
     own = importlib.resources.files("elfs.delivery")
     template, script = (own.joinpath(name).read_text(encoding="utf-8") for name in (_TEMPLATE, _SCRIPT))
-    judged = verdict(selection.record.summary) if "method" in selection.record.summary else None
     about = _ABOUT_SCORES.get(selection.config.method, _ABOUT_OTHERS)
     html = environment.from_string(template).render(
         selection=selection,
@@ -138,8 +137,7 @@ def render_report(path: Path, wanted: str | None) -> Report:
         pool=pool,
         share=f"{len(selection.rows) / max(1, num_different(selection, pool)):.1%}",
         warnings=warnings,
-        verdict=judged,
-        findings=judged.findings if judged else (),
+        verdict=verdict(selection.facts),
         data=script_json(data),
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -3,14 +3,13 @@
 No label is seen, and what was found when the selection was made is all that counts. Importing this costs no torch.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from elfs.catalog import ENCODERS
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.trust import doubt
 
-__all__ = ["FAIR", "GOOD", "WEAK", "Finding", "Verdict", "picks_per_cluster", "verdict"]
+__all__ = ["FAIR", "GOOD", "WEAK", "Finding", "Verdict", "verdict"]
 
 GOOD, FAIR, WEAK = "good", "fair", "weak"
 _LEVELS = (GOOD, FAIR, WEAK)
@@ -99,12 +98,12 @@ class Verdict:
         return f"{self.level}: {self.reasons}" + (f": try {self.advice}" if self.advice else "")
 
 
-def verdict(summary: Mapping[str, Any]) -> Verdict:
+def verdict(facts: SelectionFacts) -> Verdict:
     """Return what there is to say about a selection.
 
     Parameters
     ----------
-    summary : mapping
+    facts : SelectionFacts
         What select says about it; that of an older elfs says less, and there are fewer findings.
 
     Returns
@@ -113,86 +112,68 @@ def verdict(summary: Mapping[str, Any]) -> Verdict:
         The findings on coverage, clusters, pseudo-labels, proxies and copies, as far as something is known.
     """
     kinds = (_coverage, _clusters, _pseudo_labels, _proxies, _copies)
-    return Verdict(tuple(finding for kind in kinds if (finding := kind(summary)) is not None))
+    return Verdict(tuple(finding for kind in kinds if (finding := kind(facts)) is not None))
 
 
-def picks_per_cluster(summary: Mapping[str, Any]) -> str:
-    """Return how many picks each cluster has, in words.
-
-    Parameters
-    ----------
-    summary : mapping
-        What select says about a selection where there are pseudo-labels.
-
-    Returns
-    -------
-    str
-        Such as ``10 to 18``, or ``20`` where all have equally many.
-    """
-    fewest, most = summary["fewest_per_cluster"], summary["most_per_cluster"]
-    return f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-
-
-def _coverage(summary: Mapping[str, Any]) -> Finding | None:
+def _coverage(facts: SelectionFacts) -> Finding | None:
     """Judge how well the pool is covered; below chance is no fault by itself, as it lies with methods that cut."""
-    facts, method = summary.get("coverage"), summary["method"]
-    if facts is None or summary["share"] >= 1:
+    found = facts.coverage
+    if found is None or facts.share >= 1:
         return None
-    draws = f"{facts['draws']} random draws"
+    draws = f"{found.draws} random draws"
     detail = (
-        f"mean cosine of an image to the nearest pick {facts['selected']:.3f}; to that of as many random ones "
-        f"{facts['lowest']:.3f} to {facts['highest']:.3f}"
+        f"mean cosine of an image to the nearest pick {found.selected:.3f}; to that of as many random ones "
+        f"{found.lowest:.3f} to {found.highest:.3f}"
     )
-    if facts["beaten"] >= _SURE * facts["draws"]:
-        text = f"covers the pool better than {facts['beaten']} of {draws}"
+    if found.beaten >= _SURE * found.draws:
+        text = f"covers the pool better than {found.beaten} of {draws}"
         return Finding("coverage", GOOD, text, detail)
-    if facts["selected"] >= facts["lowest"]:
-        text = f"covers the pool no better than chance (better than {facts['beaten']} of {draws})"
+    if found.selected >= found.lowest:
+        text = f"covers the pool no better than chance (better than {found.beaten} of {draws})"
     else:
-        text = f"covers the pool worse than {facts['draws']} of {draws}"
-    return Finding("coverage", FAIR, text, detail, () if method == "auto" else (_TRY_AUTO,))
+        text = f"covers the pool worse than {found.draws} of {draws}"
+    return Finding("coverage", FAIR, text, detail, () if facts.method == "auto" else (_TRY_AUTO,))
 
 
-def _clusters(summary: Mapping[str, Any]) -> Finding | None:
-    if "clusters" not in summary:
+def _clusters(facts: SelectionFacts) -> Finding | None:
+    if facts.clusters is None:
         return None
-    num, missed = summary["clusters"], summary["clusters"] - summary["clusters_covered"]
+    num, missed = facts.clusters, facts.clusters - (facts.clusters_covered or 0)
     if num == 1:
         detail = "none is told from another, so difficulty by pseudo-labels says nothing"
-        return Finding("clusters", WEAK, "all images are in one cluster", detail, (_encoder(summary),))
-    detail = f"{picks_per_cluster(summary)} picks from each"
+        return Finding("clusters", WEAK, "all images are in one cluster", detail, (_encoder(facts),))
+    detail = f"{facts.picks_per_cluster} picks from each"
     if not missed:
         return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
     text = f"{missed:,} of {num:,} clusters missed"
-    if summary["count"] < num:
-        most = summary.get("eligible", 2 * num + 1)
-        budget = f"--budget {2 * num} or more" if most > 2 * num else f"--budget {most}"
+    if facts.count < num:
+        budget = f"--budget {2 * num} or more" if facts.eligible > 2 * num else f"--budget {facts.eligible}"
         return Finding("clusters", FAIR, text, detail, (budget,))
-    advice = () if summary.get("balance") in ("cluster", "class") else (_TRY_BALANCE,)
+    advice = () if facts.balance in ("cluster", "class") else (_TRY_BALANCE,)
     return Finding("clusters", WEAK if missed > _MANY_MISSED * num else FAIR, text, detail, advice)
 
 
-def _pseudo_labels(summary: Mapping[str, Any]) -> Finding | None:
+def _pseudo_labels(facts: SelectionFacts) -> Finding | None:
     """Judge the pseudo-labels by the least of those who speak for them."""
-    trust, confident, method = summary.get("trust"), summary.get("confident"), summary["method"]
+    trust, confident = facts.trust, facts.confident
     if trust is None:
         return None
-    detail = ", ".join(f"{_WITNESSES[name]} {value:.2f}" for name, value in sorted(summary["trust_by"].items()))
+    detail = ", ".join(f"{_WITNESSES[name]} {value:.2f}" for name, value in sorted(facts.trust_by.items()))
     detail += "" if confident is None else f", {confident:.0%} confident"
     text = f"pseudo-labels trusted {trust:.2f} of 1"
     if trust >= _HIGH_TRUST:
         return Finding("pseudo-labels", GOOD, text, detail)
     text = text if confident is None or confident >= _HIGH_TRUST else f"{text}, {confident:.0%} confident"
-    doubted = doubt(summary) is not None
-    if method == "auto":
+    doubted = doubt(facts) is not None
+    if facts.method == "auto":
         detail += "; auto goes by the images where they are not to be believed"
-    advice = (*(_TRY_AUTO,) * doubted, _encoder(summary))
+    advice = (*(_TRY_AUTO,) * doubted, _encoder(facts))
     return Finding("pseudo-labels", WEAK if doubted else FAIR, text, detail, advice)
 
 
-def _proxies(summary: Mapping[str, Any]) -> Finding | None:
+def _proxies(facts: SelectionFacts) -> Finding | None:
     """Say how far the picks hang on which proxies were trained; those that do may be no worse than others."""
-    same = summary.get("same_with_other_proxies")
+    same = facts.same_with_other_proxies
     if same is None:
         return None
     text = f"{round(100 * same)} of 100 picks would be the same with other proxies"
@@ -201,12 +182,12 @@ def _proxies(summary: Mapping[str, Any]) -> Finding | None:
     return Finding(_SEED, GOOD if steady else FAIR, text, detail, () if steady else (_TRY_PROXIES,))
 
 
-def _encoder(summary: Mapping[str, Any]) -> str:
-    return _TRY_ENCODER if summary.get("encoder") in ENCODERS else _TRY_OTHER
+def _encoder(facts: SelectionFacts) -> str:
+    return _TRY_ENCODER if facts.encoder in ENCODERS else _TRY_OTHER
 
 
-def _copies(summary: Mapping[str, Any]) -> Finding | None:
-    num = summary.get("copies_left_out")
+def _copies(facts: SelectionFacts) -> Finding | None:
+    num = facts.copies_left_out
     if not num:
         return None
     return Finding(

@@ -1,7 +1,6 @@
 """Scores to a selection: row indices for programs, a table for people."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +9,20 @@ from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.selection import eligible_rows
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates
-from elfs.stages.selection.choice import choose, number_to_pick
-from elfs.stages.selection.grouping import gather_grouping, takes_whole_groups, warn_of_few
+from elfs.stages.selection.choice import Choice, choose, number_to_pick
+from elfs.stages.selection.coverage import coverage
+from elfs.stages.selection.grouping import Grouping, gather_grouping, takes_whole_groups, warn_of_few
 from elfs.stages.selection.naming import settle_name
 from elfs.stages.selection.reasons import reasons, selection_csv
 from elfs.stages.selection.rounds import list_digests, refuse_circle
 from elfs.stages.selection.steadiness import same_with_other_proxies
-from elfs.stages.selection.worth import worth
 
 __all__ = ["CODE", "prepare", "run"]
 
-_LONG_SECONDS = 60
-_TIMED_ROWS = 65_536
+_BY_HAND = "by hand"
 
 
 def prepare(config: SelectConfig, source_root: Path | None) -> Prepared:
@@ -62,7 +61,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     choice = choose(job, config, found, table)
     picked, hard_rate = choice.picked, choice.hard_rate
     warn_of_few(job, config, found.pool, len(picked), number_to_pick(config, found))
-    rows = np.concatenate([found.included, found.rows[picked.numpy()]])
+    rows = _rows(found, choice)
     ids = table.ids(rows)
     name, is_there = settle_name(job, config, ids)
     grouping.keep(job, table)
@@ -78,18 +77,12 @@ def run(job: Job, config: SelectConfig) -> Result:
     job.draft.save_bytes(
         artifact, f"{artifact}/selection.csv", selection_csv(ids, labels, scores, why, grouping.names(rows))
     )
-    summary = {"name": name} | _summary(config, found, rows) | _clusters(job, found, labels)
-    summary |= worth(job, config, found, picked) | grouping.facts(config, found, rows)
+    facts = _facts(job, config, found, choice, grouping, name)
     headline = f"{len(rows):,} of {len(found.pool):,} by {_by(config)}"
-    if choice.trust_by:
-        summary |= {"trust": choice.trust, "trust_by": choice.trust_by}
-    if (same := same_with_other_proxies(job, config, found, choice)) is not None:
-        summary["same_with_other_proxies"] = same
-    if SELECTORS[config.method].prunes:
-        chosen = "by hand" if config.fixed_hard_rate is not None else config.hard_rate or "auto"
-        summary |= {"hard_rate": hard_rate, "hard_rate_chosen": chosen, "hard_rate_curve": choice.curve}
-        headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == "by hand" else f" ({chosen})")
-    return Result(headline, summary, {artifact: {"key": config.key, "method": config.method}}, f"select/{name}")
+    if facts.hard_rate is not None:
+        chosen = facts.hard_rate_chosen
+        headline += f", hard rate {hard_rate:.2f}" + ("" if chosen == _BY_HAND else f" ({chosen})")
+    return Result(headline, facts.as_json(), {artifact: {"key": config.key, "method": config.method}}, f"select/{name}")
 
 
 def _column(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> np.ndarray | None:
@@ -106,32 +99,65 @@ def _by(config: SelectConfig) -> str:
     return f"{config.method}, {config.key}" if SELECTORS[config.method].keyed else config.method
 
 
-def _summary(config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -> dict[str, Any]:
-    num_open, num_eligible = found.pool.candidates().sum(), eligible_rows(config.method, found.pool).sum()
-    facts: dict[str, Any] = {"method": config.method, "count": len(rows), "eligible": len(found.pool)}
-    facts |= {"share": round(len(rows) / len(found.pool), 6), "copies_left_out": found.num_copies}
-    if config.holdout is not None:
-        facts["holdout"] = True
-    if config.include or config.exclude or num_open < len(found.pool):
-        num_settled = len(found.pool) - int(num_open)
-        facts |= {"included": len(found.included), "excluded": num_settled - len(found.included)}
-    if found.num_annotated:
-        facts["annotated"] = found.num_annotated
-    if SELECTORS[config.method].keyed:
-        facts["key"] = config.key
-    if SELECTORS[config.method].keyed or SELECTORS[config.method].scores:
-        facts["without_score"] = int(num_open - num_eligible)
-    return facts
+def _facts(
+    job: Job, config: SelectConfig, found: Candidates, choice: Choice, grouping: Grouping, name: str
+) -> SelectionFacts:
+    """Return what there is to say of a selection."""
+    rows, method, manifest = _rows(found, choice), SELECTORS[config.method], job.workspace.manifest
+    num_open, num_eligible = int(found.pool.candidates().sum()), int(eligible_rows(config.method, found.pool).sum())
+    num_settled = len(found.pool) - num_open
+    builds = bool(config.include or config.exclude or num_settled)
+    sizes = _picks_per_cluster(job, found, rows)
+    labelled = manifest.records[manifest.artifacts["pseudo_labels"].record].summary if sizes is not None else {}
+    return SelectionFacts(
+        name=name,
+        method=config.method,
+        count=len(rows),
+        eligible=len(found.pool),
+        share=round(len(rows) / len(found.pool), 6),
+        copies_left_out=found.num_copies,
+        balance=config.balance,
+        encoder=manifest.records["embed"].summary.get("encoder"),
+        holdout=config.holdout is not None,
+        included=len(found.included) if builds else None,
+        excluded=num_settled - len(found.included) if builds else None,
+        annotated=found.num_annotated,
+        key=config.key if method.keyed else None,
+        without_score=num_open - num_eligible if method.keyed or method.scores else None,
+        clusters=None if sizes is None else len(sizes),
+        clusters_covered=None if sizes is None else int((sizes > 0).sum()),
+        fewest_per_cluster=None if sizes is None else int(sizes.min()),
+        most_per_cluster=None if sizes is None else int(sizes.max()),
+        coverage=coverage(job, config, found, choice.picked),
+        confident=labelled.get("confident"),
+        groups=grouping.of_groups(config, found, rows),
+        column=grouping.of_column(config, rows),
+        trust=choice.trust if choice.trust_by else None,
+        trust_by=choice.trust_by,
+        same_with_other_proxies=same_with_other_proxies(job, config, found, choice),
+        hard_rate=choice.hard_rate if method.prunes else None,
+        hard_rate_chosen=_how_hard(config) if method.prunes else None,
+        hard_rate_curve=tuple(choice.curve) if method.prunes else None,
+    )
 
 
-def _clusters(job: Job, found: Candidates, labels: NDArray[np.int64] | None) -> dict[str, int]:
-    """Return how the selection spreads over the clusters of the pool, where there are any."""
-    if labels is None:
-        return {}
-    of_pool = np.unique(job.workspace.arrays("pseudo_labels")["pseudo_labels"][found.rows])
-    sizes = np.array([np.count_nonzero(labels == cluster) for cluster in of_pool])
-    facts = {"clusters": len(of_pool), "clusters_covered": int((sizes > 0).sum())}
-    return facts | {"fewest_per_cluster": int(sizes.min()), "most_per_cluster": int(sizes.max())}
+def _rows(found: Candidates, choice: Choice) -> NDArray[np.int64]:
+    """Return the rows of the selection: those that are included, then the picks."""
+    return np.concatenate([found.included, found.rows[choice.picked.numpy()]])
+
+
+def _how_hard(config: SelectConfig) -> str:
+    """Return how the hard rate was found."""
+    return _BY_HAND if config.fixed_hard_rate is not None else str(config.hard_rate or "auto")
+
+
+def _picks_per_cluster(job: Job, found: Candidates, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return how many of the selected rows each cluster of the pool has, where there are any clusters."""
+    if "pseudo_labels" not in job.inputs:
+        return None
+    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
+    of_pool, of_picks = np.unique(labels[found.rows]), labels[rows]
+    return np.array([np.count_nonzero(of_picks == cluster) for cluster in of_pool])
 
 
 CODE = StageCode(run, prepare)

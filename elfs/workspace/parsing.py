@@ -7,16 +7,69 @@ import reprlib
 import types
 import typing
 from collections.abc import Iterator
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 from elfs.errors import CorruptArtifactError
 from elfs.workspace.names import DTYPE_NAMES, EXTERNAL, RESERVED_NAMES
 from elfs.workspace.paths import is_plain_path
 
-__all__ = ["Digest", "Dtype", "FileName", "Inputs", "PlainPath", "Size", "fail", "parse", "parse_fields"]
+__all__ = ["Digest", "Dtype", "Facts", "FileName", "Inputs", "PlainPath", "Size", "fail", "parse", "parse_fields"]
 
-_PLAIN = {str: "a string", int: "an integer", bool: "true or false"}
+_PLAIN = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+class Facts:
+    """What a stage reports of what it made: the base of frozen dataclasses that read what any version wrote.
+
+    Not there is the same as null. A field that has a default is written where it differs from it, every other one
+    always; fields that the dataclass does not know are no error.
+    """
+
+    @classmethod
+    def of(cls, value: dict[str, Any], field: str = "summary") -> Self:
+        """Return what an object says.
+
+        Parameters
+        ----------
+        value : dict
+            Plain JSON, such as a record's summary.
+        field : str, default "summary"
+            Where it stands, for messages.
+
+        Returns
+        -------
+        Self
+            Checked field by field.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If one is not what it should be.
+        """
+        facts: Self = parse(cls, value, field)
+        return facts
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plain JSON object that `of` reads."""
+        defaults = _defaults(self.__class__)  # type: ignore[arg-type]
+        return {name: _plain(getattr(self, name)) for name in defaults if getattr(self, name) != defaults[name]}
+
+
+@functools.cache
+def _defaults(kind: Any) -> dict[str, Any]:
+    """Return the default of each field of a dataclass; ``MISSING`` where there is none."""
+    factories = {item.name: item.default_factory for item in dataclasses.fields(kind)}
+    plain = {item.name: item.default for item in dataclasses.fields(kind)}
+    return {name: plain[name] if make is dataclasses.MISSING else make() for name, make in factories.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Facts):
+        return value.as_json()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
 
 
 def fail(field: str, expected: str, got: Any) -> NoReturn:
@@ -45,8 +98,9 @@ def parse(kind: Any, value: Any, field: str) -> Any:
     Parameters
     ----------
     kind : Any
-        ``str``, ``int``, ``bool``, one of them or None, ``Any``; a ``dict``, a ``tuple`` of any length or a dataclass
-        of such; or ``Annotated`` with a function that takes value and field and returns the value or refuses it.
+        ``str``, ``int``, ``float``, ``bool``, ``Any``; a ``dict``, a ``tuple`` of any length or a dataclass of such,
+        exactly or, if it is one of `Facts`, as far as both go; one of these or None; or ``Annotated`` with a function
+        that takes value and field and returns the value or refuses it.
     value : Any
         Plain JSON.
     field : str
@@ -80,11 +134,13 @@ def parse(kind: Any, value: Any, field: str) -> Any:
             parse(key, name, field): parse(item_kind, item, f"{field}.{reprlib.repr(name)[1:-1]}")
             for name, item in items
         }
-    optional = origin is types.UnionType
-    plain = arguments[0] if optional else kind
-    if type(value) is plain or (optional and value is None):
+    if origin is types.UnionType:
+        if value is None or arguments[0] not in _PLAIN:
+            return value if value is None else parse(arguments[0], value, field)
+        kind = arguments[0]
+    if type(value) is kind or (kind is float and type(value) is int):
         return value
-    fail(field, _PLAIN[plain] + (" or null" if optional else ""), value)
+    fail(field, _PLAIN[kind] + (" or null" if origin is types.UnionType else ""), value)
 
 
 def parse_fields(kind: type, value: Any, name: str) -> dict[str, Any]:
@@ -122,6 +178,10 @@ def _object(value: Any, field: str) -> dict[str, Any]:
 def _items(kind: Any, value: Any, field: str) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, annotation and value of each field of a dataclass, if they are exactly those of an object."""
     hints = _hints(kind)
+    if issubclass(kind, Facts):
+        found, defaults = _object(value, field), _defaults(kind)
+        named = [name for name in hints if name in found or defaults[name] is dataclasses.MISSING]
+        return ((name, hints[name], found.get(name)) for name in named)
     if set(_object(value, field)) != set(hints):
         fail(field, f"exactly the fields {', '.join(sorted(hints))}", sorted(value))
     return ((name, hint, value[name]) for name, hint in hints.items())

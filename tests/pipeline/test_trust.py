@@ -2,7 +2,10 @@ from typing import Any
 
 import pytest
 
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.trust import doubt
+
+BASE = {"name": "r1", "count": 60, "eligible": 300, "share": 0.2}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +23,8 @@ from elfs.pipeline.trust import doubt
 )
 def test_what_goes_by_bad_pseudo_labels_alone_is_doubted(facts: dict[str, Any], expected: bool) -> None:
     trust = facts.get("trust")
-    reason = doubt(facts if trust is None else facts | {"trust_by": {"proxies": 0.9, "neighbors": trust}})
+    trust_by = {} if trust is None else {"trust_by": {"proxies": 0.9, "neighbors": trust}}
+    reason = doubt(SelectionFacts.of(BASE | facts | trust_by))
     if not expected:
         assert reason is None
         return

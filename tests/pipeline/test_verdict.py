@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-from elfs.pipeline.verdict import FAIR, GOOD, WEAK, picks_per_cluster, verdict
+from elfs.pipeline.facts import SelectionFacts
+from elfs.pipeline.verdict import FAIR, GOOD, WEAK, verdict
 
-BASE = {"method": "elfs", "key": "aum", "count": 60, "share": 0.2}
+BASE = {"name": "r1", "method": "elfs", "key": "aum", "count": 60, "eligible": 300, "share": 0.2}
 COVERAGE = {"selected": 0.8, "random": 0.7, "lowest": 0.6, "highest": 0.75, "beaten": 20, "draws": 20}
 CLUSTERS = {"clusters": 20, "clusters_covered": 20, "fewest_per_cluster": 1, "most_per_cluster": 9}
 
 
-def facts(**more: Any) -> dict[str, Any]:
-    return BASE | more
+def facts(**more: Any) -> SelectionFacts:
+    return SelectionFacts.of(BASE | more)
 
 
 def coverage(**more: Any) -> dict[str, Any]:
@@ -100,7 +101,7 @@ def test_how_far_it_hangs_on_the_seed_is_told_whatever_the_level() -> None:
 )
 def test_picks_of_each_cluster_are_one_figure_where_all_have_equally_many(fewest: int, most: int, text: str) -> None:
     told = facts(**CLUSTERS | {"fewest_per_cluster": fewest, "most_per_cluster": most})
-    assert picks_per_cluster(told) == text
+    assert told.picks_per_cluster == text
     [finding] = verdict(told).findings
     assert finding.detail == f"{text} picks from each"
 

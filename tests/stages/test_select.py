@@ -143,7 +143,7 @@ def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
     assert summary["hard_rate"] == HARD_RATES[3]
     assert summary["hard_rate_chosen"] == "search"
     fitting = HARD_RATES[:6]  # the others leave less than half
-    assert summary["hard_rate_curve"] == [(rate, 0.75 if rate == HARD_RATES[3] else 0.5) for rate in fitting]
+    assert summary["hard_rate_curve"] == [[rate, 0.75 if rate == HARD_RATES[3] else 0.5] for rate in fitting]
     assert summary["name"] == "elfs-aum-0.5-hardsearch"
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from elfs.data.table_names import table_name
 from elfs.errors import UsageError
 from elfs.ops.selection import Pool
 from elfs.pipeline.annotated import require_class_names
+from elfs.pipeline.facts import ColumnFacts, GroupFacts
 from elfs.pipeline.job import Job
 from elfs.pipeline.selections import some
 from elfs.stages.selection.candidates import Candidates
@@ -98,25 +98,27 @@ class Grouping:
         if not self.groups.same_as(kept_groups(job.workspace, table)):
             keep_groups(job.workspace, table, self.groups)
 
-    def facts(self, config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -> dict[str, Any]:
-        """Return what there is to say of the selected rows, as plain JSON values."""
-        facts: dict[str, Any] = {}
-        if self.groups is not None:
-            number = self.groups.number[found.rows]
-            of_rows = self.groups.of_rows(rows)
-            facts["groups"] = {
-                "said_by": self.groups.said_by,
-                "groups": len(np.unique(number[number >= 0])),
-                "alone": int((number < 0).sum()),
-                "picked": len(np.unique(of_rows)),
-                "most": int(np.unique(of_rows, return_counts=True)[1].max()),
-                "per_group": config.per_group,
-                "whole": takes_whole_groups(config, found.pool),
-            }
-        if self.column is not None:
-            counts = np.bincount(self.column[rows], minlength=len(self.values))
-            facts["column"] = {"name": config.column, "images": dict(zip(self.values, counts.tolist(), strict=True))}
-        return facts
+    def of_groups(self, config: SelectConfig, found: Candidates, rows: NDArray[np.int64]) -> GroupFacts | None:
+        """Return what there is to say of the groups of the selected rows, where there are any."""
+        if self.groups is None:
+            return None
+        number, of_rows = self.groups.number[found.rows], self.groups.of_rows(rows)
+        return GroupFacts(
+            said_by=self.groups.said_by,
+            groups=len(np.unique(number[number >= 0])),
+            alone=int((number < 0).sum()),
+            picked=len(np.unique(of_rows)),
+            most=int(np.unique(of_rows, return_counts=True)[1].max()),
+            per_group=config.per_group,
+            whole=takes_whole_groups(config, found.pool),
+        )
+
+    def of_column(self, config: SelectConfig, rows: NDArray[np.int64]) -> ColumnFacts | None:
+        """Return how many of the selected rows have each value of the column, where one is balanced."""
+        if self.column is None:
+            return None
+        counts = np.bincount(self.column[rows], minlength=len(self.values))
+        return ColumnFacts(str(config.column), dict(zip(self.values, counts.tolist(), strict=True)))
 
 
 def takes_whole_groups(config: SelectConfig, pool: Pool) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from elfs.ops.selection import Pool
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.trust import doubt
 from elfs.pipeline.verdict import verdict
 from elfs.stages.selection.trust import witnesses
@@ -58,7 +59,7 @@ def test_least_of_them_is_the_trust_and_is_kept(silent: Path, wrong: float, trus
     assert outcome.summary["trust"] == min(by.values())
     assert Workspace.open(silent).manifest.records["select/x"].summary["trust_by"] == by
     assert (outcome.summary["trust"] < 0.2) is not trusted
-    assert (doubt(outcome.summary) is None) is trusted
+    assert (doubt(SelectionFacts.of(outcome.summary)) is None) is trusted
 
 
 def test_auto_without_trust_picks_as_facility_location_does(silent: Path) -> None:
@@ -92,5 +93,5 @@ def test_more_is_pruned_where_more_pseudo_labels_seem_wrong(silent: Path) -> Non
 def test_every_witness_has_words() -> None:
     """The verdict below a selection names whoever select may ask."""
     for name in ("annotations", "heads", "neighbors", "proxies"):
-        said = verdict({"method": "auto", "count": 5, "trust": 0.4, "trust_by": {name: 0.4}})
+        said = verdict(SelectionFacts("r1", "auto", 5, 50, 0.1, 0, None, trust=0.4, trust_by={name: 0.4}))
         assert "0.40" in said.findings[0].detail

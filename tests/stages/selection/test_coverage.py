@@ -1,11 +1,11 @@
-"""What a selection keeps of its coverage, from the artifacts that it may read."""
+"""What select finds of a selection's coverage, from the artifacts that it may read."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from elfs.stages.selection import worth as module
+from elfs.stages.selection import coverage as module
 from tests.chain import Finished, run_stage
 
 
