@@ -8,6 +8,7 @@ from typing import Any
 from elfs.delivery.chosen import Selection
 from elfs.delivery.clusters import cluster_facts, cluster_means
 from elfs.delivery.pool import Pool
+from elfs.pipeline.plan_facts import PlanFacts
 
 __all__ = ["PageTable", "page_tables"]
 
@@ -54,7 +55,7 @@ def page_tables(selection: Selection, pool: Pool) -> list[PageTable]:
     """
     records = selection.workspace.manifest.records
     found = [_clusters(selection, pool)]
-    found += [_plan(records["plan"].summary)] if "plan" in records else []
+    found += [_plan(PlanFacts.of(records["plan"].summary))] if "plan" in records else []
     found += [_comparison(records["compare"].summary)] if "compare" in records else []
     return [table for table in found if table.rows]
 
@@ -83,25 +84,25 @@ def _mean(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
-def _plan(summary: dict[str, Any]) -> PageTable:
+def _plan(facts: PlanFacts) -> PageTable:
     rows = []
-    for line in summary["budgets"]:
-        equal = line["as_many_random"]
-        clusters = "-" if line["clusters"] is None else f"{line['clusters_with_1']} of {line['clusters']}"
-        chance = f"{line['random_lowest']:.3f} to {line['random_highest']:.3f}"
+    for line in facts.budgets:
+        equal = line.as_many_random
+        clusters = "-" if line.clusters is None else f"{line.clusters_with_1} of {line.clusters}"
+        chance = f"{line.random_lowest:.3f} to {line.random_highest:.3f}"
         rows.append(
             (
-                line["budget"],
-                f"{line['images']:,}",
-                f"{line['coverage']:.3f}",
+                line.budget,
+                f"{line.images:,}",
+                f"{line.coverage:.3f}",
                 chance,
                 "more" if equal is None else f"{equal:,}",
                 clusters,
             )
         )
-    about = f"By {summary['method']}, as elfs plan found it: how well each budget covers the pool, no label seen."
-    if summary["bend"] is not None:
-        about += f" Beyond {summary['bend']} each image adds less."
+    about = f"By {facts.method}, as elfs plan found it: how well each budget covers the pool, no label seen."
+    if facts.bend is not None:
+        about += f" Beyond {facts.bend} each image adds less."
     head = ("budget", "images", "coverage", "20 random draws", "as good as so many random", "clusters")
     return PageTable("What other budgets would buy", about, head, rows)
 

@@ -11,7 +11,7 @@ from elfs.data.samples import SampleTable
 from elfs.ops.selection import eligible_rows
 from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
-from elfs.stages.selection.candidates import Candidates, gather_candidates
+from elfs.stages.selection.candidates import Candidates, gather_candidates, picks_per_cluster
 from elfs.stages.selection.choice import Choice, choose, number_to_pick
 from elfs.stages.selection.coverage import coverage
 from elfs.stages.selection.grouping import Grouping, gather_grouping, takes_whole_groups, warn_of_few
@@ -61,7 +61,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     choice = choose(job, config, found, table)
     picked, hard_rate = choice.picked, choice.hard_rate
     warn_of_few(job, config, found.pool, len(picked), number_to_pick(config, found))
-    rows = _rows(found, choice)
+    rows = found.rows_with(picked)
     ids = table.ids(rows)
     name, is_there = settle_name(job, config, ids)
     grouping.keep(job, table)
@@ -103,11 +103,12 @@ def _facts(
     job: Job, config: SelectConfig, found: Candidates, choice: Choice, grouping: Grouping, name: str
 ) -> SelectionFacts:
     """Return what there is to say of a selection."""
-    rows, method, manifest = _rows(found, choice), SELECTORS[config.method], job.workspace.manifest
+    rows, method = found.rows_with(choice.picked), SELECTORS[config.method]
+    manifest = job.workspace.manifest
     num_open, num_eligible = int(found.pool.candidates().sum()), int(eligible_rows(config.method, found.pool).sum())
     num_settled = len(found.pool) - num_open
     builds = bool(config.include or config.exclude or num_settled)
-    sizes = _picks_per_cluster(job, found, rows)
+    sizes = picks_per_cluster(job, found, rows)
     labelled = manifest.records[manifest.artifacts["pseudo_labels"].record].summary if sizes is not None else {}
     return SelectionFacts(
         name=name,
@@ -141,23 +142,9 @@ def _facts(
     )
 
 
-def _rows(found: Candidates, choice: Choice) -> NDArray[np.int64]:
-    """Return the rows of the selection: those that are included, then the picks."""
-    return np.concatenate([found.included, found.rows[choice.picked.numpy()]])
-
-
 def _how_hard(config: SelectConfig) -> str:
     """Return how the hard rate was found."""
     return _BY_HAND if config.fixed_hard_rate is not None else str(config.hard_rate or "auto")
-
-
-def _picks_per_cluster(job: Job, found: Candidates, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return how many of the selected rows each cluster of the pool has, where there are any clusters."""
-    if "pseudo_labels" not in job.inputs:
-        return None
-    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
-    of_pool, of_picks = np.unique(labels[found.rows]), labels[rows]
-    return np.array([np.count_nonzero(of_picks == cluster) for cluster in of_pool])
 
 
 CODE = StageCode(run, prepare)

@@ -29,7 +29,7 @@ from elfs.train.gradients import proxy_outputs
 from elfs.workspace.commands import command_line
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["Candidates", "gather_candidates", "read_rows"]
+__all__ = ["Candidates", "gather_candidates", "picks_per_cluster", "read_rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,10 @@ class Candidates:
     included: NDArray[np.int64]
     num_copies: int
     num_annotated: int = 0
+
+    def rows_with(self, picked: Tensor) -> NDArray[np.int64]:
+        """Return the rows of a selection: those that it starts with, then the picks, given by their positions."""
+        return np.concatenate([self.included, self.rows[picked.numpy()]])
 
 
 def gather_candidates(
@@ -141,6 +145,30 @@ def read_rows(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> 
     """
     values: np.ndarray | RowArray = job.workspace.tensors(artifact)[tensor]
     return torch.from_numpy(values.take(rows) if isinstance(values, RowArray) else values[rows])
+
+
+def picks_per_cluster(job: Job, found: Candidates, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return how many of some rows each cluster of the pool has.
+
+    Parameters
+    ----------
+    job : Job
+        Workspace, and what of it may be read.
+    found : Candidates
+        The pool.
+    rows : ndarray of shape (n_rows,), int64
+        Rows of the workspace.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters,), int64, or None
+        None where the pseudo-labels may not be read.
+    """
+    if "pseudo_labels" not in job.inputs:
+        return None
+    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
+    of_pool, of_rows = np.unique(labels[found.rows]), labels[rows]
+    return np.array([np.count_nonzero(of_rows == cluster) for cluster in of_pool])
 
 
 def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int) -> Pool:

@@ -1,7 +1,5 @@
 """What more annotations are expected to bring, by what those that there are have brought. Axis: A annotated images."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,6 +11,7 @@ from elfs.ops.annotation_curve import accuracy_by_number
 from elfs.ops.folds import seen_elsewhere
 from elfs.ops.learning_curve import LEAST_POINTS, expected_gain
 from elfs.ops.linear_classifier import cross_validated
+from elfs.pipeline.plan_facts import CurvePoint, GainFacts, MoreFacts
 from elfs.train.annotated import annotated_folds
 from elfs.train.features import EmbeddingRows, Features, centring
 from elfs.train.seeding import generator
@@ -26,7 +25,7 @@ MORE = 100
 _ENOUGH_HELD_OUT = 20
 
 
-def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> dict[str, Any] | None:
+def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> MoreFacts | None:
     """Return what the next annotations are expected to bring a linear classifier on the embeddings.
 
     Parameters
@@ -40,24 +39,20 @@ def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> dict[st
 
     Returns
     -------
-    dict or None
-        ``annotated``, the images that are learned from, of ``classes``; ``judged_by``, ``test set`` where 20 or more
-        images of one are annotated, else ``cross-validation`` over images whose class has another one; ``points``, for
-        each number of annotations ``annotations``, ``accuracy`` and ``error``; ``more`` and ``gain``: ``estimate``,
-        ``low`` and ``high`` as `elfs.ops.learning_curve.expected_gain` gives them, in accuracy, or None where there are
-        fewer than four points. None where nothing is annotated.
+    MoreFacts or None
+        Judged by a test set where 20 or more images of one are annotated, else by cross-validation over images whose
+        class has another one; without a gain where there are fewer than four points. None where nothing is annotated.
     """
     kept = kept_annotations(workspace)
     rows_A, classes_A = kept.rows(table, held_out=False)
     if not len(rows_A):
         return None
     used, labels = np.unique(classes_A, return_inverse=True)
-    facts: dict[str, Any] = {"annotated": len(rows_A), "classes": len(used), "more": MORE, "gain": None, "points": []}
     tests, true = _test_set(kept, table, used.tolist())
     by_test_set = len(tests) >= _ENOUGH_HELD_OUT
-    facts["judged_by"] = "test set" if by_test_set else "cross-validation"
+    judged_by = "test set" if by_test_set else "cross-validation"
     if len(used) < 2:
-        return facts
+        return MoreFacts(len(rows_A), len(used), MORE, judged_by, gain=None, points=())
     embeddings = workspace.tensors("embeddings")["embeddings"]
     inputs = _inputs(embeddings, table, np.concatenate([rows_A, tests]) if by_test_set else rows_A)
     labels_A = torch.from_numpy(labels)
@@ -72,16 +67,14 @@ def gain_of_more(workspace: Workspace, table: SampleTable, seed: int) -> dict[st
         judged_A, folds = seen_elsewhere(labels_A, folds_A), folds_A.unique().tolist()
         splits = [(_where(folds_A != fold), _where((folds_A == fold) & judged_A)) for fold in folds]
     points = accuracy_by_number(inputs, labels_A, splits, penalty, generator(seed, "annotation-curve"))
-    facts["points"] = [
-        {"annotations": point.number, "accuracy": round(point.accuracy, 6), "error": round(point.error, 6)}
-        for point in points
-    ]
+    rounded = tuple(CurvePoint(point.number, round(point.accuracy, 6), round(point.error, 6)) for point in points)
+    gain = None
     if len(points) >= LEAST_POINTS:
         numbers, accuracies, errors = zip(*points, strict=True)
         draws = generator(seed, "learning curve")
-        gain = expected_gain(numbers, accuracies, errors, MORE, draws, now=len(rows_A))
-        facts["gain"] = None if gain is None else {name: round(value, 6) for name, value in gain._asdict().items()}
-    return facts
+        found = expected_gain(numbers, accuracies, errors, MORE, draws, now=len(rows_A))
+        gain = None if found is None else GainFacts(*(round(value, 6) for value in found))
+    return MoreFacts(len(rows_A), len(used), MORE, judged_by, gain, rounded)
 
 
 def _where(mask: Tensor) -> Tensor:

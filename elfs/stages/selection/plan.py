@@ -1,10 +1,10 @@
 """What budgets would buy, one selection each, of which none is kept; and what more annotations are to bring."""
 
 import csv
+import dataclasses
 import io
 from collections.abc import Sequence, Sized
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import run_call
 from elfs.pipeline.graph import STAGES, Stage, needed_artifacts, stage_of
 from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, StageCode
-from elfs.stages.selection.candidates import Candidates, gather_candidates, read_rows
+from elfs.pipeline.plan_facts import BudgetFacts, LeftOut, PlanFacts
+from elfs.stages.selection.candidates import Candidates, gather_candidates, picks_per_cluster, read_rows
 from elfs.stages.selection.choice import choose, number_to_pick
 from elfs.stages.selection.gain import gain_of_more
 from elfs.stages.selection.grouping import gather_grouping
@@ -31,21 +32,8 @@ __all__ = ["CODE", "COLUMNS", "plan_budgets", "prepare", "run"]
 
 _RECORD = "plan"
 _FILE = f"{_RECORD}/table.csv"
-_FEW = 5
-COLUMNS = (
-    "budget",
-    "images",
-    "coverage",
-    "random",
-    "random_lowest",
-    "random_highest",
-    "as_many_random",
-    "clusters",
-    "clusters_with_1",
-    "clusters_with_5",
-)
-"""Of the table: figures of coverage are in [0, 1]; ``as_many_random`` is how many random images cover as well, empty
-where more would be needed than the largest budget pays for."""
+COLUMNS = tuple(field.name for field in dataclasses.fields(BudgetFacts))
+"""Of the table; what is None stays empty."""
 
 
 def plan_budgets(
@@ -108,8 +96,7 @@ def run(job: Job, config: PlanConfig) -> Result:
     Returns
     -------
     Result
-        ``budgets``, one dict of `COLUMNS` each; ``bend``, the budget beyond which coverage grows slowly, or None; those
-        that are ``left_out``, with the reason; how many images can be selected, and how many copies cannot.
+        What `PlanFacts` says.
 
     Raises
     ------
@@ -123,101 +110,104 @@ def run(job: Job, config: PlanConfig) -> Result:
     grouping = gather_grouping(job, selections[0], table)
     found = grouping.into(gather_candidates(job, selections[0], table), selections[0])
     lines, left_out = _lines(job, selections, found, table)
-    images = [line["images"] for line in lines]
-    for line in lines:
-        equal = equal_budget(line["coverage"], images, [other["random"] for other in lines])
-        line["as_many_random"] = None if equal is None else round(equal)
-    position = bend(images, [line["coverage"] for line in lines])
     job.draft.save_bytes(_RECORD, _FILE, _csv(lines))
-    summary = {"method": config.method, "key": config.key, "eligible": len(found.pool), "budgets": lines}
-    summary |= {"copies_left_out": found.num_copies, "left_out": left_out}
-    summary["bend"] = None if position is None else lines[position]["budget"]
-    gain = gain_of_more(job.workspace, table, config.seed) if ARTIFACT in job.inputs else None
-    summary |= {} if gain is None else {"annotations": gain}
-    return Result(f"{len(lines)} budgets by {config.method}", summary)
+    position = bend([line.images for line in lines], [line.coverage for line in lines])
+    facts = PlanFacts(
+        method=config.method,
+        key=config.key,
+        eligible=len(found.pool),
+        copies_left_out=found.num_copies,
+        budgets=lines,
+        left_out=tuple(left_out),
+        bend=None if position is None else lines[position].budget,
+        annotations=gain_of_more(job.workspace, table, config.seed) if ARTIFACT in job.inputs else None,
+    )
+    return Result(f"{len(lines)} budgets by {config.method}", facts.as_json())
 
 
 def _lines(
     job: Job, selections: Sequence[SelectConfig], found: Candidates, table: SampleTable
-) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+) -> tuple[tuple[BudgetFacts, ...], list[LeftOut]]:
     """Return what each budget buys, the smallest first, and those that are left out with the reason."""
     fitting, left_out = _fitting(selections, found)
     embeddings = found.pool.embeddings
     if embeddings is None:
         embeddings = read_rows(job, "embeddings", "embeddings", found.rows)
-    lines: list[dict[str, Any]] = []
+    lines: list[BudgetFacts] = []
     with job.runtime.progress.task("plan", len(fitting), "budgets") as task:
         for number in sorted(fitting):
             config = fitting[number]
             try:
                 picked = choose(job, config, found, table).picked
             except UsageError as error:  # such as that no whole group fits
-                left_out.append({"budget": config.budget, "reason": error.message})
+                left_out.append(LeftOut(config.budget, error.message))
             else:
                 line = _line(job, config, found, embeddings, picked)
-                if lines and line["images"] == lines[-1]["images"]:
-                    reason = f"the groups leave {line['images']:,}, as many as for {lines[-1]['budget']}."
-                    left_out.append({"budget": config.budget, "reason": reason})
+                if lines and line.images == lines[-1].images:
+                    reason = f"the groups leave {line.images:,}, as many as for {lines[-1].budget}."
+                    left_out.append(LeftOut(config.budget, reason))
                 else:
                     lines.append(line)
             task.advance()
     _refuse_none(lines, left_out)
-    return lines, left_out
+    return tuple(_with_equals(line, lines) for line in lines), left_out
 
 
-def _fitting(
-    selections: Sequence[SelectConfig], found: Candidates
-) -> tuple[dict[int, SelectConfig], list[dict[str, str]]]:
+def _with_equals(line: BudgetFacts, lines: Sequence[BudgetFacts]) -> BudgetFacts:
+    """Return the line with how many random images cover as well, by all lines."""
+    equal = equal_budget(line.coverage, [other.images for other in lines], [other.random for other in lines])
+    return dataclasses.replace(line, as_many_random=None if equal is None else round(equal))
+
+
+def _fitting(selections: Sequence[SelectConfig], found: Candidates) -> tuple[dict[int, SelectConfig], list[LeftOut]]:
     """Return the budgets that fit by the number of images that they pay for, and the others with the reason."""
     fitting: dict[int, SelectConfig] = {}
-    left_out: list[dict[str, str]] = []
+    left_out: list[LeftOut] = []
     for selection in selections:
         try:
             number = number_to_pick(selection, found)
         except UsageError as error:
-            left_out.append({"budget": selection.budget, "reason": error.message})
+            left_out.append(LeftOut(selection.budget, error.message))
             continue
         if number in fitting:
             reason = f"pays for as many images as {fitting[number].budget}."
-            left_out.append({"budget": selection.budget, "reason": reason})
+            left_out.append(LeftOut(selection.budget, reason))
         else:
             fitting[number] = selection
     _refuse_none(fitting, left_out)
     return fitting, left_out
 
 
-def _refuse_none(fitting: Sized, left_out: list[dict[str, str]]) -> None:
+def _refuse_none(fitting: Sized, left_out: list[LeftOut]) -> None:
     if not fitting:
-        raise UsageError(f"no budget fits: {left_out[0]['budget']}: {left_out[0]['reason']}")
+        raise UsageError(f"no budget fits: {left_out[0].budget}: {left_out[0].reason}")
 
 
-def _line(job: Job, config: SelectConfig, found: Candidates, embeddings: Tensor, picked: Tensor) -> dict[str, Any]:
+def _line(job: Job, config: SelectConfig, found: Candidates, embeddings: Tensor, picked: Tensor) -> BudgetFacts:
     """Return what a budget buys, but for what depends on the others."""
     chance = coverage_and_chance(embeddings, picked, found.pool.candidates(), generator(config.seed, "chance"))
     draws = torch.tensor(chance.draws, dtype=torch.float64)
-    line: dict[str, Any] = {"budget": config.budget, "images": len(picked) + len(found.included)}
-    line |= {"coverage": round(chance.selected, 6), "random": round(float(draws.mean()), 6)}
-    line |= {"random_lowest": round(min(chance.draws), 6), "random_highest": round(max(chance.draws), 6)}
-    return line | _clusters(job, found, picked)
+    rows = found.rows_with(picked)
+    sizes = picks_per_cluster(job, found, rows)
+    return BudgetFacts(
+        budget=config.budget,
+        images=len(rows),
+        coverage=round(chance.selected, 6),
+        random=round(float(draws.mean()), 6),
+        random_lowest=round(min(chance.draws), 6),
+        random_highest=round(max(chance.draws), 6),
+        as_many_random=None,
+        clusters=None if sizes is None else len(sizes),
+        clusters_with_1=None if sizes is None else int(np.count_nonzero(sizes >= 1)),
+        clusters_with_5=None if sizes is None else int(np.count_nonzero(sizes >= 5)),
+    )
 
 
-def _clusters(job: Job, found: Candidates, picked: Tensor) -> dict[str, Any]:
-    """Return how many clusters have a pick, and how many have several, where there are any clusters."""
-    if "pseudo_labels" not in job.inputs:
-        return {"clusters": None, "clusters_with_1": None, "clusters_with_5": None}
-    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
-    of_pool = np.unique(labels[found.rows])
-    chosen = labels[np.concatenate([found.included, found.rows[picked.numpy()]])]
-    sizes = np.array([np.count_nonzero(chosen == cluster) for cluster in of_pool])
-    counts = {f"clusters_with_{least}": int(np.count_nonzero(sizes >= least)) for least in (1, _FEW)}
-    return {"clusters": len(of_pool)} | counts
-
-
-def _csv(lines: Sequence[dict[str, Any]]) -> bytes:
+def _csv(lines: Sequence[BudgetFacts]) -> bytes:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(line.as_json() for line in lines)
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 

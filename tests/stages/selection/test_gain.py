@@ -1,7 +1,6 @@
 """What the next annotations are expected to bring, from those that there are."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from elfs.annotations.annotating import annotate
 from elfs.config import PlanConfig
 from elfs.data.samples import SampleTable
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.plan_facts import MoreFacts, PlanFacts
 from elfs.stages.selection.gain import gain_of_more
 from elfs.stages.selection.plan import plan_budgets
 from elfs.workspace.workspace import Workspace
@@ -38,7 +38,7 @@ def table(path: Path) -> SampleTable:
     return SampleTable.from_tensors(Workspace.open(path).arrays("samples"))
 
 
-def gain(path: Path) -> dict[str, Any] | None:
+def gain(path: Path) -> MoreFacts | None:
     return gain_of_more(Workspace.open(path), table(path), 0)
 
 
@@ -49,14 +49,15 @@ def test_many_annotations_tell_and_the_plan_says_it_made_anew_with_more(path: Pa
     take_in(path, range(0, NUM_ROWS, 3), tmp_path)
     found = gain(path)
     assert found is not None
-    assert (found["annotated"], found["classes"], found["more"]) == (60, 3, 100)
-    assert found["judged_by"] == "cross-validation"
-    assert [point["annotations"] for point in found["points"]] == [6, 12, 24, 36, 48]
-    assert found["points"][-1]["accuracy"] > found["points"][0]["accuracy"]
-    assert 0 <= found["gain"]["low"] <= found["gain"]["estimate"] <= found["gain"]["high"] <= 1
+    assert (found.annotated, found.classes, found.more) == (60, 3, 100)
+    assert found.judged_by == "cross-validation"
+    assert [point.annotations for point in found.points] == [6, 12, 24, 36, 48]
+    assert found.points[-1].accuracy > found.points[0].accuracy
+    assert found.gain is not None
+    assert 0 <= found.gain.low <= found.gain.estimate <= found.gain.high <= 1
     outcome = plan_budgets(path, config, runtime)
     assert outcome.ran
-    assert outcome.summary["annotations"] == found  # worked out twice
+    assert PlanFacts.of(outcome.summary).annotations == found  # worked out twice
     assert not plan_budgets(path, config, runtime).ran
 
 
@@ -65,8 +66,8 @@ def test_few_annotations_or_one_class_cannot_tell(path: Path, rows: range, tmp_p
     take_in(path, rows, tmp_path)
     found = gain(path)
     assert found is not None
-    assert found["gain"] is None
-    assert len(found["points"]) < 4
+    assert found.gain is None
+    assert len(found.points) < 4
 
 
 def test_an_annotated_test_set_is_the_judge_and_is_not_learned_from(path: Path, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_an_annotated_test_set_is_the_judge_and_is_not_learned_from(path: Path, 
     take_in(path, range(NUM_ROWS), tmp_path)
     found = gain(path)
     assert found is not None
-    assert (found["annotated"], found["judged_by"]) == (120, "test set")
-    assert [point["annotations"] for point in found["points"]] == [8, 15, 30, 60, 90, 120]
-    share = (60 * found["points"][-1]["accuracy"] + 2) / 64
-    assert found["points"][-1]["error"] == pytest.approx((share * (1 - share) / 64) ** 0.5, abs=1e-5)
+    assert (found.annotated, found.judged_by) == (120, "test set")
+    assert [point.annotations for point in found.points] == [8, 15, 30, 60, 90, 120]
+    share = (60 * found.points[-1].accuracy + 2) / 64
+    assert found.points[-1].error == pytest.approx((share * (1 - share) / 64) ** 0.5, abs=1e-5)

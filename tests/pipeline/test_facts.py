@@ -1,0 +1,43 @@
+"""What stages report is read as it was written."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from elfs.config import PlanConfig
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.facts import SelectionFacts
+from elfs.pipeline.plan_facts import PlanFacts
+from elfs.stages.selection.plan import plan_budgets
+from elfs.workspace.manifest import read_manifest
+from tests.chain import Finished, run_stage
+
+
+def summary(path: Path, record: str) -> dict[str, Any]:
+    """Return what is in the manifest but for what every record has."""
+    found = dict(read_manifest(path).records[record].summary)
+    del found["headline"]
+    return found
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"budget": "20", "method": "elfs"},
+        {"budget": "20", "method": "random", "dedup": "off"},
+        {"budget": "0.2", "balance": "cluster", "include": "selections/first", "name": "second"},
+        {"budget": "5", "holdout": "5", "name": "test"},
+    ],
+)
+def test_a_selection(digits: Finished, workspace: Path, settings: dict[str, Any]) -> None:
+    digits.copy(workspace)
+    run_stage("select", workspace, budget="10", name="first")
+    record = run_stage("select", workspace, **settings).record
+    assert SelectionFacts.of(summary(workspace, record)).as_json() == summary(workspace, record)
+
+
+def test_a_plan(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    plan_budgets(workspace, PlanConfig(budgets="10,20,99999"), Runtime(devices="cpu"))
+    assert PlanFacts.of(summary(workspace, "plan")).as_json() == summary(workspace, "plan")
