@@ -54,13 +54,13 @@ def principal_axes(
         raise ValueError("there are no rows, expected at least one.")
     mean_F = (sum_F / num_rows).float()
     covariance_FF = products_FF / num_rows - torch.outer(mean_F, mean_F)
-    dim = max(1, min(num_axes, num_rows - 1, len(mean_F)))
+    dim = max(1, min(num_axes, num_rows - 1))
     variance_K, axes_FK = _leading_axes(covariance_FF, dim, generator)
     return mean_F, axes_FK * variance_K.sqrt().clamp(min=1e-6).pow(-whitening)
 
 
 def _leading_axes(covariance_FF: Tensor, num_axes: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Return the largest eigenvalues, falling, and their eigenvectors, by subspace iteration.
+    """Return the largest eigenvalues, falling, and their eigenvectors, as many as there are, by subspace iteration.
 
     With thousands of features it takes a tenth of the time of a full decomposition.
     """

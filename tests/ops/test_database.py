@@ -78,3 +78,25 @@ def test_row_that_is_not_finite_is_named_as_it_is_in_the_array() -> None:
 def test_embeddings_of_the_wrong_rank() -> None:
     with pytest.raises(ValueError, match=r"embeddings have the shape \(4,\), expected \(n_rows, n_dims\)"):
         Database(torch.zeros(4), device="cpu")
+
+
+class CountingRing:
+    """The first of three processes, which gets its own block back."""
+
+    rank, size = 0, 3
+
+    def __init__(self) -> None:
+        self.num_rotations = 0
+
+    def rotate(self, tensor: Tensor) -> Tensor:
+        self.num_rotations += 1
+        return tensor
+
+
+@pytest.mark.parametrize(("block_rows", "num_rotations"), [(20, 2), (7, 2), (5, 4), (1, 14)])
+def test_a_block_is_handed_on_until_all_have_had_it(block_rows: int, num_rotations: int) -> None:
+    """Twice for every three blocks: nobody sends the last one back to where it was read."""
+    ring = CountingRing()
+    blocks = list(Database(random_rows(20), device="cpu", block_rows=block_rows).unit_blocks(ring))
+    assert len(blocks) == 3 * num_rotations // 2
+    assert ring.num_rotations == num_rotations

@@ -10,6 +10,7 @@ from elfs.ops import distances
 from elfs.ops.distances import centre_distance, check_finite, unit_clusters, unit_rows
 
 DATA = Path(__file__).parents[1] / "data"
+ITERATIONS: list[dict[str, int]] = [{"num_iterations": 1}, {"num_iterations": 50}, {}]
 
 
 @pytest.fixture
@@ -83,6 +84,16 @@ def test_clusters_follow_the_generator() -> None:
     assert torch.equal(first.centroids, again.centroids)
     assert torch.equal(first.assignment, again.assignment)
     assert not torch.equal(first.centroids, other.centroids)
+
+
+@pytest.mark.parametrize("num_rows", [50, 100])
+@pytest.mark.usefixtures("small_blocks")
+def test_iterations_are_those_of_kmeans(num_rows: int) -> None:
+    """With and without a sample: after one iteration the centres are elsewhere than after fifty."""
+    x = torch.randn(num_rows, 4, generator=generator())
+    few, many, usual = (unit_clusters(x, 5, generator(), **how).centroids for how in ITERATIONS)
+    assert not torch.equal(few, many)
+    assert torch.equal(many, usual)
 
 
 @pytest.mark.usefixtures("small_blocks")

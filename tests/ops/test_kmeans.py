@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from elfs.ops._engine import Engine
-from elfs.ops.kmeans import kmeans, nearest_centroid
+from elfs.ops._engine import Engine, resolved_engine
+from elfs.ops.kmeans import _spread_centroids, kmeans, nearest_centroid
 
 DATA = Path(__file__).parents[1] / "data"
 HAS_FAISS = importlib.util.find_spec("faiss") is not None
@@ -141,6 +141,31 @@ def test_rows_of_the_wrong_rank() -> None:
         kmeans(torch.zeros(5), 2, seed=0)
 
 
+@pytest.mark.parametrize(
+    ("engine", "device", "installed", "expected"),
+    [
+        ("auto", "cpu", True, "faiss"),
+        ("auto", "cpu", False, "torch"),
+        ("auto", "cuda", True, "torch"),
+        ("faiss", "cuda", True, "faiss"),
+        ("torch", "cpu", True, "torch"),
+    ],
+)
+def test_engine(engine: Engine, device: str, installed: bool, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: object() if installed else None)
+    assert resolved_engine(engine, torch.device(device)) == expected
+
+
 def test_unknown_engine() -> None:
     with pytest.raises(ValueError, match="engine is 'sklearn', expected 'auto', 'faiss' or 'torch'"):
         kmeans(blobs()[0], 2, seed=0, engine="sklearn")  # type: ignore[arg-type]
+
+
+def test_starts_are_drawn_in_proportion_to_their_squared_distance() -> None:
+    """Of rows at 0, 1 and 3: each is first as often, then 0 is followed by 1 and 3 as 1 to 9, and so on."""
+    x, num_draws, generator = torch.tensor([[0.0], [1.0], [3.0]]), 600, torch.Generator().manual_seed(0)
+    drawn = [tuple(_spread_centroids(x, 2, generator).flatten().tolist()) for _ in range(num_draws)]
+    expected = {(0, 1): 0.1, (0, 3): 0.9, (1, 0): 0.2, (1, 3): 0.8, (3, 0): 9 / 13, (3, 1): 4 / 13}
+    for pair, share in expected.items():
+        assert drawn.count(pair) / num_draws == pytest.approx(share / 3, abs=0.05)
+    assert len(drawn) == sum(drawn.count(pair) for pair in expected)

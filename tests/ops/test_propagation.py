@@ -48,6 +48,16 @@ def test_classes_and_confidence_are_those_of_the_dense_system(
     assert confidence[:7].eq(1).all()
 
 
+@pytest.mark.parametrize("block_numbers", [1, 1 << 24], ids=["a-class-a-block", "one-block"])
+def test_of_equally_near_classes_the_first_is_taken(block_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row 0 lies in the middle of rows of the classes 2, 1 and 3."""
+    monkeypatch.setattr(propagation, "_BLOCK_NUMBERS", block_numbers)
+    indices = torch.tensor([[1, 2, 3], [0, -1, -1], [0, -1, -1], [0, -1, -1]])
+    classes, confidence = propagate_labels(indices, torch.ones(4, 3), torch.tensor([-1, 2, 1, 3]), 4)
+    assert classes.tolist() == [1, 2, 1, 3]
+    assert float(confidence[0]) == pytest.approx(1 / 3)
+
+
 def test_a_part_without_annotation_has_no_class() -> None:
     """Rows 0 to 2 are a chain, 3 and 4 know only one another, 5 knows nobody."""
     indices = torch.tensor([[1, -1], [2, 0], [1, -1], [4, -1], [3, -1], [-1, -1]])

@@ -165,5 +165,5 @@ def uherding(pool: Pool, budget: int, options: SelectorOptions, generator: torch
     embeddings, unsure_M = required(pool, "embeddings"), unsureness(required(pool, "probabilities"))
     eligible_M = pool.candidates()
     width = least_distance(unit_rows(embeddings[pool.held()]))
-    emphasis = Emphasis(unsure_M, 0.0, 1e-9, kernel_width=1.0 if width is None else width)
+    emphasis = Emphasis(unsure_M, kernel_width=1.0 if width is None else width)
     return greedy_coverage(embeddings, eligible_M, pool.settled, budget, emphasis=emphasis, generator=generator)

@@ -69,6 +69,7 @@ def test_a_sample_of_a_large_pool_tells_nearly_the_same(monkeypatch: pytest.Monk
     part = coverage_and_chance(embeddings, picked, everyone, generator(), num_draws=2)
     assert part.selected != whole.selected
     assert part.selected == pytest.approx(whole.selected, abs=0.03)
+    assert part == coverage_and_chance(embeddings, picked, everyone, generator(), num_draws=2)
 
 
 @pytest.mark.parametrize("picked", [[], [0, 1]])

@@ -171,6 +171,18 @@ def test_candidates_of_large_pools() -> None:
 
 
 @pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize(("budget", "num_considered"), [(10, 1024), (100, 1600), (3000, 3000)])
+def test_a_large_pool_is_looked_at_by_a_sample(budget: int, num_considered: int) -> None:
+    """As many candidates, and as many rows to be covered, as the bounds say: memory grows with their product."""
+    everything, nothing = torch.ones(3000, dtype=torch.bool), torch.zeros(3000, dtype=torch.bool)
+    blocks = covering._blocks(clustered_rows(3000, 30), (everything, nothing), budget, torch.Generator())
+    candidates, to_cover = (torch.cat([block[part] for block in blocks]) for part in (0, 1))
+    assert len(candidates.unique()) == len(candidates) == num_considered
+    assert len(to_cover.unique()) == len(to_cover) == num_considered
+    assert max(len(rows) for rows, _, _ in blocks) <= (256 if budget > 10 else 1024)
+
+
+@pytest.mark.usefixtures("small_bounds")
 def test_emphasis_grows_in_every_block_as_it_does_in_the_pool() -> None:
     """Half of each direction is hard: the first picks take no notice, those of the emphasis take no other."""
     x = torch.nn.functional.one_hot(torch.arange(3000) % 8, 8) + 0.5 * random_rows(3000, 8)
