@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from elfs.delivery.chosen import Selection
 from elfs.delivery.clusters import cluster_facts, cluster_means
 from elfs.delivery.pool import Pool
+from elfs.pipeline.comparison_facts import ComparisonFacts
 from elfs.pipeline.plan_facts import PlanFacts
 
 __all__ = ["PageTable", "page_tables"]
@@ -56,7 +56,7 @@ def page_tables(selection: Selection, pool: Pool) -> list[PageTable]:
     records = selection.workspace.manifest.records
     found = [_clusters(selection, pool)]
     found += [_plan(PlanFacts.of(records["plan"].summary))] if "plan" in records else []
-    found += [_comparison(records["compare"].summary)] if "compare" in records else []
+    found += [_comparison(ComparisonFacts.of(records["compare"].summary))] if "compare" in records else []
     return [table for table in found if table.rows]
 
 
@@ -107,23 +107,13 @@ def _plan(facts: PlanFacts) -> PageTable:
     return PageTable("What other budgets would buy", about, head, rows)
 
 
-def _comparison(summary: dict[str, Any]) -> PageTable:
-    cells = summary["cells"]
-    budgets = list(dict.fromkeys(cell["budget"] for cell in cells))
-    texts = {(cell["method"], cell["budget"]): _accuracy(cell) for cell in cells}
-    methods = dict.fromkeys(cell["method"] for cell in cells)
-    rows = [(method, *(texts.get((method, budget), "-") for budget in budgets)) for method in methods]
-    protocol = summary["protocol"]
-    most = "at most " if protocol["network"] == "linear" else ""
+def _comparison(facts: ComparisonFacts) -> PageTable:
+    texts = {(cell.method, cell.budget): cell.text for cell in facts.cells}
+    rows = [(method, *(texts.get((method, budget), "-") for budget in facts.budgets)) for method in facts.methods]
+    training = facts.training
+    most = "at most " if training.network == "linear" else ""
     about = (
-        f"Accuracy in percent of {protocol['network']} on {protocol['test_images']:,} test images, trained for "
-        f"{most}{protocol['iterations']:,} iterations on what each method selects, as elfs compare found it."
+        f"Accuracy in percent of {training.network} on {training.test_images:,} test images, trained for "
+        f"{most}{training.iterations:,} iterations on what each method selects, as elfs compare found it."
     )
-    return PageTable("How methods compare", about, ("method", *budgets), rows)
-
-
-def _accuracy(cell: dict[str, Any]) -> str:
-    if cell["mean"] is None:
-        return "-"
-    spread = "" if cell["deviation"] is None else f" +- {100 * cell['deviation']:.1f}"
-    return f"{100 * cell['mean']:.1f}{spread}"
+    return PageTable("How methods compare", about, ("method", *facts.budgets), rows)

@@ -127,7 +127,7 @@ def compare(
     call = StageCall(stage, _RECORD, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(_RECORD))
     outcome = run_call(call, path, config, runtime)
     files = tuple(str(path / name) for name in _FILES)
-    comparison = Comparison.from_json(outcome.summary)
+    comparison = Comparison.of(outcome.summary)
     return CompareReport(comparison, files, outcome.ran, outcome.smoke, config.rounds is not None)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from elfs.evaluation.protocol import protocol_text
+from elfs.pipeline.comparison_facts import Cell, ComparisonFacts
 
-__all__ = ["BASELINE", "WHOLE_POOL", "Cell", "Comparison", "Difference", "paired_difference"]
+__all__ = ["BASELINE", "WHOLE_POOL", "Comparison", "Difference", "paired_difference"]
 
 BASELINE = "random"
 """Method that every other one is held against."""
@@ -34,47 +34,6 @@ _COLUMNS = (
     "protocol",
     "reason",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One method at one budget.
-
-    Attributes
-    ----------
-    method, budget : str
-        As typed.
-    images : int or None
-        Size of the selection; None where there is none.
-    accuracies : tuple of float
-        One for each seed, in ``[0, 1]``, higher = better; empty where nothing could be trained.
-    reason : str or None
-        Why it is empty.
-    """
-
-    method: str
-    budget: str
-    images: int | None
-    accuracies: tuple[float, ...]
-    reason: str | None = None
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over the seeds; None where the cell is empty."""
-        return statistics.fmean(self.accuracies) if self.accuracies else None
-
-    @property
-    def deviation(self) -> float | None:
-        """Sample standard deviation over the seeds; None below two of them."""
-        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
-
-    @property
-    def text(self) -> str:
-        """``95.8 +- 0.9`` in percent; ``-`` where the cell is empty."""
-        if self.mean is None:
-            return "-"
-        spread = "" if self.deviation is None else f" +- {100 * self.deviation:.1f}"
-        return f"{100 * self.mean:.1f}{spread}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,36 +106,8 @@ def paired_difference(accuracies: Sequence[float], baseline: Sequence[float], nu
     return Difference(mean, error, "above" if mean > reach else "below" if mean < -reach else "within")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """All cells of a comparison.
-
-    Attributes
-    ----------
-    protocol : dict
-        How every network was trained: the recipe, ``iterations``, ``test_images``.
-    seeds : tuple of int
-        Seeds of the selections and the trainings.
-    cells : tuple of Cell
-        Method by method, and each method's in the order of the budgets; all methods have the same budgets.
-    reference : Cell or None
-        The whole pool, if it was asked for.
-    """
-
-    protocol: dict[str, Any]
-    seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
-    reference: Cell | None
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods in order."""
-        return list(dict.fromkeys(cell.method for cell in self.cells))
-
-    @property
-    def budgets(self) -> list[str]:
-        """Budgets in order."""
-        return list(dict.fromkeys(cell.budget for cell in self.cells))
+class Comparison(ComparisonFacts):
+    """All cells of a comparison, and what follows from them."""
 
     def cell(self, method: str, budget: str) -> Cell:
         """Return one cell.
@@ -227,12 +158,7 @@ class Comparison:
         baseline = self.cell(BASELINE, cell.budget)
         if not cell.accuracies or not baseline.accuracies:
             return None
-        return paired_difference(cell.accuracies, baseline.accuracies, self.protocol["test_images"])
-
-    @property
-    def protocol_text(self) -> str:
-        """One line: network, steps, which iterate."""
-        return protocol_text(self.protocol)
+        return paired_difference(cell.accuracies, baseline.accuracies, self.training.test_images)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the table for people: accuracies in percent, then the differences from random.
@@ -268,8 +194,8 @@ class Comparison:
         """
         seeds = ", ".join(str(seed) for seed in self.seeds)
         found = [
-            f"protocol    {self.protocol_text} (recipe {self.protocol['name']}), "
-            f"{self.protocol['test_images']:,} test images",
+            f"protocol    {self.training.text} (recipe {self.training.name}), "
+            f"{self.training.test_images:,} test images",
             f"seeds       {seeds}, for the selection and the training"
             + ("; +- is the sample standard deviation over them" if len(self.seeds) > 1 else ""),
         ]
@@ -311,18 +237,6 @@ class Comparison:
             "reference": None if self.reference is None else _cell_json(self.reference),
         }
 
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Comparison":
-        """Return the comparison that ``as_json`` described; what follows from it is ignored."""
-
-        def cell(item: dict[str, Any]) -> Cell:
-            accuracies = tuple(float(accuracy) for accuracy in item["accuracies"])
-            return Cell(item["method"], item["budget"], item["images"], accuracies, item["reason"])
-
-        reference = None if value["reference"] is None else cell(value["reference"])
-        cells = tuple(cell(item) for item in value["cells"])
-        return cls(value["protocol"], tuple(value["seeds"]), cells, reference)
-
     def table_csv(self) -> bytes:
         """Return the table for programs: one line for each cell, the whole pool last.
 
@@ -345,9 +259,9 @@ class Comparison:
     def _line(self, cell: Cell, best: str, against: Sequence[object]) -> list[object]:
         values = (cell.mean, cell.deviation, best, *against)
         written = [f"{value:.6f}" if isinstance(value, float) else value for value in values]
-        protocol = (self.protocol["test_images"], self.protocol_text, cell.reason)
+        protocol = (self.training.test_images, self.training.text, cell.reason)
         return [cell.method, cell.budget, cell.images, len(cell.accuracies), *written, *protocol]
 
 
 def _cell_json(cell: Cell) -> dict[str, Any]:
-    return asdict(cell) | {"accuracies": list(cell.accuracies), "mean": cell.mean, "deviation": cell.deviation}
+    return cell.as_json() | {"reason": cell.reason, "mean": cell.mean, "deviation": cell.deviation}

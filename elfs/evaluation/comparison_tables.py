@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from elfs.evaluation.comparison import WHOLE_POOL, Cell, Comparison
+from elfs.evaluation.comparison import WHOLE_POOL, Comparison
 from elfs.evaluation.comparison_plan import Planned, Setting
 from elfs.evaluation.comparison_selections import Selections
 from elfs.evaluation.training import Accuracy
 from elfs.evaluation.trainings import Results, Training, missing_labels
+from elfs.pipeline.comparison_facts import Cell
 
 __all__ = ["cells_csv", "tabulate"]
 

@@ -102,5 +102,5 @@ def _label(axes: Any, comparison: Comparison) -> None:
     axes.set_xlabel("images annotated")
     bars = f", bars: standard deviation over {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else ""
     axes.set_ylabel("test accuracy (%)")
-    axes.set_title(f"{comparison.protocol_text}{bars}", fontsize=8, loc="left", color=_GREY)
+    axes.set_title(f"{comparison.training.text}{bars}", fontsize=8, loc="left", color=_GREY)
     axes.legend(frameon=False)

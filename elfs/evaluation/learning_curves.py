@@ -5,8 +5,9 @@ import statistics
 from dataclasses import asdict
 from typing import Any
 
-from elfs.evaluation.comparison import BASELINE, Cell, Comparison, Difference, paired_difference
+from elfs.evaluation.comparison import BASELINE, Comparison, Difference, paired_difference
 from elfs.ops.learning_curve import Gain, expected_gain
+from elfs.pipeline.comparison_facts import Cell
 from elfs.train.seeding import generator
 
 __all__ = ["MORE", "areas", "curve_facts", "curve_table", "gain_facts", "gain_line", "gains", "labels_needed"]
@@ -95,7 +96,7 @@ def curve_facts(comparison: Comparison) -> list[dict[str, Any]]:
         line["labels_needed"] = labels_needed(comparison, method) if has_baseline else None
         line["against_random"] = None
         if has_baseline and method != BASELINE:
-            num_test = comparison.protocol["test_images"]
+            num_test = comparison.training.test_images
             line["against_random"] = asdict(paired_difference(own, areas(comparison, BASELINE), num_test))
         found.append(line)
     return found
@@ -142,7 +143,7 @@ def gains(comparison: Comparison) -> dict[str, Gain]:
         cells = [cell for cell in _curve(comparison, method) if cell.accuracies]
         images = [cell.images or 0 for cell in cells]
         means = [statistics.fmean(cell.accuracies) for cell in cells]
-        errors = [_error(cell, comparison.protocol["test_images"]) for cell in cells]
+        errors = [_error(cell, comparison.training.test_images) for cell in cells]
         gain = expected_gain(images, means, errors, MORE, generator(0, "learning curve"))
         if gain is not None:
             found[method] = gain

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import DEFAULT_WORKSPACE
-from elfs.evaluation.protocol import protocol_text
+from elfs.pipeline.comparison_facts import TrainingFacts
 
 __all__ = ["TrainReport"]
 
@@ -47,7 +47,7 @@ class TrainReport:
         facts = self.summary
         found = [f"selection   {facts['selection']}, {facts['images']:,} images"]
         found += self._about_labels()
-        found.append(f"protocol    {protocol_text(facts)}")
+        found.append(f"protocol    {TrainingFacts.of(facts).text}")
         if not facts["accuracies"]:
             why = "no test image has a label"
             if facts.get("groups") == 1:

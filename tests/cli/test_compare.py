@@ -14,7 +14,8 @@ from elfs.cli._words import words
 from elfs.cli.app import assemble
 from elfs.config import SMOKE, CompareConfig
 from elfs.evaluation.compare import CompareReport
-from elfs.evaluation.comparison import Cell, Comparison
+from elfs.evaluation.comparison import Comparison
+from elfs.pipeline.comparison_facts import Cell
 from tests.chain import Finished, bytes_of
 
 Elfs = Callable[..., Any]
@@ -88,7 +89,7 @@ def test_smoke_is_said(elfs: Elfs, calls: list[tuple[Any, ...]]) -> None:
 
 def test_json_is_one_document(elfs: Elfs, calls: list[tuple[Any, ...]]) -> None:
     document = json.loads(elfs("compare", "--json").out)
-    assert Comparison.from_json(document) == COMPARISON
+    assert Comparison.of(document) == COMPARISON
     assert document["files"] == ["w/comparison/table.csv", "w/comparison/figure.svg"]
     assert (document["workspace"], document["smoke"]) == ("elfs-workspace", False)
     assert elfs("compare", "--quiet").err == ""

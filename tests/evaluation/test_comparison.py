@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from elfs.evaluation.comparison import Cell, Comparison, paired_difference
+from elfs.evaluation.comparison import Comparison, paired_difference
+from elfs.pipeline.comparison_facts import Cell
 
 PROTOCOL = {"name": "small", "network": "resnet8", "iterations": 1600, "test_images": 360}
 
@@ -192,7 +193,7 @@ def test_csv() -> None:
 def test_json_gives_the_comparison_back() -> None:
     for made in (comparison(), comparison(reference=None)):
         document = made.as_json()
-        assert Comparison.from_json(json.loads(json.dumps(document))) == made
+        assert Comparison.of(json.loads(json.dumps(document))) == made
     cell = comparison().as_json()["cells"][0]
     assert cell["against_random"] == {
         "mean": pytest.approx(0.105),

@@ -8,8 +8,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from elfs.catalog import SELECTORS
-from elfs.evaluation.comparison import Cell, Comparison
+from elfs.evaluation.comparison import Comparison
 from elfs.evaluation.figure import _draw, accuracy_figure
+from elfs.pipeline.comparison_facts import Cell
 
 PROTOCOL = {"name": "small", "network": "resnet8", "iterations": 600, "test_images": 360}
 

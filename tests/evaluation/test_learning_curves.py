@@ -2,7 +2,7 @@
 
 import pytest
 
-from elfs.evaluation.comparison import Cell, Comparison
+from elfs.evaluation.comparison import Comparison
 from elfs.evaluation.learning_curves import (
     MORE,
     areas,
@@ -14,6 +14,7 @@ from elfs.evaluation.learning_curves import (
     labels_needed,
 )
 from elfs.ops.learning_curve import LearningCurve
+from elfs.pipeline.comparison_facts import Cell
 
 PROTOCOL = {"name": "small", "network": "linear", "iterations": 600, "test_images": 100}
 ROUNDS = [("1 x 10", 10), ("2 x 10", 20), ("3 x 10", 40)]

@@ -227,7 +227,13 @@ def test_killed_training_goes_on_at_the_next_seed(
 
 
 def test_report_lines() -> None:
-    facts: dict[str, Any] = {"network": "resnet18", "iterations": 40_000, "selection": "aum-0.1", "images": 5000}
+    facts: dict[str, Any] = {
+        "name": "large",
+        "network": "resnet18",
+        "iterations": 40_000,
+        "selection": "aum-0.1",
+        "images": 5000,
+    }
     facts |= {"accuracies": [0.9, 0.92], "mean": 0.91, "deviation": 0.0141421, "test_images": 10_000}
     assert TrainReport(facts, True).lines() == [
         "selection   aum-0.1, 5,000 images",
@@ -307,7 +313,15 @@ def annotated(path: Path, workspace: Path, num_rows: int | None = None) -> tuple
     ("unlabelled", "count"), [(10_000, 200), (1_000, 200), (999, 190), (270, 50), (50, 10), (49, None), (0, None)]
 )
 def test_the_test_set_that_is_advised_fits_what_is_left_of_the_pool(unlabelled: int, count: int | None) -> None:
-    facts = {"selection": "a b", "images": 30, "network": "linear", "iterations": 5, "test_images": 0, "folds": 5}
+    facts: dict[str, Any] = {
+        "name": "linear",
+        "selection": "a b",
+        "images": 30,
+        "network": "linear",
+        "iterations": 5,
+        "test_images": 0,
+        "folds": 5,
+    }
     facts |= {"accuracies": [0.9], "mean": 0.9, "deviation": None, "unlabelled": unlabelled}
     text = "\n".join(TrainReport(facts, True, Path("my place")).lines())
     assert "named by a network that has not seen it" in text

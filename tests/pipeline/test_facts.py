@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from elfs.config import PlanConfig
+from elfs.config import CompareConfig, PlanConfig
+from elfs.evaluation.compare import compare
+from elfs.evaluation.comparison import Comparison
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.plan_facts import PlanFacts
@@ -41,3 +43,12 @@ def test_a_plan(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     plan_budgets(workspace, PlanConfig(budgets="10,20,99999"), Runtime(devices="cpu"))
     assert PlanFacts.of(summary(workspace, "plan")).as_json() == summary(workspace, "plan")
+
+
+def test_a_comparison(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    config = CompareConfig(methods="elfs@aum:0.9,random", budgets="20,1300", seeds=2, network="linear", iterations=5)
+    report = compare(workspace, config, Runtime(devices="cpu"))
+    found = Comparison.of(summary(workspace, "compare"))
+    assert found == report.comparison
+    assert found.as_json() == summary(workspace, "compare")
