@@ -92,7 +92,7 @@ _elfs() {
                         '--clusters=[Number of clusters]:value: ' \
                         '--cluster-method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
-                        '--head-choice=[Which of the heads labels the images]:value:(information loss)' \
+                        '--head-choice=[Which of the heads labels the images: trust, information, loss]:value:(trust information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--cluster-epochs=[Passes over the images]:value: ' \
                         '--cluster-batch-size=[Images per step]:value: ' \
@@ -188,7 +188,7 @@ _elfs() {
                         '--clusters=[Number of clusters]:value: ' \
                         '--method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
-                        '--head-choice=[Which of the heads labels the images]:value:(information loss)' \
+                        '--head-choice=[Which of the heads labels the images: trust, information, loss]:value:(trust information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \
                         '--batch-size=[Images per step]:value: ' \

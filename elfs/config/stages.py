@@ -77,7 +77,7 @@ class ClusterConfig(StageConfig):
         choices=CLUSTER_METHODS,
     )
     loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
-    head_choice: str = option("information", "Which of the heads labels the images.", choices=HEAD_CHOICES)
+    head_choice: str = option("trust", "Which of the heads labels the images.", choices=HEAD_CHOICES)
     heads: int | None = option(
         None, "Heads trained side by side. [auto: 8 below 20,000 images and on a CPU, else 50]", minimum=1
     )

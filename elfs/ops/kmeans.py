@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elfs.ops._engine import Engine, resolved_engine
 
-__all__ = ["KMeans", "kmeans", "nearest_centroid"]
+__all__ = ["KMeans", "kmeans", "kmeans_probabilities", "nearest_centroid"]
 
 
 class KMeans(NamedTuple):
@@ -192,3 +192,28 @@ def kmeans(
     generator = torch.Generator().manual_seed(seed)
     starts = (_finished(x_ND, _lloyd(x_ND, num_clusters, num_iterations, generator)) for _ in range(restarts))
     return min(starts, key=lambda clustering: clustering.inertia)
+
+
+def kmeans_probabilities(inputs: Tensor, centroids: Tensor) -> Tensor:
+    """Return how clearly each input belongs to each centre.
+
+    Parameters
+    ----------
+    inputs : Tensor of shape (n_rows, n_dims), float32
+        Embeddings of length 1.
+    centroids : Tensor of shape (n_clusters, n_dims), float32
+        Centres of k-means.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_clusters), float32
+        Inverse squared distances, scaled to sum to 1: the memberships of fuzzy c-means with fuzzifier 2, highest at the
+        nearest centre.
+
+    References
+    ----------
+    .. [1] Bezdek, Pattern Recognition with Fuzzy Objective Function Algorithms, 1981.
+    """
+    squared_BC = torch.cdist(inputs, centroids, compute_mode="donot_use_mm_for_euclid_dist").square()
+    inverse_BC = 1 / squared_BC.clamp_min(1e-12)
+    return inverse_BC / inverse_BC.sum(dim=1, keepdim=True)

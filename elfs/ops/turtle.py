@@ -4,13 +4,14 @@ Shape suffixes: B rows of a batch, D dimensions of an encoder, R runs side by si
 are one matrix: columns ``r * C`` to ``(r + 1) * C`` belong to run r. Nothing here keeps state or draws numbers.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["fitted_heads", "soft_labels", "turtle_loss", "unit_parts"]
+__all__ = ["fitted_heads", "log_labels", "soft_labels", "turtle_loss", "unit_parts"]
 
 
 def unit_parts(embeddings: Tensor, widths: Sequence[int]) -> list[Tensor]:
@@ -59,6 +60,25 @@ def soft_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_cluster
     """
     parts = [_log_probabilities(z_BD, w, num_clusters).exp() for z_BD, w in zip(inputs, weights, strict=True)]
     return torch.stack(parts).mean(dim=0)
+
+
+def log_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_clusters: int) -> Tensor:
+    """Return the logarithm of `soft_labels`, which is finite where they are 0.
+
+    Parameters
+    ----------
+    inputs, weights : sequence of Tensor
+        As in `soft_labels`.
+    num_clusters : int
+        Number of clusters.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_runs, n_clusters), float32
+        At most 0.
+    """
+    parts = [_log_probabilities(z_BD, w, num_clusters) for z_BD, w in zip(inputs, weights, strict=True)]
+    return torch.stack(parts).logsumexp(dim=0) - math.log(len(parts))
 
 
 @torch.no_grad()

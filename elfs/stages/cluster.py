@@ -1,5 +1,6 @@
 """Embeddings to cluster heads, or to k-means centres."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,17 +15,18 @@ from elfs.data.samples import SampleTable
 from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.ops.consensus import trust
-from elfs.ops.kmeans import kmeans
+from elfs.ops.kmeans import kmeans, kmeans_probabilities
 from elfs.ops.neighbor_information import information, pair_joint
 from elfs.ops.neighbors import cosine_neighbors
-from elfs.ops.turtle import soft_labels, unit_parts
+from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
+from elfs.train.calibration import Calibration, SaidByHeads, calibrations
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import train_heads
-from elfs.train.features import Features, standardization
+from elfs.train.features import Features, centring, standardization
 from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
-from elfs.train.head_choice import assignment_counts, head_qualities, labels_of
+from elfs.train.head_choice import assignment_counts, head_qualities, head_report, labels_of, logits_of
 from elfs.train.head_settings import is_small, method_for, settings_for
 from elfs.train.seeding import derived_seed
 from elfs.train.turtle import TurtleSettings, train_turtle
@@ -172,11 +174,19 @@ def _train(
             ranks=job.runtime.ranks,
         )
     counts_HC = assignment_counts(training.teacher, pool.features, _BLOCK_ROWS, job.runtime.ranks)
-    qualities = head_qualities(training.teacher, pool.features, neighbors) if job.runtime.ranks.is_first else []
+    qualities, calibrated = [], []
+    if job.runtime.ranks.is_first:
+        qualities = head_qualities(training.teacher, pool.features, neighbors)
+
+        def said(positions: Tensor) -> Iterator[Tensor]:
+            for head in map(training.teacher.select_head, range(settings.heads)):
+                yield logits_of(head, pool.features, positions)[0] / settings.temperature
+
+        calibrated = _calibrations(job, pool, clusters, config.seed, said)
     job.runtime.ranks.wait()
     chosen = int(training.loss.argmin())
-    if config.head_choice == "information" and qualities:
-        chosen = max(range(settings.heads), key=lambda head: qualities[head].information)
+    if config.head_choice != "loss" and qualities:
+        chosen = max(range(settings.heads), key=lambda head: getattr(qualities[head], config.head_choice))
     report = {
         "method": "temi",
         "loss": settings.loss,
@@ -191,12 +201,20 @@ def _train(
         "teacher_momentum": settings.teacher_momentum,
         "temperature": settings.temperature,
         "heads": [
-            _head_report(counts_HC[h], float(training.loss[h])) | _rounded(asdict(quality))
+            head_report(counts_HC[h], float(training.loss[h]), asdict(quality) | asdict(calibrated[h]))
             for h, quality in enumerate(qualities)
         ],
     }
     headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"
     return training.teacher.to_tensors(), report, headline
+
+
+def _calibrations(job: Job, pool: _Pool, clusters: int, seed: int, said: SaidByHeads) -> list[Calibration]:
+    """Return of each head how far another clustering agrees, and what makes it as sure as that."""
+    embeddings, device = job.workspace.tensors("embeddings")["embeddings"], job.runtime.device()
+    mean, scale = centring(embeddings, pool.rows)
+    centred = Features(embeddings, pool.rows, device, in_memory=False, mean=mean, inverse_deviation=scale)
+    return calibrations(centred, torch.from_numpy(_neighbor_positions(job, pool, clusters)), clusters, seed, said)
 
 
 def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) -> Tensor:
@@ -212,22 +230,6 @@ def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) 
         found_MK, _ = cosine_neighbors(inputs_MD.cpu(), stored_MK.shape[1], device=job.runtime.device())
         task.advance(len(inputs_MD))
     return found_MK.long()
-
-
-def _head_report(counts_C: Tensor, loss: float) -> dict[str, Any]:
-    share_C = counts_C.double() / counts_C.sum()
-    entropy = abs(float(torch.special.entr(share_C).sum() / np.log(len(counts_C))))  # abs: no -0.0
-    return {
-        "loss": loss,
-        "assignment_entropy": round(entropy, 6),
-        "used_clusters": int((counts_C > 0).sum()),
-        "smallest_cluster": int(counts_C.min()),
-        "largest_cluster": int(counts_C.max()),
-    }
-
-
-def _rounded(facts: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in facts.items()}
 
 
 def _graph(
@@ -264,7 +266,7 @@ def _graph(
         "temperature": config.temperature,
         "starts": num_starts(),
         "clusterings": [round(value, 6) for value in found.information],
-        "heads": [_head_report(counts_C, -found.information[0]) | _rounded(quality)],
+        "heads": [head_report(counts_C, -found.information[0], quality)],
     }
     return head.to_tensors(), report, f"neighbour graph, {clusters} clusters"
 
@@ -285,14 +287,18 @@ def _kmeans(
         "information": information(pair_joint(found.assignment, near_MK, clusters), 0.0),
         "trust": trust(found.assignment, near_MK, none, clusters),
     }
+    centroids = found.centroids
+    (calibrated,) = _calibrations(
+        job, pool, clusters, config.seed, lambda rows: [kmeans_probabilities(embeddings[rows].cpu(), centroids).log()]
+    )
     report = {
         "method": "kmeans",
         "loss": "distance",
         "clusters": clusters,
         "chosen": 0,
-        "heads": [_head_report(counts_C, found.inertia / len(pool.rows)) | _rounded(quality)],
+        "heads": [head_report(counts_C, found.inertia / len(pool.rows), quality | asdict(calibrated))],
     }
-    return {"centroids": found.centroids.numpy()}, report, f"k-means, {clusters} clusters"
+    return {"centroids": centroids.numpy()}, report, f"k-means, {clusters} clusters"
 
 
 def _turtle(
@@ -316,10 +322,14 @@ def _turtle(
         )
     counts_RC = torch.zeros(settings.runs, clusters, dtype=torch.int64)
     weights = [weight.to(pool.features.device) for weight in training.weights]
+
+    def said(positions: Tensor) -> Tensor:
+        return log_labels(unit_parts(pool.features.take(positions), settings.widths), weights, clusters)
+
     for positions_B in torch.arange(len(pool.rows)).split(_BLOCK_ROWS):
-        parts = unit_parts(pool.features.take(positions_B), settings.widths)
-        labels_BR = soft_labels(parts, weights, clusters).argmax(dim=2).cpu()
+        labels_BR = said(positions_B).argmax(dim=2).cpu()
         counts_RC += torch.stack([torch.bincount(labels_B, minlength=clusters) for labels_B in labels_BR.T])
+    calibrated = _calibrations(job, pool, clusters, config.seed, lambda rows: said(rows).unbind(dim=1))
     chosen = int(training.loss.argmin())
     report = {
         "method": "turtle",
@@ -329,7 +339,9 @@ def _turtle(
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
-        "heads": [_head_report(counts_RC[r], float(training.loss[r])) for r in range(settings.runs)],
+        "heads": [
+            head_report(counts_RC[r], float(training.loss[r]), asdict(calibrated[r])) for r in range(settings.runs)
+        ],
     }
     tensors = {f"turtle.{e}": w.unflatten(1, (-1, clusters)).numpy() for e, w in enumerate(training.weights)}
     encoders = f" on {len(settings.widths)} encoders" if len(settings.widths) > 1 else ""

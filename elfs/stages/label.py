@@ -1,6 +1,7 @@
 """Cluster heads to one pseudo-label a sample, with a confidence."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,9 @@ from elfs.config import LabelConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
-from elfs.ops.turtle import soft_labels, unit_parts
+from elfs.ops.calibration import powered_confidence
+from elfs.ops.kmeans import kmeans_probabilities
+from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
 from elfs.pipeline.job import Job, Result, StageCode
@@ -23,7 +26,7 @@ from elfs.stages.annotated_labels import Learned, learn_classes
 from elfs.train.features import Features
 from elfs.workspace.pieces import Pieces, Run, deal
 
-__all__ = ["CODE", "kmeans_probabilities", "run"]
+__all__ = ["CODE", "run"]
 
 _BLOCK_ROWS = 16_384
 _PIECE_BLOCKS = 64
@@ -33,7 +36,8 @@ _FILE_ROWS = 1 << 26
 """Rows of one file of pseudo-labels at most."""
 
 _CONFIDENT = 0.9
-"""A pseudo-label above this confidence counts as confident in the summary."""
+"""A pseudo-label above this confidence counts as confident in the summary. The mean confidence of the pool is how often
+clusterings agree: those that the consensus of ``graph`` is of, and one of another kind for the other methods."""
 
 Labels = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Label and confidence of some samples."""
@@ -63,7 +67,7 @@ def run(job: Job, config: LabelConfig) -> Result:
     with job.runtime.progress.task("label", len(rows), "images") as task:
         task.advance(len(rows) - sum(stop - start for start, stop in missing))
         if mine:
-            _label(job, _Labeller.of(job, head, report.get("temperature", 1.0)), rows, mine, pieces, task)
+            _label(job, _Labeller.of(job, head, report), rows, mine, pieces, task)
     ranks.wait()
     if not ranks.is_first:
         return Result("", {})
@@ -73,9 +77,11 @@ def run(job: Job, config: LabelConfig) -> Result:
     confident = num_confident / int(sizes.sum())
     summary = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
-    trusted = report["heads"][head].get("trust")  # none where an older version clustered
-    summary["trust"] = trusted
+    chosen = report["heads"][head]
+    trusted, agreement = chosen.get("trust"), chosen.get("agreement")  # none where an older version clustered
+    summary |= {"trust": trusted, "agreement": agreement}
     said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
+    said += "" if agreement is None else f", another clustering agrees on {agreement:.0%}"
     facts = {"trust": trusted, "clusters": clusters}
     if learned is None:
         return Result(f"{clusters} clusters, {said}", summary, {"pseudo_labels": facts})
@@ -133,32 +139,36 @@ class _Labeller:
     head: ClusterHeads | None
     centroids: Tensor | None
     temperature: float
+    power: float
     standardization: dict[str, Tensor] = field(default_factory=dict)
     turtle: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, job: Job, head: int, temperature: float) -> "_Labeller":
+    def of(cls, job: Job, head: int, report: dict[str, Any]) -> "_Labeller":
         device, arrays = job.runtime.device(), job.workspace.arrays("heads")
+        temperature = report.get("temperature", 1.0)
+        power = report["heads"][head].get("confidence_power", 1.0)  # none of the graph, nor of an older version
         tensors = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
         if "centroids" in arrays:
-            return cls(None, torch.from_numpy(np.array(arrays["centroids"])).to(device), temperature, tensors)
+            centroids = torch.from_numpy(np.array(arrays["centroids"])).to(device)
+            return cls(None, centroids, temperature, power, tensors)
         if "turtle.0" in arrays:
             runs = [torch.from_numpy(np.array(arrays[f"turtle.{e}"][:, head])) for e in range(len(arrays))]
-            return cls(None, None, temperature, tensors, [run.to(device) for run in runs])
-        return cls(ClusterHeads.from_tensors(arrays).select_head(head).to(device), None, temperature, tensors)
+            return cls(None, None, temperature, power, tensors, [run.to(device) for run in runs])
+        chosen = ClusterHeads.from_tensors(arrays).select_head(head).to(device)
+        return cls(chosen, None, temperature, power, tensors)
 
     @torch.inference_mode()
     def __call__(self, inputs_BD: Tensor) -> Labels:
         if self.turtle:
             parts = unit_parts(inputs_BD, [len(weights) for weights in self.turtle])
-            probabilities_BC = soft_labels(parts, self.turtle, self.turtle[0].shape[1])[:, 0]
+            logits_BC = log_labels(parts, self.turtle, self.turtle[0].shape[1])[:, 0]
         elif self.head is None:
             assert self.centroids is not None
-            probabilities_BC = kmeans_probabilities(F.normalize(inputs_BD), self.centroids)
+            logits_BC = kmeans_probabilities(F.normalize(inputs_BD), self.centroids).log()
         else:
-            probabilities_BC = (self.head(inputs_BD)[0].float() / self.temperature).softmax(dim=1)
-        best = probabilities_BC.max(dim=1)
-        return best.indices.cpu().numpy(), best.values.cpu().numpy()
+            logits_BC = self.head(inputs_BD)[0].float() / self.temperature
+        return logits_BC.argmax(dim=1).cpu().numpy(), powered_confidence(logits_BC, self.power).cpu().numpy()
 
 
 def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Run], pieces: Pieces, task: Task) -> None:
@@ -214,31 +224,6 @@ def _publish(
         shard = (index, num_files) if num_files > 1 else None
         job.draft.save("pseudo_labels", {"pseudo_labels": labels, "confidence": confidence}, shard=shard)
     return sizes, num_confident
-
-
-def kmeans_probabilities(inputs: Tensor, centroids: Tensor) -> Tensor:
-    """Return how clearly each input belongs to each centre.
-
-    Parameters
-    ----------
-    inputs : Tensor of shape (n_rows, n_dims), float32
-        Embeddings of length 1.
-    centroids : Tensor of shape (n_clusters, n_dims), float32
-        Centres of k-means.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_clusters), float32
-        Inverse squared distances, scaled to sum to 1: the memberships of fuzzy c-means with fuzzifier 2, highest at the
-        nearest centre.
-
-    References
-    ----------
-    .. [1] Bezdek, Pattern Recognition with Fuzzy Objective Function Algorithms, 1981.
-    """
-    squared_BC = torch.cdist(inputs, centroids, compute_mode="donot_use_mm_for_euclid_dist").square()
-    inverse_BC = 1 / squared_BC.clamp_min(1e-12)
-    return inverse_BC / inverse_BC.sum(dim=1, keepdim=True)
 
 
 CODE = StageCode(run)

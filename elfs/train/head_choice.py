@@ -1,6 +1,9 @@
 """How good each head is, seen on a sample of the pool and its neighbours, without labels."""
 
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +14,7 @@ from elfs.ops.neighbor_information import information, pair_joint
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.train.features import Features
 
-__all__ = ["HeadQuality", "assignment_counts", "head_qualities", "labels_of"]
+__all__ = ["HeadQuality", "assignment_counts", "head_qualities", "head_report", "labels_of", "logits_of"]
 
 SAMPLE_ROWS = 8_192
 """Images that are looked at, spread evenly over the pool: all of a smaller one."""
@@ -90,10 +93,35 @@ def labels_of(heads: ClusterHeads, features: Features, positions: Tensor) -> Ten
     Tensor of shape (n_heads, n_some), int64
         On the CPU.
     """
+    return torch.cat([logits.argmax(dim=2).cpu() for logits in _blocks(heads, features, positions)], dim=1)
+
+
+@torch.inference_mode()
+def logits_of(heads: ClusterHeads, features: Features, positions: Tensor) -> Tensor:
+    """Return what each head says of some images.
+
+    Parameters
+    ----------
+    heads : ClusterHeads
+        On the device of `features`.
+    features : Features
+        Embeddings of the pool.
+    positions : Tensor of shape (n_some,), int64
+        Which images.
+
+    Returns
+    -------
+    Tensor of shape (n_heads, n_some, n_clusters), float32
+        On the device of `features`.
+    """
+    return torch.cat([logits.float() for logits in _blocks(heads, features, positions)], dim=1)
+
+
+def _blocks(heads: ClusterHeads, features: Features, positions: Tensor) -> Iterator[Tensor]:
     num_heads, num_clusters = heads.gain.shape
     width = num_heads * max(num_clusters, heads.hidden_bias.shape[1])
-    blocks = positions.split(max(1, _PAIR_NUMBERS // width))
-    return torch.cat([heads(features.take(block)).argmax(dim=2).cpu() for block in blocks], dim=1)
+    for block in positions.split(max(1, _PAIR_NUMBERS // width)):
+        yield heads(features.take(block))
 
 
 @torch.inference_mode()
@@ -128,3 +156,32 @@ def assignment_counts(heads: ClusterHeads, features: Features, num_rows: int, ra
             ranks.beat()
     ranks.wait()
     return ranks.sum_(counts).view(num_heads, num_clusters).cpu()
+
+
+def head_report(counts: Tensor, loss: float, facts: Mapping[str, float | None]) -> dict[str, Any]:
+    """Return what ``clusters.json`` says of a head.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n_clusters,), int64
+        How many images it puts into each cluster, of at least one image.
+    loss : float
+        Its loss, lower = better.
+    facts : Mapping
+        What else is known of it, by name.
+
+    Returns
+    -------
+    dict
+        Loss, how evenly the clusters are used (entropy: 0 one cluster, 1 all alike), and the facts to 6 digits.
+    """
+    share_C = counts.double() / counts.sum()
+    entropy = abs(float(torch.special.entr(share_C).sum() / math.log(len(counts))))  # abs: no -0.0
+    return {
+        "loss": loss,
+        "assignment_entropy": round(entropy, 6),
+        "used_clusters": int((counts > 0).sum()),
+        "smallest_cluster": int(counts.min()),
+        "largest_cluster": int(counts.max()),
+        **{name: value if value is None else round(value, 6) for name, value in facts.items()},
+    }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elfs.ops._engine import Engine, resolved_engine
-from elfs.ops.kmeans import _spread_centroids, kmeans, nearest_centroid
+from elfs.ops.kmeans import _spread_centroids, kmeans, kmeans_probabilities, nearest_centroid
 
 DATA = Path(__file__).parents[1] / "data"
 HAS_FAISS = importlib.util.find_spec("faiss") is not None
@@ -169,3 +169,15 @@ def test_starts_are_drawn_in_proportion_to_their_squared_distance() -> None:
     for pair, share in expected.items():
         assert drawn.count(pair) / num_draws == pytest.approx(share / 3, abs=0.05)
     assert len(drawn) == sum(drawn.count(pair) for pair in expected)
+
+
+def test_kmeans_probabilities() -> None:
+    """Distances 1, 2 and 3: inverse squares 1, 1/4, 1/9, of 49/36 together."""
+    found = kmeans_probabilities(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
+    torch.testing.assert_close(found, torch.tensor([[36 / 49, 9 / 49, 4 / 49]]))
+
+
+def test_kmeans_probabilities_at_a_centre() -> None:
+    centres = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    found = kmeans_probabilities(centres, centres)
+    torch.testing.assert_close(found, torch.eye(2), atol=1e-6, rtol=0)

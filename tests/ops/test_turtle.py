@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elfs.ops.turtle import fitted_heads, soft_labels, turtle_loss, unit_parts
+from elfs.ops.turtle import fitted_heads, log_labels, soft_labels, turtle_loss, unit_parts
 
 
 def example(seed: int) -> tuple[list[Tensor], list[Tensor]]:
@@ -29,6 +29,14 @@ def test_labels_are_the_mean_of_the_encoders() -> None:
     for run in range(2):
         parts = [(z @ w[:, 3 * run : 3 * run + 3]).softmax(dim=1) for z, w in zip(inputs, weights, strict=True)]
         torch.testing.assert_close(found[:, run], (parts[0] + parts[1]) / 2)
+
+
+def test_logarithms_of_labels_are_finite_where_labels_are_0() -> None:
+    inputs, weights = example(0)
+    torch.testing.assert_close(log_labels(inputs, weights, 3), soft_labels(inputs, weights, 3).log())
+    sharp = [1e4 * w for w in weights]
+    assert (soft_labels(inputs, sharp, 3) == 0).any()
+    assert log_labels(inputs, sharp, 3).isfinite().all()
 
 
 def test_heads_are_those_of_plain_gradient_descent() -> None:

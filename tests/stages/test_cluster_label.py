@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from elfs.config import ClusterConfig, LabelConfig
+from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
-from elfs.stages.label import kmeans_probabilities
 from elfs.train import head_choice
 from elfs.train.features import Features
 from elfs.train.head_settings import method_for, settings_for
@@ -95,7 +95,8 @@ def test_head_with_the_lowest_loss_is_chosen_and_labels(digits: Finished, tmp_pa
     inputs = torch.from_numpy((values - mean) * inverse)
     with torch.no_grad():
         logits = ClusterHeads.from_tensors(tensors)(inputs)[report["chosen"]]
-    probabilities = (logits / 0.1).softmax(dim=1).max(dim=1)
+    chosen = report["heads"][report["chosen"]]
+    probabilities = (chosen["confidence_power"] * logits / 0.1).softmax(dim=1).max(dim=1)
     found = workspace.arrays("pseudo_labels")
     np.testing.assert_array_equal(found["pseudo_labels"], probabilities.indices)
     np.testing.assert_allclose(found["confidence"], probabilities.values, atol=1e-5)
@@ -168,21 +169,12 @@ def test_kmeans_end_to_end(embeddings: Finished, workspace: Path) -> None:
     inputs = inputs / np.linalg.norm(inputs, axis=1, keepdims=True)
     assert (heads["mean"] == 0).all()
     squared = ((inputs[:, None] - heads["centroids"]) ** 2).sum(axis=2)
-    np.testing.assert_allclose(labels["confidence"], (1 / squared).max(axis=1) / (1 / squared).sum(axis=1), rtol=1e-4)
     report = found.json("clusters")
+    memberships = squared ** -report["heads"][0]["confidence_power"]
+    expected = memberships.max(axis=1) / memberships.sum(axis=1)
+    np.testing.assert_allclose(labels["confidence"], expected, rtol=1e-4)
+    assert report["heads"][0]["agreement"] == 1
     assert report["heads"][0]["loss"] == pytest.approx(squared.min(axis=1).mean(), rel=1e-5)
-
-
-def test_kmeans_probabilities() -> None:
-    """Distances 1, 2 and 3: inverse squares 1, 1/4, 1/9, of 49/36 together."""
-    found = kmeans_probabilities(torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0]]))
-    torch.testing.assert_close(found, torch.tensor([[36 / 49, 9 / 49, 4 / 49]]))
-
-
-def test_kmeans_probabilities_at_a_centre() -> None:
-    centres = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
-    found = kmeans_probabilities(centres, centres)
-    torch.testing.assert_close(found, torch.eye(2), atol=1e-6, rtol=0)
 
 
 def test_collapse_is_warned_of(embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -268,11 +260,40 @@ def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:
     assert found.json("clusters")["heads"][0]["used_clusters"] == 3
 
 
-def test_head_with_most_information_is_chosen(digits: Finished) -> None:
-    report = Workspace.open(digits.path).json("clusters")
-    values = [head["information"] for head in report["heads"]]
+@pytest.mark.parametrize("criterion", ["trust", "information"])
+def test_head_of_the_highest_criterion_is_chosen(criterion: str, digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    run_stage("cluster", workspace, head_choice=criterion)
+    report = Workspace.open(workspace).json("clusters")
+    values = [head[criterion] for head in report["heads"]]
     assert report["chosen"] == int(np.argmax(values))
-    assert report["head_choice"] == "information"
+    assert report["head_choice"] == criterion
+
+
+def test_heads_are_chosen_by_trust_unless_asked_otherwise() -> None:
+    assert ClusterConfig().head_choice == "trust"
+
+
+@pytest.mark.parametrize("method", ["temi", "kmeans", "turtle"])
+def test_mean_confidence_is_how_often_another_clustering_agrees(method: str, digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    run_stage("cluster", workspace, method=method)
+    outcome = run_stage("label", workspace)
+    found = Workspace.open(workspace)
+    report, pool = found.json("clusters"), SampleTable.from_tensors(found.arrays("samples")).eligible()
+    agreement, num = report["heads"][report["chosen"]]["agreement"], int(pool.sum())
+    confidence = found.arrays("pseudo_labels")["confidence"]
+    assert float(confidence[pool].mean()) == pytest.approx((agreement * num + 1) / (num + 2), abs=1e-3)
+    assert 1 / 3 < agreement < 1
+    assert outcome.summary["agreement"] == agreement
+    assert outcome.headline.endswith(f", another clustering agrees on {agreement:.0%}")
+
+
+def test_confidence_of_the_graph_is_that_of_its_own_clusterings(embeddings: Finished, workspace: Path) -> None:
+    embeddings.copy(workspace)
+    run_stage("cluster", workspace, method="graph", heads=None, epochs=None)
+    assert "confidence_power" not in Workspace.open(workspace).json("clusters")["heads"][0]
+    assert run_stage("label", workspace).summary["agreement"] is None
 
 
 def test_pool_without_clusters_is_said_to_be_one(
