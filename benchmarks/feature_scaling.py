@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.evaluation.labels import FOLDERS, true_labels
 from elfs.ops.linear_classifier import cross_validated, fit_linear_classifier
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.source_names import has_root
 from elfs.train.annotated import annotated_folds
 from elfs.train.seeding import generator

@@ -5,6 +5,7 @@ from pathlib import Path
 from elfs.cli._commands import next_commands
 from elfs.config import DEFAULT_WORKSPACE
 from elfs.errors import MissingUpstreamError
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.pipeline.status import default_selection
 from elfs.source_names import DATASETS, SYNTHETIC_PREFIX
 from elfs.workspace.manifest import open_manifest
@@ -31,7 +32,7 @@ def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
         manifest = open_manifest(workspace)
     except MissingUpstreamError:
         return next_commands(stage, record, workspace, DEFAULT_WORKSPACE)
-    source = str(manifest.artifacts["samples"].metadata.get("source", "")) if "samples" in manifest.artifacts else ""
+    source = SourceFacts.of(manifest).source if "samples" in manifest.artifacts else ""
     is_test_set = record in manifest.records and manifest.records[record].config.get("holdout") is not None
     labelled = (source in DATASETS or source.startswith(SYNTHETIC_PREFIX)) and not is_test_set
     is_default = record == f"select/{default_selection(manifest)}"

@@ -13,6 +13,7 @@ from elfs.data.samples import SampleTable
 from elfs.pipeline.annotated import learned_names
 from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.selections import SelectedImage, read_images, remark, rows_in_pool, selection_name
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.pipeline.status import older_inputs
 from elfs.workspace.commands import config_of
 from elfs.workspace.records import Record
@@ -84,10 +85,15 @@ class Selection:
         assert isinstance(config, SelectConfig)
         return config
 
+    @cached_property
+    def source_facts(self) -> SourceFacts:
+        """What embed noted about the source."""
+        return SourceFacts.of(self.workspace.manifest)
+
     @property
     def source(self) -> str:
         """Name of the source, as `elfs.data.sources.open_source` takes it."""
-        return str(self.workspace.manifest.artifacts["samples"].metadata["source"])
+        return self.source_facts.source
 
     @property
     def root(self) -> Path | None:

@@ -38,7 +38,7 @@ class Pictures:
     @property
     def exist(self) -> bool:
         """False where the workspace was made from embeddings alone."""
-        return bool(self._selection.workspace.manifest.artifacts["samples"].metadata["has_images"])
+        return self._selection.source_facts.has_images
 
     @property
     def are_files(self) -> bool:

@@ -10,12 +10,12 @@ from elfs.annotations.kept import kept_annotations
 from elfs.annotations.matching import Labels, match_answers
 from elfs.annotations.reading import read_answers
 from elfs.data.samples import SampleTable, Split
-from elfs.data.source_facts import SourceFacts
 from elfs.data.sources.digits import NUM_PIXELS, digits_columns, digits_order
 from elfs.data.sources.torchvision_sets import open_torchvision
 from elfs.errors import InputDataError
 from elfs.evaluation.class_folders import class_folder_labels, coarse_labels
 from elfs.evaluation.synthetic import synthetic_classes
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.source_names import DATASETS, SYNTHETIC_PREFIX
 from elfs.workspace.files import digest_json, sha256_file
 from elfs.workspace.workspace import Workspace
@@ -109,7 +109,7 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
         return _from_folders(table)
     if labels is not None:
         return _from_people(_existing(labels), table, workspace.manifest.source_root)
-    source = SourceFacts.of(workspace).source
+    source = SourceFacts.of(workspace.manifest).source
     root = workspace.manifest.source_root
     if source == "digits":
         return _named(table, *_digits())
@@ -145,7 +145,7 @@ def annotated_labels(workspace: Workspace, table: SampleTable) -> TrueLabels:
     values[rows] = classes
     given = Labels(values, names)
     tests = table.rows(Split.TEST)
-    source = SourceFacts.of(workspace).source
+    source = SourceFacts.of(workspace.manifest).source
     if len(tests) and (source in DATASETS or source.startswith(SYNTHETIC_PREFIX)):
         truth = true_labels(workspace, table, None)
         if set(names) <= set(truth.names):

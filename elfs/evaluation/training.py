@@ -16,12 +16,12 @@ from torch import nn
 import elfs
 from elfs.config import TrainingConfig
 from elfs.data.samples import SampleTable, Split
-from elfs.data.source_facts import SourceFacts
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError, UsageError
 from elfs.evaluation.labels import TrueLabels
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.selections import some
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.train.classifier import predict, train_on_labels
 from elfs.train.fit import Fit
 from elfs.train.inputs import InputBuilder
@@ -151,7 +151,7 @@ def training_recipe(
     UsageError
         If a batch size or a learning rate is given for a linear network, which has none.
     """
-    side = SourceFacts.of(workspace).image_side
+    side = SourceFacts.of(workspace.manifest).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
     recipe = replace(recipe_for(config, num_rows, side, on_cpu=on_cpu), standardize=False)
     if recipe.network == "linear":

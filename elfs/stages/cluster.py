@@ -12,7 +12,6 @@ from torch import Tensor
 
 from elfs.config import ClusterConfig
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError
 from elfs.ops.consensus import trust
 from elfs.ops.kmeans import kmeans, kmeans_probabilities
@@ -21,6 +20,7 @@ from elfs.ops.neighbors import cosine_neighbors
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.train.calibration import Calibration, SaidByHeads, calibrations
 from elfs.train.cluster_count import estimate_num_clusters
 from elfs.train.clustering import train_heads
@@ -132,7 +132,7 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64], method: str)
 
 def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> tuple[int, dict[str, Any] | None]:
     """Return what the user asked for, what the data set is known to have, or an estimate and what it rests on."""
-    known = SourceFacts.of(job.workspace).num_classes
+    known = SourceFacts.of(job.workspace.manifest).num_classes
     if config.clusters is not None:
         return config.clusters, None
     if known is not None:

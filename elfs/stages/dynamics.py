@@ -8,10 +8,10 @@ from torch import Tensor
 
 from elfs.config import DynamicsConfig
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.ops.traces import HALVED, SPREADS, TRACES, pairwise_agreement
 from elfs.parallel.limits import require_rows
 from elfs.pipeline.job import Job, Result, StageCode
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.train.gradients import describe_proxy
 from elfs.train.inputs import InputBuilder
 from elfs.train.proxies import Proxies, Recorded
@@ -40,7 +40,8 @@ def run(job: Job, config: DynamicsConfig) -> Result:
             "signal of difficulty. Select by coverage (elfs select --method k-center) or by chance."
         )
     require_rows(len(rows), ranks)
-    recipe = proxy_recipe(config, len(rows), SourceFacts.of(job.workspace).image_side, on_cpu=job.runtime.on_cpu)
+    side = SourceFacts.of(job.workspace.manifest).image_side
+    recipe = proxy_recipe(config, len(rows), side, on_cpu=job.runtime.on_cpu)
     num_epochs = config.epochs or recipe.epochs
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
     proxies = Proxies(

@@ -13,11 +13,11 @@ from torch import Tensor
 from elfs.catalog import EMBEDDING_NETWORKS
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.data.sources import ImageReader, open_source
 from elfs.data.training_images import CachedImages, StreamedImages, TrainingImages, channel_statistics
 from elfs.errors import InputDataError
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.source_names import has_root
 from elfs.train.features import Features, centring, standardization
 from elfs.train.numerics import threads_for
@@ -64,7 +64,7 @@ class InputBuilder:
     @cached_property
     def facts(self) -> SourceFacts:
         """What embed noted about the source."""
-        return SourceFacts.of(self.workspace)
+        return SourceFacts.of(self.workspace.manifest)
 
     @property
     def uses_images(self) -> bool:

@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,12 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.graph import STAGES as TABLE
 from elfs.pipeline.graph import record_name
 from elfs.pipeline.job import Outcome
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
+
+SAMPLES = asdict(SourceFacts("folder", channels=3, mirror=True, num_classes=None, has_images=True, image_side=8))
 
 SUMMARIES: dict[str, dict[str, Any]] = {
     "embed": {
@@ -36,6 +39,7 @@ SUMMARIES: dict[str, dict[str, Any]] = {
         "headline": "144 of 1,437 by aum",
         "method": "auto",
         "key": "aum",
+        "name": "r1",
         "count": 144,
         "eligible": 1437,
         "share": 0.100209,
@@ -130,7 +134,7 @@ class Builder:
             seed=0,
             smoke=smoke,
             summary=SUMMARIES[stage],
-            metadata={},
+            metadata={"samples": SAMPLES} if stage == "embed" else {},
             run={"started": f"2025-01-0{1 + STAGES.index(stage)}T00:00:00+00:00"},
         )
         return record

@@ -1,6 +1,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from elfs.config import CONFIGS, EmbedConfig, as_json, from_json
 from elfs.data.sources import open_source
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -35,7 +37,7 @@ def selection(tmp_path: Path, request: pytest.FixtureRequest) -> str:
         seed=0,
         smoke=getattr(request, "param", False),
         summary={"headline": "digits"},
-        metadata={"samples": {"source": "digits", "has_images": True}},
+        metadata={"samples": asdict(SourceFacts("digits", 1, False, 10, True, 8))},
         run={"started": "2025-01-01T00:00:00+00:00"},
     )
     config = from_json(CONFIGS["select"], {"method": "random", "budget": "3", "name": "three", "dedup": "off"})

@@ -235,7 +235,7 @@ def test_an_unknown_key_gets_a_suggestion(elfs: Elfs, stages: list[Any]) -> None
 def test_selection_by_bad_pseudo_labels_says_what_to_use_instead(
     elfs: Elfs, monkeypatch: pytest.MonkeyPatch, trust: float, warned: bool
 ) -> None:
-    facts = {"method": "elfs", "key": "aum", "trust": trust, "trust_by": {"neighbors": trust}}
+    facts = {"name": "x", "method": "elfs", "key": "aum", "trust": trust, "trust_by": {"neighbors": trust}}
     facts |= {"headline": "144 of 1,437", "count": 144, "eligible": 1437, "share": 0.1}
 
     def execute(stage: str, *given: Any, **options: Any) -> Outcome:

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import open_source
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -49,7 +51,7 @@ class Workshop:
         draft = open_draft(workspace, stage, digest_json([stage, config]))
         for artifact, arrays in tensors.items():
             draft.save(artifact, arrays)
-        metadata = {"source": "folder", "has_images": True, **facts}
+        metadata = dataclasses.asdict(SourceFacts("folder", 3, True, None, True, None)) | facts
         draft.commit(
             stage,
             stage=stage,

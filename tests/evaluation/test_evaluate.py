@@ -8,9 +8,9 @@ import pytest
 
 from elfs.config import as_json
 from elfs.data.samples import Outcome, SampleTable, Split
-from elfs.data.source_facts import SourceFacts
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError
 from elfs.evaluation.evaluate import evaluate
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, config, run_stage

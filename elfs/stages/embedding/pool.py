@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.pipeline.job import Job, Result
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.stages.embedding.encoder import PoolEncoder, pool_encoder
 from elfs.stages.embedding.listing import Listing
 from elfs.stages.embedding.neighbors import write_neighbors

@@ -8,9 +8,9 @@ import numpy as np
 
 from elfs.config import EmbedConfig
 from elfs.data.bad_image import BadImageError
-from elfs.data.source_facts import SourceFacts
 from elfs.data.sources import open_source
 from elfs.errors import InputDataError, UsageError
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["PoolFacts", "facts_before_embed", "facts_of"]
@@ -68,7 +68,7 @@ def facts_of(workspace: Path) -> PoolFacts:
         If the manifest is damaged.
     """
     found = Workspace.open(workspace)
-    facts = SourceFacts.of(found)
+    facts = SourceFacts.of(found.manifest)
     shape = found.tensors("embeddings")["embeddings"].shape
     return PoolFacts(
         num_images=shape[0],

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from elfs.workspace.manifest import Manifest
 from elfs.workspace.parsing import parse
-from elfs.workspace.workspace import Workspace
 
 __all__ = ["SourceFacts"]
 
@@ -36,12 +36,12 @@ class SourceFacts:
     image_side: int | None
 
     @classmethod
-    def of(cls, workspace: Workspace) -> "SourceFacts":
+    def of(cls, manifest: Manifest) -> "SourceFacts":
         """Return what is noted in a workspace.
 
         Parameters
         ----------
-        workspace : Workspace
+        manifest : Manifest
             With the artifact ``samples``.
 
         Returns
@@ -54,5 +54,5 @@ class SourceFacts:
         CorruptArtifactError
             If a field is missing or not what it should be.
         """
-        facts: SourceFacts = parse(cls, workspace.manifest.artifacts["samples"].metadata, "artifacts.samples.metadata")
+        facts: SourceFacts = parse(cls, manifest.artifacts["samples"].metadata, "artifacts.samples.metadata")
         return facts

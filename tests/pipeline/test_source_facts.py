@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from elfs.data.source_facts import SourceFacts
 from elfs.errors import CorruptArtifactError
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished
 
 
 def test_facts_are_read_as_embed_wrote_them(digits: Finished) -> None:
-    facts = SourceFacts.of(Workspace.open(digits.path))
+    facts = SourceFacts.of(Workspace.open(digits.path).manifest)
     assert facts == SourceFacts("digits", channels=1, mirror=False, num_classes=10, has_images=True, image_side=8)
 
 
@@ -32,4 +32,4 @@ def test_a_field_that_does_not_fit_is_named(digits: Finished, name: str, value: 
     with pytest.raises(
         CorruptArtifactError, match=rf"^field 'artifacts\.samples\.metadata\.{name}': expected {expected}"
     ):
-        SourceFacts.of(workspace)
+        SourceFacts.of(workspace.manifest)
