@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 
 from elfs.config import ClusterConfig, LabelConfig
 from elfs.data.samples import SampleTable
-from elfs.data.source_facts import SourceFacts
 from elfs.evaluation.labels import FOLDERS, true_labels
 from elfs.evaluation.metrics import match_clusters
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.source_names import has_root
 from elfs.workspace.workspace import Workspace
 
@@ -48,7 +48,7 @@ def line(path: Path, way: str, seed: int) -> str:
     workspace = Workspace.open(path)
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     rows = np.flatnonzero(table.eligible())
-    labels = FOLDERS if has_root(SourceFacts.of(workspace).source) else None
+    labels = FOLDERS if has_root(SourceFacts.of(workspace.manifest).source) else None
     truth = true_labels(workspace, table, labels).values[rows]
     epochs = -(-int(steps) // -(-len(rows) // BATCH)) if steps else None
     clusters = len(set(truth.tolist()))
