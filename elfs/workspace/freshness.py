@@ -9,7 +9,6 @@ _LASTING = ("select", "annotate", "groups")
 
 _ANNOTATIONS = "annotations"
 
-_FIRST = "must be rebuilt first"
 _READS_THEM = ("label",)
 """Stages whose records are stale if they were made before there were annotations."""
 
@@ -30,7 +29,11 @@ def stale_reason(manifest: Manifest, record: str) -> str | None:
         A clause for people, such as "embeddings were rebuilt after it (embed)"; None if the record is fresh, as every
         selection is.
     """
-    return _stale_reason(manifest, record, set())
+    found = _staleness(manifest, record, set())
+    if found is None:
+        return None
+    first, reason = found
+    return reason if first is None else f"{first} must be rebuilt first: {reason}"
 
 
 def changed_inputs(manifest: Manifest, record: str) -> list[str]:
@@ -82,8 +85,11 @@ def _inputs(manifest: Manifest, record: str) -> list[tuple[str, str]]:
     return sorted(item for item in manifest.records[record].inputs.items() if not item[0].startswith(EXTERNAL))
 
 
-def _stale_reason(manifest: Manifest, record: str, seen: set[str]) -> str | None:
-    """Check the inputs of `record` themselves first, then what they were made from; each record once."""
+def _staleness(manifest: Manifest, record: str, seen: set[str]) -> tuple[str | None, str] | None:
+    """Return what is stale above `record`, None if that is the record itself, and why; each record is checked once.
+
+    Its own inputs come first, then what they were made from.
+    """
     seen.add(record)
     artifacts = manifest.artifacts
     stage = manifest.records[record].stage
@@ -91,16 +97,17 @@ def _stale_reason(manifest: Manifest, record: str, seen: set[str]) -> str | None
         return None
     inputs = _inputs(manifest, record)
     if stage in _READS_THEM and _ANNOTATIONS in artifacts and _ANNOTATIONS not in manifest.records[record].inputs:
-        return f"{_ANNOTATIONS} were added after it ({artifacts[_ANNOTATIONS].record})"
+        return None, f"{_ANNOTATIONS} were added after it ({artifacts[_ANNOTATIONS].record})"
     for name, digest in inputs:
         verb = "were" if name.endswith("s") and "/" not in name else "was"
         if name not in artifacts:
-            return f"{name} {verb} removed after it"
+            return None, f"{name} {verb} removed after it"
         if artifacts[name].digest != digest:
-            return f"{name} {verb} rebuilt after it ({artifacts[name].record})"
+            return None, f"{name} {verb} rebuilt after it ({artifacts[name].record})"
     for name, _ in inputs:
         maker = artifacts[name].record
-        reason = None if maker in seen else _stale_reason(manifest, maker, seen)
-        if reason is not None:
-            return reason if _FIRST in reason else f"{name} ({maker}) {_FIRST}: {reason}"
+        found = None if maker in seen else _staleness(manifest, maker, seen)
+        if found is not None:
+            first, reason = found
+            return first or f"{name} ({maker})", reason
     return None
