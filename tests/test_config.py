@@ -107,3 +107,20 @@ def test_hard_rate_has_one_way_to_be_written(given: object, kept: str, number: f
 @pytest.mark.parametrize("given", [None, "search"])
 def test_hard_rate_that_is_worked_out(given: str | None) -> None:
     assert SelectConfig(hard_rate=given).fixed_hard_rate is None
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        pytest.param(config, field.name, id=f"{stage}-{field.name}")
+        for stage, config in CONFIGS.items()
+        for field in dataclasses.fields(config)
+        if field_type(field)[0] in (int, float)
+    ],
+)
+@pytest.mark.parametrize("value", [2**64, -(2**64), 10**400, 16**5000], ids=["64", "-64", "10^400", "16^5000"])
+def test_a_number_that_no_machine_counts_is_refused(config: type[StageConfig], name: str, value: int) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^--[a-z-]+ is a number of {value.bit_length()} bits, expected at most 64\.$"
+    ):
+        config(**{name: value})

@@ -15,6 +15,7 @@ from elfs.suggestions import suggestion
 __all__ = ["FILE_NAME", "Settings", "load_settings", "parse_count", "parse_option", "resolve"]
 
 FILE_NAME = "elfs.toml"
+_MOST_BITS = 64
 
 _KINDS = {int: "a whole number", float: "a number"}
 
@@ -81,6 +82,8 @@ def load_settings(workspace: Path) -> Settings:
         If the file is no TOML, names a setting that does not exist, or gives one a value that it cannot take.
     """
     path = workspace.absolute().parent / FILE_NAME
+    if path.is_fifo():
+        raise UsageError(f"{path} is a pipe, expected a file.")
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -100,6 +103,8 @@ def load_settings(workspace: Path) -> Settings:
         value = document.get(name)
         if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):
             raise UsageError(f"{path}: {name} is {value!r}, expected text or a whole number.")
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise UsageError(f"{path}: {name} is a number of {value.bit_length()} bits, expected a few digits.")
         words[name] = None if value is None else str(value)
     tables = {stage: _table(path, stage, document[stage]) for stage in CONFIGS if stage in document}
     return Settings(words["devices"], seed, words["workers"], words["rank_timeout"], tables)
@@ -109,7 +114,7 @@ def _refuse_unknown(where: str, given: Mapping[str, Any], known: list[str]) -> N
     for key in given:
         if key not in known:
             raise UsageError(
-                f"{where}: unknown setting '{key}'.{suggestion(key, known)} Available: {', '.join(sorted(known))}."
+                f"{where}: unknown setting {key!r}.{suggestion(key, known)} Available: {', '.join(sorted(known))}."
             )
 
 

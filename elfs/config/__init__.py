@@ -94,5 +94,5 @@ def from_json(config_class: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     known = [field.name for field in dataclasses.fields(config_class)]
     for key in values:
         if key not in known:
-            raise UsageError(f"unknown setting '{key}'.{suggestion(key, known)} Available: {', '.join(known)}.")
+            raise UsageError(f"unknown setting {key!r}.{suggestion(key, known)} Available: {', '.join(known)}.")
     return config_class(**values)

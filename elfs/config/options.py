@@ -15,6 +15,9 @@ __all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "o
 MAX_SEED = 2**63 - 1
 """The largest seed: it must fit eight bytes."""
 
+_MOST_BITS = 64
+"""Of a whole number, so that what is computed from it fits a float, and an error can print it."""
+
 
 def option(
     default: Any,
@@ -132,6 +135,10 @@ class StageConfig:
                 if not optional:
                     raise OptionError(field.name, f" needs a value of type {plain.__name__}.")
                 continue
+            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+                raise OptionError(
+                    field.name, f" is a number of {value.bit_length()} bits, expected at most {_MOST_BITS}."
+                )
             if plain is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)

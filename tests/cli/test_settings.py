@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,13 @@ def test_a_number_may_stand_for_text(written: str, budget: str) -> None:
         ("devices = [0]", r"elfs\.toml: devices is \[0\], expected text or a whole number"),
         ("workers = false", r"elfs\.toml: workers is False, expected text or a whole number"),
         ("= 3", r"elfs\.toml is not valid TOML: "),
+        ('"bud\\nget" = 3', r"elfs\.toml: unknown setting 'bud\\nget'\. "),
+        (
+            "[cluster]\nclusters = 0x" + "f" * 5000,
+            r"\[cluster\]: --clusters is a number of 20000 bits, expected at most",
+        ),
+        ("[cluster]\nbeta = 0x" + "f" * 500, r"\[cluster\]: --beta is a number of 2000 bits, expected at most"),
+        ("workers = 0x" + "f" * 5000, r"elfs\.toml: workers is a number of 20000 bits, expected a few digits"),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(text: str, message: str) -> None:
@@ -89,6 +97,12 @@ def test_a_wrong_file_is_refused_by_its_name(text: str, message: str) -> None:
 def test_a_file_that_is_no_text_is_refused() -> None:
     Path("elfs.toml").write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"elfs\.toml is not valid TOML"):
+        load_settings(Path("elfs-workspace"))
+
+
+def test_a_pipe_is_no_file_of_settings() -> None:
+    os.mkfifo("elfs.toml")
+    with pytest.raises(UsageError, match=r"elfs\.toml is a pipe, expected a file\.$"):
         load_settings(Path("elfs-workspace"))
 
 
