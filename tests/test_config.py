@@ -118,9 +118,10 @@ def test_hard_rate_that_is_worked_out(given: str | None) -> None:
         if field_type(field)[0] in (int, float)
     ],
 )
-@pytest.mark.parametrize("value", [2**64, -(2**64), 10**400, 16**5000], ids=["64", "-64", "10^400", "16^5000"])
+@pytest.mark.parametrize(
+    "value", [2**63, -(2**63), 2**64, 10**400, 16**5000], ids=["63", "-63", "64", "10^400", "16^5000"]
+)
 def test_a_number_that_no_machine_counts_is_refused(config: type[StageConfig], name: str, value: int) -> None:
-    with pytest.raises(
-        UsageError, match=rf"^--[a-z-]+ is a number of {value.bit_length()} bits, expected at most 64\.$"
-    ):
+    shown = str(value) if value.bit_length() == 64 else f"a number of {value.bit_length()} bits"
+    with pytest.raises(UsageError, match=rf"^--[a-z-]+ is {shown}, expected at most {2**63 - 1}\.$"):
         config(**{name: value})

@@ -26,6 +26,8 @@ EXIT_CODES: dict[int, str] = {
 
 _LONGEST_NAME = 200
 
+_NO_MEMORY = "the machine has not enough memory for this: fewer or smaller of what the options ask for take less."
+
 _STORAGE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -61,13 +63,15 @@ def describe(error: BaseException) -> Failure | None:
     Failure or None
         None for everything else: that is a bug in elfs, and its traceback must be seen.
     """
+    from elfs.parallel.allocator import refused_memory
+
     if isinstance(error, ElfsError):
         return Failure(error.message, error.hint, error.exit_code)
     if isinstance(error, OSError) and (error.errno in _STORAGE_ERRNOS or _names_file(error)):
         place = "" if error.filename is None else f": {_shown(error.filename)}"
         return Failure(f"{error.strerror or type(error).__name__}{place}.", None, StorageError.exit_code)
-    if isinstance(error, MemoryError):
-        return Failure("the machine is out of memory.", None, DeviceError.exit_code)
+    if refused_memory(error):
+        return Failure(_NO_MEMORY, "elfs doctor", DeviceError.exit_code)
     if type(error).__name__ == "OutOfMemoryError":
         first_line = (str(error).splitlines() or [""])[0]
         return Failure(f"the device is out of memory: {first_line}", "elfs doctor", DeviceError.exit_code)

@@ -13,10 +13,7 @@ from elfs.suggestions import unknown
 __all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option", "option_of"]
 
 MAX_SEED = 2**63 - 1
-"""The largest seed: it must fit eight bytes."""
-
-_MOST_BITS = 64
-"""Of a whole number, so that what is computed from it fits a float, and an error can print it."""
+"""The largest seed, and the largest whole number of any option: it must fit eight bytes."""
 
 
 def option(
@@ -135,10 +132,9 @@ class StageConfig:
                 if not optional:
                     raise OptionError(field.name, f" needs a value of type {plain.__name__}.")
                 continue
-            if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-                raise OptionError(
-                    field.name, f" is a number of {value.bit_length()} bits, expected at most {_MOST_BITS}."
-                )
+            if isinstance(value, int) and abs(value) > MAX_SEED:
+                shown = f"a number of {value.bit_length()} bits" if value.bit_length() > 64 else str(value)
+                raise OptionError(field.name, f" is {shown}, expected at most {MAX_SEED}.")
             if plain is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)

@@ -1,10 +1,10 @@
-"""Memory that is freed stays with the process, since the next batch needs as much."""
+"""The memory of the machine: what is freed stays with the process, and what is said where it does not suffice."""
 
 import ctypes
 import os
 from collections.abc import Mapping
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["keep_freed_memory", "refused_memory"]
 
 # Of malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -44,3 +44,25 @@ def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> bool:
     except (OSError, AttributeError, TypeError):
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+_REFUSALS = ("can't allocate memory", "not enough memory", "Storage size calculation overflowed")
+"""What torch says for the CPU, on Linux and on Windows, and of more than any machine has."""
+
+
+def refused_memory(error: BaseException) -> bool:
+    """Return whether an error says that the machine's memory, not a GPU's, does not suffice.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+
+    Returns
+    -------
+    bool
+        True for Python's MemoryError, and for what torch raises on the CPU.
+    """
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _REFUSALS)

@@ -1,7 +1,10 @@
 import errno
 import os
+from collections.abc import Callable
 
+import numpy as np
 import pytest
+import torch
 
 from elfs.cli._errors import EXIT_CODES, Failure, as_document, as_text, bug, describe, interrupted
 from elfs.errors import (
@@ -52,7 +55,25 @@ def test_out_of_memory_is_told_by_its_class() -> None:
     failure = describe(OutOfMemoryError("CUDA out of memory. Tried 2 GiB.\nmore"))
     assert failure == Failure("the device is out of memory: CUDA out of memory. Tried 2 GiB.", "elfs doctor", 8)
     assert describe(OutOfMemoryError()) == Failure("the device is out of memory: ", "elfs doctor", 8)
-    assert describe(MemoryError()) == Failure("the machine is out of memory.", None, 8)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        pytest.param(lambda: bytearray(1 << 60), id="Python"),
+        pytest.param(lambda: np.empty(1 << 50), id="numpy"),
+        pytest.param(lambda: torch.empty(1 << 50), id="torch"),
+        pytest.param(lambda: torch.empty(1 << 60, 1 << 60), id="more than there are bytes"),
+    ],
+)
+def test_what_no_machine_can_hold_is_no_bug(refused: Callable[[], object]) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        refused()
+    failure = describe(caught.value)
+    assert failure is not None
+    assert (failure.exit_code, failure.hint) == (8, "elfs doctor")
+    assert failure.message.startswith("the machine has not enough memory for this: ")
+    assert describe(RuntimeError("shapes differ")) is None
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), FileNotFoundError(errno.ENOENT, "gone"), OSError()])

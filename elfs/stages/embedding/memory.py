@@ -3,11 +3,9 @@
 import torch
 
 from elfs.errors import DeviceError
+from elfs.parallel.allocator import refused_memory
 
 __all__ = ["is_out_of_memory", "out_of_memory"]
-
-_CPU_MEMORY = ("can't allocate memory", "not enough memory")
-"""What torch's allocators for the CPU say, on Linux and on Windows."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -23,9 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     bool
         True for torch's own error of GPUs, the message of its allocator on the CPU, and Python's MemoryError.
     """
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or refused_memory(error)
 
 
 def out_of_memory(name: str, device: torch.device) -> DeviceError:
