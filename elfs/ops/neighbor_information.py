@@ -13,7 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Linkage", "information", "merged", "neighbor_joint", "neighbor_votes", "pair_joint", "refined", "smoothed"]
+__all__ = [
+    "Linkage",
+    "information",
+    "merged",
+    "mutual",
+    "neighbor_joint",
+    "neighbor_votes",
+    "pair_joint",
+    "refined",
+    "smoothed",
+]
 
 Linkage = Literal["information", "lift", "cut"]
 """Which two clusters are merged first: see `merged`."""
@@ -28,6 +38,36 @@ SMOOTHING = 1e-4
 def _blocks(num_rows: int, width: int) -> list[slice]:
     size = max(1, BLOCK_NUMBERS // max(1, width))
     return [slice(start, min(start + size, num_rows)) for start in range(0, num_rows, size)]
+
+
+def mutual(neighbors: Tensor) -> Tensor:
+    """Return the neighbours that have the row among their own, and the row itself in the place of the others.
+
+    Where classes overlap, a neighbour that looks elsewhere is of the same class less often, and a few rows are
+    neighbours of many.
+
+    Parameters
+    ----------
+    neighbors : Tensor of shape (n_rows, n_neighbors), int64
+        Rows next to each row.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_neighbors), int64
+        In the same places.
+
+    Examples
+    --------
+    >>> mutual(torch.tensor([[1], [0], [0]])).tolist()
+    [[1], [0], [2]]
+    """
+    kept_NK = torch.empty_like(neighbors)
+    rows_N = torch.arange(len(neighbors), device=neighbors.device)
+    for block in _blocks(len(neighbors), neighbors.shape[1] ** 2):
+        own_B1 = rows_N[block].unsqueeze(1)
+        back_BK = (neighbors[neighbors[block]] == own_B1.unsqueeze(2)).any(dim=2)
+        kept_NK[block] = torch.where(back_BK, neighbors[block], own_B1)
+    return kept_NK
 
 
 def smoothed(x: Tensor, neighbors: Tensor, steps: int) -> Tensor:

@@ -15,7 +15,7 @@ from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.ops.consensus import trust
 from elfs.ops.kmeans import kmeans, kmeans_probabilities
-from elfs.ops.neighbor_information import information, pair_joint
+from elfs.ops.neighbor_information import information, mutual, pair_joint
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
@@ -217,19 +217,22 @@ def _calibrations(job: Job, pool: _Pool, clusters: int, seed: int, said: SaidByH
     return calibrations(centred, torch.from_numpy(_neighbor_positions(job, pool, clusters)), clusters, seed, said)
 
 
-def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) -> Tensor:
-    """Return the neighbours [M, K] of centred embeddings: the stored ones where the encoder centres them itself.
+def _centred_neighbors(job: Job, pool: _Pool, clusters: int, inputs_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the neighbours [M, K] of centred embeddings, and those to cluster by.
 
-    Where all embeddings point one way, as those after a ReLU do, a few images are neighbours of most others.
+    Where all embeddings point one way, as those after a ReLU do, a few images are neighbours of most others: new ones
+    are looked for, and only mutual ones count. An encoder that centres embeddings itself has the stored ones for both.
     """
     shift = float(pool.mean.square().sum() * pool.inverse_deviation[0] ** 2 / inputs_MD.square().sum(dim=1).mean())
+    device = inputs_MD.device
     stored_MK = torch.from_numpy(_neighbor_positions(job, pool, clusters)).long()
     if shift < _CENTRED:
-        return stored_MK
+        return stored_MK.to(device), stored_MK.to(device)
     with job.runtime.progress.task("cluster: neighbours", len(inputs_MD), "images") as task:
         found_MK, _ = cosine_neighbors(inputs_MD.cpu(), stored_MK.shape[1], device=job.runtime.device())
         task.advance(len(inputs_MD))
-    return found_MK.long()
+    found_MK = found_MK.long().to(device)
+    return found_MK, mutual(found_MK[:, :NEIGHBORS])
 
 
 def _graph(
@@ -238,9 +241,9 @@ def _graph(
     """Cluster on the neighbour graph; a head learns the consensus, for images that are not in it."""
     device = job.runtime.device()
     inputs = pool.features.take(torch.arange(len(pool.rows)))
-    neighbors = _centred_neighbors(job, pool, clusters, inputs).to(device)
+    neighbors, linked = _centred_neighbors(job, pool, clusters, inputs)
     with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
-        found = graph_clusters(inputs, neighbors, clusters, seed=config.seed, task=task)
+        found = graph_clusters(inputs, linked, clusters, seed=config.seed, task=task)
         settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
         head = distilled_head(
             pool.features,

@@ -11,6 +11,7 @@ from elfs.ops.neighbor_information import (
     Linkage,
     information,
     merged,
+    mutual,
     neighbor_joint,
     neighbor_votes,
     pair_joint,
@@ -33,6 +34,22 @@ def groups(sizes: tuple[int, ...], *, num_neighbors: int = 6, astray: float = 0.
 
 def same_groups(left: Tensor, right: Tensor) -> bool:
     return torch.equal(left.unsqueeze(0) == left.unsqueeze(1), right.unsqueeze(0) == right.unsqueeze(1))
+
+
+def test_mutual_neighbors_by_hand() -> None:
+    """0 and 1 name each other, 2 and 3 too; 1 names 2, which does not name it, and nobody names 0 back but 1."""
+    neighbors = torch.tensor([[1, 3], [0, 2], [3, 0], [2, 1]])
+    assert mutual(neighbors).tolist() == [[1, 0], [0, 1], [3, 2], [2, 3]]
+
+
+def test_mutual_neighbors_are_those_of_a_symmetric_table_in_blocks_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, neighbors = groups((30, 20, 10))
+    table = torch.zeros(60, 60, dtype=torch.bool).scatter_(1, neighbors, True)
+    both = (table & table.T).gather(1, neighbors)
+    expected = torch.where(both, neighbors, torch.arange(60).unsqueeze(1))
+    assert torch.equal(mutual(neighbors), expected)
+    monkeypatch.setattr(module, "BLOCK_NUMBERS", 7 * 36)
+    assert torch.equal(mutual(neighbors), expected)
 
 
 def test_joint_by_hand() -> None:

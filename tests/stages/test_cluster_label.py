@@ -18,6 +18,7 @@ from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
 from elfs.train import head_choice
 from elfs.train.features import Features
+from elfs.train.graph_clustering import GraphClusters, graph_clusters
 from elfs.train.head_settings import method_for, settings_for
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
@@ -310,7 +311,7 @@ def test_pool_without_clusters_is_said_to_be_one(
 
 
 @pytest.mark.parametrize(("offset", "is_searched"), [(0.0, False), (100.0, True)])
-def test_embeddings_that_point_one_way_are_centred_before_neighbours_are_asked(
+def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_asked(
     offset: float, is_searched: bool, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Far from the origin all cosines are nearly 1; the groups are seen from the mean."""
@@ -325,11 +326,20 @@ def test_embeddings_that_point_one_way_are_centred_before_neighbours_are_asked(
         searched.append(k)
         return cosine_neighbors(rows, k, **settings)
 
+    linked: list[torch.Tensor] = []
+
+    def clustered(inputs: torch.Tensor, neighbors: torch.Tensor, *rest: Any, **settings: Any) -> GraphClusters:
+        linked.append(neighbors)
+        return graph_clusters(inputs, neighbors, *rest, **settings)
+
     monkeypatch.setattr("elfs.stages.cluster.cosine_neighbors", watched)
+    monkeypatch.setattr("elfs.stages.cluster.graph_clusters", clustered)
     run_stage("embed", workspace, source="embeddings", embeddings=str(tmp_path / "own.npy"), encoder=None)
     execute("cluster", workspace, ClusterConfig(clusters=4, method="graph"), Runtime(devices="cpu"))
     execute("label", workspace, LabelConfig(), Runtime(devices="cpu"))
     labels = Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"]
     assert bool(searched) == is_searched
+    own = torch.arange(len(linked[0])).unsqueeze(1)
+    assert bool((linked[0] == own).any()) == is_searched  # in the place of neighbours that are not mutual
     assert all(len(set(labels[truth == group])) <= 3 for group in range(4))
     assert np.mean([np.bincount(labels[truth == group]).max() for group in range(4)]) > 55
