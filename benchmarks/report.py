@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from elfs.data.sources.synthetic import SyntheticSource
 from elfs.data.synthetic.spec import parse_source
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
+from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -49,7 +51,7 @@ def commit(path: Path, stage: str, artifacts: dict[str, Arrays], source: str) ->
         seed=0,
         smoke=False,
         summary={"headline": f"{stage}, random numbers"},
-        metadata={"samples": {"source": source, "has_images": True}} if stage == "embed" else {},
+        metadata={"samples": asdict(SourceFacts(source, 3, True, None, True, 160))} if stage == "embed" else {},
         run={"started": "2025-01-01T00:00:00+00:00", "seconds": 1.0, "device": "cpu"},
         source_root=None,
     )

@@ -22,6 +22,7 @@ from elfs.evaluation.labels import TrueLabels, true_labels
 from elfs.evaluation.training import Trainer, labelled_test_rows, training_recipe
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.annotated import require_annotations
+from elfs.pipeline.facts import ScoreFacts
 from elfs.pipeline.graph import needed_artifacts, series
 from elfs.pipeline.recorded_config import portable
 from elfs.pipeline.selections import selected_rows
@@ -204,7 +205,7 @@ def _require_needs(workspace: Workspace, entry: Entry, *, annotated: bool) -> No
     keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
     for key in keys:
         if key not in workspace.manifest.artifacts["scores"].tensors:
-            reason = workspace.manifest.records["score"].summary.get("left_out", {}).get(key, "never computed")
+            reason = ScoreFacts.of(workspace.manifest.records["score"].summary).why_not(key) or "never computed"
             raise MissingUpstreamError(
                 f"{entry.label} needs the score '{key}', which is not among the scores: {reason}.",
                 hint=_scoring(workspace, key),

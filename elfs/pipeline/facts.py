@@ -4,7 +4,66 @@ from dataclasses import dataclass, field
 
 from elfs.workspace.parsing import Facts
 
-__all__ = ["ColumnFacts", "Coverage", "GroupFacts", "SelectionFacts"]
+__all__ = ["ColumnFacts", "Coverage", "EmbedFacts", "GroupFacts", "ScoreFacts", "SelectionFacts", "TrustFacts"]
+
+
+@dataclass(frozen=True)
+class EmbedFacts(Facts):
+    """What others read of what embed reports.
+
+    Attributes
+    ----------
+    train : int or None
+        Images that can be selected.
+    encoder : str or None
+        What made the embeddings.
+    """
+
+    train: int | None
+    encoder: str | None
+
+
+@dataclass(frozen=True)
+class TrustFacts(Facts):
+    """What label and dynamics report of how far the pseudo-labels are to be believed, each share in [0, 1].
+
+    Attributes
+    ----------
+    confident : float or None
+        Share of the pool with a confident one.
+    trust : float or None
+        How far the clusterings agree, higher = more to be believed.
+    estimated_wrong : float or None
+        Share that is wrong by people's annotations, or by proxies that were not trained on them.
+    """
+
+    confident: float | None
+    trust: float | None
+    estimated_wrong: float | None
+
+
+@dataclass(frozen=True)
+class ScoreFacts(Facts):
+    """What score reports.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Scores that there are.
+    samples, epochs : int
+        Images that have one, and epochs of the dynamics.
+    left_out : dict of str to str or None
+        Scores that there are not, with the reason.
+    """
+
+    keys: tuple[str, ...]
+    samples: int
+    epochs: int
+    left_out: dict[str, str] | None
+
+    def why_not(self, key: str) -> str | None:
+        """Return why there is no such score; None where score did not know it."""
+        return (self.left_out or {}).get(key)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import dataclasses
 from elfs.catalog import required_epochs
 from elfs.config import ScoreConfig
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
+from elfs.pipeline.facts import ScoreFacts
 from elfs.pipeline.graph import STAGES, makers
 from elfs.pipeline.status import recorded_config
 from elfs.suggestions import suggestion
@@ -93,7 +94,7 @@ def require_key(workspace: Workspace, key: str) -> None:
     told = told_config(record)
     assert isinstance(told, ScoreConfig)
     score = command_line("score", told, workspace.path)
-    reason = record.summary.get("left_out", {}).get(key)
+    reason = ScoreFacts.of(record.summary).why_not(key)
     if reason is None:
         raise MissingUpstreamError(
             f"scores hold no '{key}': they were made before elfs had it.", hint=f"{score} --force"

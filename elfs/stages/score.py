@@ -12,6 +12,7 @@ from elfs.config import ScoreConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, Geometry, compute_scores
+from elfs.pipeline.facts import ScoreFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.seeding import generator
 from elfs.workspace.tensors import RowArray
@@ -49,11 +50,11 @@ def run(job: Job, config: ScoreConfig) -> Result:
     job.draft.save("scores", scores)
     directions = {key: f"{SCORES[key].harder} = harder" for key in sorted(scores)}
     num_scored = int(np.isfinite(scores["aum"]).sum())
-    summary = {"keys": sorted(scores), "samples": num_scored, "epochs": num_epochs, "left_out": left_out}
+    facts = ScoreFacts(tuple(sorted(scores)), num_scored, num_epochs, left_out)
     headline = f"{len(scores)} scores"
     if left_out:
         headline += f", {', '.join(left_out)} left out: too few epochs"
-    return Result(headline, summary, {"scores": {"directions": directions}})
+    return Result(headline, facts.as_json(), {"scores": {"directions": directions}})
 
 
 def _trace_scores(job: Job, traces: dict[str, np.ndarray | RowArray], window: int, keys: Iterable[str]) -> Scores:

@@ -9,7 +9,7 @@ from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.selection import eligible_rows
-from elfs.pipeline.facts import SelectionFacts
+from elfs.pipeline.facts import EmbedFacts, SelectionFacts, TrustFacts
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
 from elfs.stages.selection.candidates import Candidates, gather_candidates, picks_per_cluster
 from elfs.stages.selection.choice import Choice, choose, number_to_pick
@@ -118,7 +118,7 @@ def _facts(
         share=round(len(rows) / len(found.pool), 6),
         copies_left_out=found.num_copies,
         balance=config.balance,
-        encoder=manifest.records["embed"].summary.get("encoder"),
+        encoder=EmbedFacts.of(manifest.records["embed"].summary).encoder,
         holdout=config.holdout is not None,
         included=len(found.included) if builds else None,
         excluded=num_settled - len(found.included) if builds else None,
@@ -130,7 +130,7 @@ def _facts(
         fewest_per_cluster=None if sizes is None else int(sizes.min()),
         most_per_cluster=None if sizes is None else int(sizes.max()),
         coverage=coverage(job, config, found, choice.picked),
-        confident=labelled.get("confident"),
+        confident=TrustFacts.of(labelled).confident,
         groups=grouping.of_groups(config, found, rows),
         column=grouping.of_column(config, rows),
         trust=choice.trust if choice.trust_by else None,

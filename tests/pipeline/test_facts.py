@@ -9,7 +9,7 @@ from elfs.config import CompareConfig, PlanConfig
 from elfs.evaluation.compare import compare
 from elfs.evaluation.comparison import Comparison
 from elfs.parallel.runtime import Runtime
-from elfs.pipeline.facts import SelectionFacts
+from elfs.pipeline.facts import EmbedFacts, ScoreFacts, SelectionFacts, TrustFacts
 from elfs.pipeline.plan_facts import PlanFacts
 from elfs.stages.selection.plan import plan_budgets
 from elfs.workspace.manifest import read_manifest
@@ -52,3 +52,13 @@ def test_a_comparison(digits: Finished, workspace: Path) -> None:
     found = Comparison.of(summary(workspace, "compare"))
     assert found == report.comparison
     assert found.as_json() == summary(workspace, "compare")
+
+
+def test_scores(digits: Finished) -> None:
+    assert ScoreFacts.of(summary(digits.path, "score")).as_json() == summary(digits.path, "score")
+
+
+def test_what_others_read_of_embed_and_label(digits: Finished) -> None:
+    embedded, labelled = summary(digits.path, "embed"), summary(digits.path, "label")
+    assert EmbedFacts.of(embedded) == EmbedFacts(embedded["train"], embedded["encoder"])
+    assert TrustFacts.of(labelled) == TrustFacts(labelled["confident"], labelled["trust"], None)

@@ -7,6 +7,7 @@ from elfs.config import EmbedConfig, SelectConfig
 from elfs.data.pool_size import most_images
 from elfs.errors import MissingUpstreamError, UsageError
 from elfs.pipeline.annotated import refuse_without_annotations
+from elfs.pipeline.facts import EmbedFacts
 from elfs.stages.selection.rounds import list_digests
 from elfs.workspace.manifest import open_manifest
 
@@ -76,8 +77,8 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
         record = open_manifest(workspace).records.get("embed")
     except MissingUpstreamError:
         return
-    most = None if record is None else record.summary.get("train")
-    if wanted is not None and isinstance(most, int) and wanted > most:
+    most = None if record is None else EmbedFacts.of(record.summary).train
+    if wanted is not None and most is not None and wanted > most:
         raise UsageError(
             f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "
             "such as 10%."

@@ -6,6 +6,7 @@ from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.ops.selection.pool import required
 from elfs.ops.selection.steadiness import in_place_of, share_in_common
+from elfs.pipeline.facts import ScoreFacts
 from elfs.pipeline.job import Job
 from elfs.stages.selection.candidates import Candidates, read_rows
 from elfs.stages.selection.choice import Choice, number_to_pick, picked_from
@@ -53,7 +54,7 @@ def same_with_other_proxies(job: Job, config: SelectConfig, found: Candidates, c
     difference = read_rows(job, "agreement", tensor, found.rows).float()
     if config.key == "aum":
         manifest = job.workspace.manifest
-        difference *= manifest.records[manifest.artifacts["scores"].record].summary["epochs"]
+        difference *= ScoreFacts.of(manifest.records["score"].summary).epochs
     count, shares = number_to_pick(config, found), []
     for hardness in in_place_of(required(found.pool, "hardness"), difference):
         pool = dataclasses.replace(found.pool, scores=found.pool.scores, hardness=hardness)

@@ -1,10 +1,8 @@
 """What speaks for the pseudo-labels of a workspace and what against them, without a true label."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from elfs.ops.selection import Pool
 from elfs.ops.selection.trust import neighbor_trust
+from elfs.pipeline.facts import TrustFacts
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["witnesses"]
@@ -28,21 +26,17 @@ def witnesses(workspace: Workspace, pool: Pool) -> dict[str, float]:
         predict that were not trained on them; ``heads``, how far the heads of the clustering agree. Where people have
         annotated, ``annotations`` alone: how many of what they said agrees with what was learned from the rest.
     """
-    wrong = _fact(workspace, "pseudo_labels", "estimated_wrong")
-    if wrong is not None:
-        return {"annotations": round(1 - wrong, 4)}
+    labels, proxies = _facts(workspace, "pseudo_labels"), _facts(workspace, "dynamics")
+    if labels.estimated_wrong is not None:
+        return {"annotations": round(1 - labels.estimated_wrong, 4)}
     found = {}
     if pool.pseudo_labels is not None and pool.neighbors is not None:
         found["neighbors"] = neighbor_trust(pool.pseudo_labels, pool.neighbors)
-    wrong = _fact(workspace, "dynamics", "estimated_wrong")
-    found |= {} if wrong is None else {"proxies": 1 - wrong}
-    heads = _fact(workspace, "pseudo_labels", "trust")
-    found |= {} if heads is None else {"heads": heads}
+    found |= {} if proxies.estimated_wrong is None else {"proxies": 1 - proxies.estimated_wrong}
+    found |= {} if labels.trust is None else {"heads": labels.trust}
     return {name: round(min(1.0, max(0.0, value)), 4) for name, value in found.items()}
 
 
-def _fact(workspace: Workspace, artifact: str, name: str) -> float | None:
+def _facts(workspace: Workspace, artifact: str) -> TrustFacts:
     entry = workspace.manifest.artifacts.get(artifact)
-    facts: Mapping[str, Any] = {} if entry is None else entry.metadata
-    value = facts.get(name)
-    return None if value is None else float(value)
+    return TrustFacts.of({} if entry is None else entry.metadata, f"artifacts.{artifact}.metadata")
