@@ -7,7 +7,15 @@ import pytest
 from elfs.catalog import SCORES, SELECTORS
 from elfs.config import ClusterConfig, SelectConfig, from_json
 from elfs.errors import UsageError
-from elfs.pipeline.graph import STAGES, ancestors, default_selection_name, makers, needed_artifacts, record_name
+from elfs.pipeline.graph import (
+    STAGES,
+    ancestors,
+    default_selection_name,
+    makers,
+    needed_artifacts,
+    record_name,
+    stage_of,
+)
 from elfs.pipeline.job import StageCall, StageCode, code_of
 
 
@@ -20,6 +28,10 @@ def test_every_stage_has_code_and_its_needs_are_made_before_it() -> None:
         assert set(stage.needs) <= made
         assert made.isdisjoint(stage.makes)
         made |= set(stage.makes)
+
+
+def test_stages_that_all_ranks_run() -> None:
+    assert [name for name, stage in STAGES.items() if stage.parallel] == ["embed", "cluster", "label", "dynamics"]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +100,26 @@ def test_random_needs_what_embed_makes() -> None:
 )
 def test_select_needs_what_its_settings_read(settings: dict[str, Any], more: set[str]) -> None:
     assert set(needed_artifacts("select", from_json(SelectConfig, settings | {"dedup": "off"}))) == {"samples"} | more
+
+
+@pytest.mark.parametrize(
+    ("settings", "reads_groups", "reads_them_beside_annotations"),
+    [
+        ({}, False, True),
+        ({"per_group": 1}, True, True),
+        ({"by_group": True}, True, True),
+        ({"holdout": "10"}, True, True),
+        ({"groups": "shots.csv"}, False, False),
+        ({"groups": "shots.csv", "per_group": 1}, False, False),
+    ],
+)
+def test_select_reads_groups_that_were_named_before(
+    settings: dict[str, Any], reads_groups: bool, reads_them_beside_annotations: bool
+) -> None:
+    """Only where they decide something, and never where it names others."""
+    stage = stage_of("select", SelectConfig(**settings))
+    assert set(stage.optional) == {"annotations", *["groups"] * reads_groups}
+    assert stage.beside_annotations == ("groups",) * reads_them_beside_annotations
 
 
 def test_rounds_do_not_make_select_its_own_ancestor() -> None:

@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -85,6 +86,11 @@ def test_no_selection_yet(tmp_path: Path) -> None:
 
 
 TABLE = b"rank,id,pseudo_label,score,why\n1,b.png,,,chance\n2,a.png,1,0.5,hard\n"
+
+
+def test_a_name_that_is_no_text_is_read_as_the_system_gives_it(workspace: Workspace) -> None:
+    found = read_images(write_list(workspace.path, TABLE.replace(b"b.png", b"b\xff.png"), name="odd"), "odd")
+    assert [image.id for image in found] == [os.fsdecode(b"b\xff.png"), "a.png"]
 
 
 def write_list(path: Path, data: bytes = TABLE, name: str = "a") -> Workspace:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from elfs.errors import MissingUpstreamError
+from elfs.errors import MissingUpstreamError, UsageError
 from elfs.pipeline.upstream import require
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
@@ -16,3 +16,13 @@ def test_require_names_who_needs_what(digits: Finished, workspace: Path) -> None
     ) as caught:
         require(Workspace.open(workspace), "evaluate", ("samples", "pseudo_labels"))
     assert caught.value.hint == f"elfs cluster --workspace {workspace} && elfs label --workspace {workspace}"
+
+
+def test_selection_that_is_not_there_is_told_beside_those_that_are(digits: Finished, workspace: Path) -> None:
+    used = digits.copy(workspace)
+    for name in ("first", "second"):
+        run_stage("select", used, method="random", budget="4", name=name)
+    with pytest.raises(UsageError, match=r"^unknown selection 'selections/secnd'. Did you mean '.*/second'") as met:
+        require(Workspace.open(used), "select", ("selections/secnd",))
+    assert "selections/first, selections/second" in met.value.message
+    require(Workspace.open(used), "select", ("selections/first",))

@@ -11,6 +11,14 @@ BASE = {"name": "r1", "method": "elfs", "key": "aum", "count": 60, "eligible": 3
 COVERAGE = {"selected": 0.8, "random": 0.7, "lowest": 0.6, "highest": 0.75, "beaten": 20, "draws": 20}
 CLUSTERS = {"clusters": 20, "clusters_covered": 20, "fewest_per_cluster": 1, "most_per_cluster": 9}
 
+TOPICS = {
+    "covers": "coverage",
+    "cluster": "clusters",
+    "pseudo-labels": "pseudo-labels",
+    "proxies": "seed",
+    "avoided": "copies",
+}
+
 
 def facts(**more: Any) -> SelectionFacts:
     return SelectionFacts.of(BASE | more)
@@ -85,6 +93,7 @@ def test_one_finding(more: dict[str, Any], level: str, text: str) -> None:
     assert (found.level, found.text) == (level, f"{level}: {text}")
     [finding] = found.findings
     assert finding.detail
+    assert finding.topic == next(topic for word, topic in TOPICS.items() if word in text)
 
 
 def test_how_far_it_hangs_on_the_seed_is_told_whatever_the_level() -> None:
