@@ -86,6 +86,7 @@ def test_axes_are_slow_modes_of_the_walk(num_rows: int) -> None:
     degrees = graph.toarray().sum(axis=1)
     expected = np.linalg.eigvalsh(graph.toarray() / np.sqrt(np.outer(degrees, degrees)))[::-1][:5]
     np.testing.assert_allclose(rate, expected, atol=1e-3)
+    assert torch.equal(spectral_axes(graph, 5), spectral_axes(graph, 5))
 
 
 def test_rows_have_length_one() -> None:

@@ -39,6 +39,9 @@ def test_trust_by_hand() -> None:
     assert trust(LABELS, LABELS[NEIGHBORS], NONE, 2) == pytest.approx(2 / 3)
     other = torch.tensor([[1, 1, 0, 0, 0, 0]])
     assert trust(LABELS, LABELS[NEIGHBORS], other, 2) == pytest.approx(4 / 9)
+    assert trust(LABELS, LABELS[NEIGHBORS], torch.stack([other[0], LABELS]), 2) == pytest.approx(
+        2 / 3 * (2 / 3 + 1) / 2
+    )
 
 
 def test_trust_knows_no_names_and_no_order() -> None:

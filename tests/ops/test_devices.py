@@ -10,6 +10,7 @@ from torch import Tensor
 from elfs.ops import neighbor_information as graph
 from elfs.ops.consensus import aligned, consensus, trust
 from elfs.ops.database import Database
+from elfs.ops.distances import unit_rows
 from elfs.ops.kmeans import nearest_centroid
 from elfs.ops.linear_classifier import fit_linear_classifier
 from elfs.ops.neighbors import exact_neighbors
@@ -37,6 +38,7 @@ COMPUTATIONS: dict[str, Callable[[], Any]] = {
     "aligned": lambda: aligned(LABELS.flip(0), LABELS, NUM_CLASSES),
     "consensus": lambda: consensus(SEVERAL, torch.ones(3, device="cpu"), NEIGHBORS, NUM_CLASSES),
     "trust": lambda: trust(LABELS, LABELS[NEIGHBORS], SEVERAL, NUM_CLASSES),
+    "unit_rows": lambda: unit_rows(ROWS),
     "database": lambda: Database(ROWS, device="cpu").unit_rows(LABELS),
     "exact_neighbors": lambda: exact_neighbors(Database(ROWS, device="cpu"), LABELS.unique(), 5),
     "nearest_centroid": lambda: nearest_centroid(ROWS, ROWS[:3]),

@@ -104,6 +104,22 @@ def test_refining_mends_wrong_labels_and_never_loses_information(penalty: float)
         assert value >= information(neighbor_joint(start, neighbors, 3), penalty)
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.4])
+def test_one_step_by_hand(penalty: float) -> None:
+    """To the cluster that the neighbours speak for most, of probabilities of which 1e-4 is spread over all pairs."""
+    truth, neighbors = groups((6,) * 30, astray=0.3)
+    start = truth.clone()
+    start[::4] = (start[::4] + 1) % 30
+    joint = neighbor_joint(start, neighbors, 30).numpy()
+    smooth = (1 - 1e-4) * joint + 1e-4 / 900
+    share = smooth.sum(axis=1)
+    expected = []
+    for near in start.numpy()[neighbors.numpy()]:
+        says = np.log(smooth[:, near] / share[:, None]).mean(axis=1) + penalty / 2 * np.log(share)
+        expected.append(int(says.argmax()))
+    assert refined(start, neighbors, 30, penalty=penalty, max_steps=1)[0].tolist() == expected
+
+
 def test_penalty_keeps_a_small_group_whole() -> None:
     """A large group cut in two and two small ones joined: preferred without a penalty alone."""
     truth, near = groups((300, 10, 10), astray=0.0)

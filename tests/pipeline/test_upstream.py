@@ -22,7 +22,7 @@ def test_selection_that_is_not_there_is_told_beside_those_that_are(digits: Finis
     used = digits.copy(workspace)
     for name in ("first", "second"):
         run_stage("select", used, method="random", budget="4", name=name)
-    with pytest.raises(UsageError, match=r"^unknown selection 'selections/secnd'. Did you mean '.*/second'") as met:
-        require(Workspace.open(used), "select", ("selections/secnd",))
+    with pytest.raises(UsageError, match=r"^unknown selection 'selections/seconds'. Did you mean '.*/second'") as met:
+        require(Workspace.open(used), "select", ("selections/seconds",))
     assert "selections/first, selections/second" in met.value.message
     require(Workspace.open(used), "select", ("selections/first",))
