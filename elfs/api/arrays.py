@@ -119,8 +119,8 @@ def _pick(config: SelectConfig, pool: Pool, count: int, trust: float) -> torch.T
     if config.fixed_hard_rate is not None:
         return pick(config.fixed_hard_rate)
     judge = CoverageJudge.of(pool, generator(config.seed, "judge"))
-    usual = usual_hard_rate(min(1.0, count / len(pool)), wrong=1 - trust)
-    rate, _ = best_hard_rate(pick, lambda picked: round(judge.coverage(picked), 6), usual)
+    usual = usual_hard_rate(min(1.0, count / len(pool)))
+    rate, _ = best_hard_rate(pick, lambda picked: round(judge.worth(picked), 6), usual)
     return pick(rate)
 
 

@@ -174,7 +174,7 @@ class SelectConfig(StageConfig):
     hard_rate: str | None = option(
         None,
         "Share pruned from the hard end, or 'search': train the proxy on each window and keep the best. [auto: by how "
-        "well each window covers the pool, hard images most, by budget and by how many pseudo-labels seem wrong]",
+        "well each window covers the pool, hard images most, and takes of every cluster]",
         aliases=("--mis-ratio",),
     )
     balance: str = option("none", "What gets equally many.", choices=BALANCE)

@@ -100,10 +100,10 @@ def test_hard_rate_is_found_and_its_curve_is_kept(digits: Finished, workspace: P
         outcome = run_stage("select", workspace, method="elfs", budget=budget)
         curve = outcome.summary["hard_rate_curve"]
         assert [rate for rate, _ in curve] == list(HARD_RATES[: len(curve)])
-        usual = usual_hard_rate(outcome.summary["count"] / 160, 1 - outcome.summary["trust"])
+        usual = usual_hard_rate(outcome.summary["count"] / 160)
         values = dict(curve)
         mean, spread = fmean(values.values()), pstdev(values.values()) or 1.0
-        merit = {rate: (value - mean) / spread - 0.75 * ((rate - usual) / 0.1) ** 2 for rate, value in curve}
+        merit = {rate: (value - mean) / spread - 0.1 * ((rate - usual) / 0.1) ** 2 for rate, value in curve}
         assert outcome.summary["hard_rate"] == max(merit, key=merit.__getitem__)
         assert outcome.summary["hard_rate_chosen"] == "auto"
         assert "(auto)" in outcome.headline
@@ -117,9 +117,9 @@ def test_usual_hard_rate_is_that_of_all_images_that_the_budget_pays_for(
     run_stage("select", workspace, method="random", budget="104", name="annotated")
     asked: list[float] = []
 
-    def usual(share: float, **others: Any) -> float:
+    def usual(share: float) -> float:
         asked.append(share)
-        return usual_hard_rate(share, **others)
+        return usual_hard_rate(share)
 
     monkeypatch.setattr(choice, "usual_hard_rate", usual)
     run_stage("select", workspace, method="elfs", budget="112", include="selections/annotated", name="more")

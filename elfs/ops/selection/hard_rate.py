@@ -20,36 +20,34 @@ HARD_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 # Pairs (share of the pool, share pruned from the hard end), see usual_hard_rate.
 _USUAL = ((0.05, 0.3), (0.1, 0.25), (0.3, 0.15), (0.7, 0.0))
-_STIFFNESS = 0.75  # how many standard deviations of the judgement a step of 0.1 from the usual rate costs
+_STIFFNESS = 0.1  # how many standard deviations of the judgement a step of 0.1 from the usual rate costs
+_EVENNESS = 0.2  # how much a selection that leaves no cluster out is worth beside one that covers the pool
 _STEP = 0.1
 _NUM_JUDGED = 4096
 _BLOCK_ROWS = 4096
 
 
-def usual_hard_rate(share: float, wrong: float = 0.0) -> float:
+def usual_hard_rate(share: float) -> float:
     """Return the share to prune from the hard end for a budget, as far as it is known without a look at any window.
 
     Parameters
     ----------
     share : float
         Budget as a share of the pool, in (0, 1].
-    wrong : float
-        Share of the pseudo-labels that seem wrong, in [0, 1].
 
     Returns
     -------
     float
-        Linear between 0.3 at a share of 0.05, 0.25 at 0.1, 0.15 at 0.3 and 0 at 0.7, constant outside; plus `wrong`, to
-        at most 0.8.
+        Linear between 0.3 at a share of 0.05, 0.25 at 0.1, 0.15 at 0.3 and 0 at 0.7, constant outside.
 
     Raises
     ------
     ValueError
-        If `share` is not in (0, 1], or `wrong` not in [0, 1].
+        If `share` is not in (0, 1].
 
     Notes
     -----
-    The smaller the budget, and the more labels are wrong, the more is pruned. The paper's authors [1]_ prune 0 / 0.1 /
+    The smaller the budget, the more is pruned. The paper's authors [1]_ prune 0 / 0.1 /
     0.3 / 0.4 / 0.5 at shares of 0.7 / 0.5 / 0.3 / 0.2 / 0.1 on CIFAR-like sets; the figures here did well on smaller
     pools (``benchmarks/RESULTS.md``).
 
@@ -61,18 +59,9 @@ def usual_hard_rate(share: float, wrong: float = 0.0) -> float:
     --------
     >>> [usual_hard_rate(share) for share in (0.01, 0.2, 0.9)]
     [0.3, 0.2, 0.0]
-    >>> [usual_hard_rate(0.1, wrong) for wrong in (0.05, 0.4, 0.7)]
-    [0.3, 0.65, 0.8]
     """
     if not 0 < share <= 1:
         raise ValueError(f"share is {share}, expected above 0 and at most 1.")
-    if not 0 <= wrong <= 1:
-        raise ValueError(f"wrong is {wrong}, expected 0 to 1.")
-    return round(min(_usual_rate(share) + wrong, HARD_RATES[-1]), 4)
-
-
-def _usual_rate(share: float) -> float:
-    """Return the rate where no label is wrong."""
     shares = [point[0] for point in _USUAL]
     if share <= shares[0]:
         return _USUAL[0][1]
@@ -85,10 +74,10 @@ def _usual_rate(share: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class CoverageJudge:
-    """Judges a selection by how well it covers the pool, where covering a hard row counts more than an easy one.
+    """Judges a selection by how well it covers the pool, hard rows most, and by how much of each cluster it takes.
 
-    The value that the selector ``auto`` maximises, for any selection. Windows at the hard end leave most of the pool
-    uncovered, those at the easy end its hard part. No label is seen.
+    Windows at the hard end leave most of the pool uncovered, those at the easy end its hard part: with it, in a long
+    tail, whole clusters. No true label is seen.
 
     Attributes
     ----------
@@ -98,11 +87,14 @@ class CoverageJudge:
         Unit vectors of the rows that are to be covered: all, or 4,096 at random.
     weights : Tensor of shape (n_judged,), float32
         Share of the pool that is easier than each.
+    labels : Tensor of shape (n_rows,), int64, or None
+        Pseudo-label of each row of the pool, at least 0.
     """
 
     embeddings: Tensor
     judged: Tensor
     weights: Tensor
+    labels: Tensor | None = None
 
     @classmethod
     def of(cls, pool: Pool, generator: torch.Generator) -> "CoverageJudge":
@@ -111,7 +103,7 @@ class CoverageJudge:
         Parameters
         ----------
         pool : Pool
-            Needs ``embeddings`` and ``hardness``.
+            Needs ``embeddings`` and ``hardness``; evenness counts where there are ``pseudo_labels``.
         generator : torch.Generator
             On the CPU; draws the rows that are judged where the pool has more than 4,096.
 
@@ -129,7 +121,7 @@ class CoverageJudge:
         rows = torch.arange(len(pool))
         if len(pool) > _NUM_JUDGED:
             rows = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
-        return cls(embeddings, unit_rows(embeddings[rows]), share_M[rows].float())
+        return cls(embeddings, unit_rows(embeddings[rows]), share_M[rows].float(), pool.pseudo_labels)
 
     def coverage(self, positions: Tensor) -> float:
         """Return how well some rows cover the pool.
@@ -151,6 +143,42 @@ class CoverageJudge:
             nearest_J = torch.maximum(nearest_J, cosine.amax(dim=1))
         return float(nearest_J @ self.weights) / max(float(self.weights.sum()), 1e-12)
 
+    def evenness(self, positions: Tensor) -> float:
+        """Return how much of each cluster some rows take, beside their share of the pool.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_selected,), int64
+            Positions in the pool, at least 1.
+
+        Returns
+        -------
+        float
+            Mean over the clusters, large or small, of what is taken of them over the share of the pool that is
+            selected, at most 1 each; in [0, 1], higher = more even. 1 without pseudo-labels.
+        """
+        if self.labels is None:
+            return 1.0
+        sizes_C = self.labels.bincount()
+        taken_C = self.labels[positions].bincount(minlength=len(sizes_C))
+        expected_C = sizes_C * (len(positions) / len(self.labels))
+        return float((taken_C / expected_C)[sizes_C > 0].clamp(max=1).mean())
+
+    def worth(self, positions: Tensor) -> float:
+        """Return what some rows are worth: their coverage and a fifth of their evenness.
+
+        Parameters
+        ----------
+        positions : Tensor of shape (n_selected,), int64
+            Positions in the pool, at least 1.
+
+        Returns
+        -------
+        float
+            In [0, 1], higher = better.
+        """
+        return (self.coverage(positions) + _EVENNESS * self.evenness(positions)) / (1 + _EVENNESS)
+
 
 def best_hard_rate(
     pick: Callable[[float], Tensor], judge: Callable[[Tensor], float], usual: float | None = None
@@ -165,7 +193,7 @@ def best_hard_rate(
         From positions to their value, higher = better.
     usual : float or None
         What the rate would be if nothing were known. The judgements are then standardised over the rates, and of each
-        is taken off 0.75 times the square of its distance from the usual rate in steps of 0.1. None: the judgement
+        is taken off 0.1 times the square of its distance from the usual rate in steps of 0.1. None: the judgement
         alone counts.
 
     Returns

@@ -87,7 +87,7 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     trust = min(trust_by.values(), default=1.0)
     pick = partial(picked_from, config, found.pool, count, trust=trust)
     paid_for = count + len(found.included) + found.num_annotated
-    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)), wrong=1 - _believed(config, trust))
+    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)))
     hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
     picked = pick(hard_rate)
     refuse_no_pick(config, found.pool, picked, count)
@@ -199,7 +199,7 @@ def _hard_rate(
         proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
         return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
     judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
-    return best_hard_rate(pick, lambda picked: round(judge.coverage(torch.cat([settled, picked])), 6), usual)
+    return best_hard_rate(pick, lambda picked: round(judge.worth(torch.cat([settled, picked])), 6), usual)
 
 
 def _announce(job: Job, config: SelectConfig, pool: Pool, count: int) -> None:

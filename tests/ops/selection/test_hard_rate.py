@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,20 +36,6 @@ def test_usual_rate_leaves_room_for_the_budget_and_falls() -> None:
     assert max(rate + share for rate, share in zip(rates, shares, strict=True)) <= 1
 
 
-@pytest.mark.parametrize(
-    ("share", "wrong", "expected"),
-    [(0.01, 0.4, 0.7), (0.1, 0.02, 0.27), (0.3, 0.5, 0.65), (0.7, 0.3, 0.3), (0.05, 0.6, 0.8), (0.1, 1.0, 0.8)],
-)
-def test_wrong_labels_are_pruned_beyond_the_usual(share: float, wrong: float, expected: float) -> None:
-    assert usual_hard_rate(share, wrong) == expected
-
-
-@pytest.mark.parametrize("wrong", [-0.1, 1.01, math.nan])
-def test_impossible_share_of_wrong_labels(wrong: float) -> None:
-    with pytest.raises(ValueError, match=r"wrong is .*, expected 0 to 1"):
-        usual_hard_rate(0.1, wrong)
-
-
 @pytest.mark.parametrize("share", [0.0, -0.1, 1.01, math.nan])
 def test_usual_rate_of_an_impossible_share(share: float) -> None:
     with pytest.raises(ValueError, match="expected above 0 and at most 1"):
@@ -75,6 +62,37 @@ def test_coverage_by_hand() -> None:
     judge = CoverageJudge.of(rows, torch.Generator())
     assert judge.coverage(torch.tensor([0])) == pytest.approx((1 + 5 * math.sqrt(0.5)) / 16)
     assert judge.coverage(torch.tensor([0, 1, 2, 3])) == pytest.approx(1.0)
+
+
+def test_evenness_by_hand() -> None:
+    """Clusters of 4, 2 and 2 of 8 rows (one number is not used); half is selected: 3 of 2, 1 of 1 and 0 of 1."""
+    rows = replace(pool(8), pseudo_labels=torch.tensor([0, 0, 0, 0, 1, 1, 3, 3]))
+    judge = CoverageJudge.of(rows, torch.Generator())
+    assert judge.evenness(torch.tensor([0, 1, 2, 4])) == pytest.approx(2 / 3)
+    assert judge.evenness(torch.tensor([0, 4])) == pytest.approx((1 + 1 + 0) / 3)
+    assert judge.evenness(torch.arange(8)) == 1
+    assert CoverageJudge.of(pool(8), torch.Generator()).evenness(torch.tensor([0])) == 1
+
+
+def test_worth_is_coverage_and_a_fifth_of_evenness() -> None:
+    judge = CoverageJudge.of(replace(pool(8), pseudo_labels=torch.tensor([0, 0, 0, 0, 1, 1, 2, 2])), torch.Generator())
+    for rows in (torch.tensor([0]), torch.tensor([1, 5, 7]), torch.arange(8)):
+        assert judge.worth(rows) == pytest.approx((judge.coverage(rows) + 0.2 * judge.evenness(rows)) / 1.2)
+    assert judge.worth(torch.arange(8)) == pytest.approx(1.0)
+
+
+def test_a_window_that_leaves_the_rare_cluster_out_is_worth_less() -> None:
+    """A long tail: the rare cluster is the hardest, and every window from a rate of 0.1 on leaves it out."""
+    common, rare = torch.tensor([[1.0, 0.0]]).repeat(90, 1), torch.tensor([[0.0, 1.0]]).repeat(10, 1)
+    rows = Pool(
+        tie_breaker=torch.arange(100),
+        embeddings=torch.cat([rare, common]),
+        hardness=torch.arange(100, 0, -1).float(),
+        pseudo_labels=torch.tensor([1] * 10 + [0] * 90),
+    )
+    judge = CoverageJudge.of(rows, torch.Generator())
+    rate, _ = best_hard_rate(lambda rate: torch.arange(20) + round(100 * rate), judge.worth, usual_hard_rate(0.2))
+    assert rate == 0.0
 
 
 def test_more_rows_never_cover_less_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,11 +142,11 @@ def test_without_a_usual_rate_the_judgement_alone_counts() -> None:
 
 
 def test_usual_rate_holds_back_by_hand() -> None:
-    """Of nine judgements one is 1: standardised -0.354 and 2.828; from 0.28, 0.5 costs 3.63 and 0.3 costs 0.03."""
-    rate, curve = best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.28)
-    assert rate == 0.3  # -0.384 against 2.828 - 3.63 = -0.80
-    assert curve[5] == (0.5, 1.0)
-    assert best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 50), 0.35)[0] == 0.5  # 2.828 - 1.687
+    """Of nine judgements one is 1: standardised -0.354 and 2.828; from 0.1, 0.7 costs 3.6 and 0.6 costs 2.5."""
+    rate, curve = best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 70), 0.1)
+    assert rate == 0.1  # -0.354 against 2.828 - 3.6 = -0.772
+    assert curve[7] == (0.7, 1.0)
+    assert best_hard_rate(picks(1.0).__getitem__, lambda rows: float(int(rows) == 60), 0.1)[0] == 0.6  # 2.828 - 2.5
 
 
 def test_equal_judgements_give_the_rate_next_to_the_usual_one() -> None:
