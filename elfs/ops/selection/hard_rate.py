@@ -87,14 +87,14 @@ class CoverageJudge:
         Unit vectors of the rows that are to be covered: all, or 4,096 at random.
     weights : Tensor of shape (n_judged,), float32
         Share of the pool that is easier than each.
-    labels : Tensor of shape (n_rows,), int64, or None
+    clusters : Tensor of shape (n_rows,), int64, or None
         Pseudo-label of each row of the pool, at least 0.
     """
 
     embeddings: Tensor
     judged: Tensor
     weights: Tensor
-    labels: Tensor | None = None
+    clusters: Tensor | None = None
 
     @classmethod
     def of(cls, pool: Pool, generator: torch.Generator) -> "CoverageJudge":
@@ -157,11 +157,11 @@ class CoverageJudge:
             Mean over the clusters, large or small, of what is taken of them over the share of the pool that is
             selected, at most 1 each; in [0, 1], higher = more even. 1 without pseudo-labels.
         """
-        if self.labels is None:
+        if self.clusters is None:
             return 1.0
-        sizes_C = self.labels.bincount()
-        taken_C = self.labels[positions].bincount(minlength=len(sizes_C))
-        expected_C = sizes_C * (len(positions) / len(self.labels))
+        sizes_C = self.clusters.bincount()
+        taken_C = self.clusters[positions].bincount(minlength=len(sizes_C))
+        expected_C = sizes_C * (len(positions) / len(self.clusters))
         return float((taken_C / expected_C)[sizes_C > 0].clamp(max=1).mean())
 
     def worth(self, positions: Tensor) -> float:
