@@ -123,5 +123,6 @@ def test_hard_rate_that_is_worked_out(given: str | None) -> None:
 )
 def test_a_number_that_no_machine_counts_is_refused(config: type[StageConfig], name: str, value: int) -> None:
     shown = str(value) if value.bit_length() == 64 else f"a number of {value.bit_length()} bits"
-    with pytest.raises(UsageError, match=rf"^--[a-z-]+ is {shown}, expected at most {2**63 - 1}\.$"):
+    bound = f"at most {2**63 - 1}" if value > 0 else f"at least -{2**63 - 1}"
+    with pytest.raises(UsageError, match=rf"^--[a-z-]+ is {shown}, expected {bound}\.$"):
         config(**{name: value})

@@ -134,7 +134,8 @@ class StageConfig:
                 continue
             if isinstance(value, int) and abs(value) > MAX_SEED:
                 shown = f"a number of {value.bit_length()} bits" if value.bit_length() > 64 else str(value)
-                raise OptionError(field.name, f" is {shown}, expected at most {MAX_SEED}.")
+                bound = f"at most {MAX_SEED}" if value > 0 else f"at least {-MAX_SEED}"
+                raise OptionError(field.name, f" is {shown}, expected {bound}.")
             if plain is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)

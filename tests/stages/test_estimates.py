@@ -1,10 +1,12 @@
 """What a chain is said to take before it starts, held against formulas by hand and against what a run leaves."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from elfs.catalog import STAGES
@@ -67,14 +69,14 @@ def test_a_faster_core_and_more_cores_take_less_but_read_as_fast_as_was_seen() -
     slow_disk = dataclasses.replace(POOL, read_seconds=0.05)
     one, fast = seconds("embed", config, slow_disk), seconds("embed", config, slow_disk, speed=2.0)
     assert one - fast == pytest.approx((one - 500) / 2)
-    assert seconds("embed", config, slow_disk, cores=4) == pytest.approx(one / 4)
+    assert one - seconds("embed", config, slow_disk, cores=4) == pytest.approx(500 * 3 / 4)
     assert seconds("score", ScoreConfig(), cores=4) == seconds("score", ScoreConfig())
 
 
 def test_encoders_side_by_side_add_up_and_unknown_ones_are_said_to_be() -> None:
     both = encoder_seconds("lite+vit_base_patch16_224.dino", 224)
     assert both == pytest.approx(0.033 + 0.364)
-    assert encoder_seconds("patches", 64) == encoder_seconds("patches", 500) == pytest.approx(0.0036)
+    assert encoder_seconds("patches", 64) == encoder_seconds("patches", 500) == pytest.approx(0.0066)
     assert encoder_seconds("resnet50", 224) is None
     assert stage_cost("embed", EmbedConfig(source="x", encoder="resnet50"), POOL, speed=1, cores=1).seconds is None
     assert stage_cost("dynamics", DynamicsConfig(network="resnet50"), POOL, speed=1, cores=1).seconds is None
@@ -92,8 +94,32 @@ def test_heads_and_networks_on_images_take_what_their_steps_take() -> None:
     assert seconds("dynamics", streamed, large) == pytest.approx(1 + 10_000 * 2 * (0.140 + 0.01))
 
 
-def test_the_speed_of_a_core_is_that_of_a_product() -> None:
-    assert 0.01 < core_speed() < 100
+def test_the_speed_of_a_core_is_that_of_a_product_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    clock = time.thread_time
+
+    def thread_time() -> float:
+        seen.append(torch.get_num_threads())
+        return clock()
+
+    monkeypatch.setattr(time, "thread_time", thread_time)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert 0.01 < core_speed() < 100
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
+def test_counting_clusters_takes_less_of_small_pools_and_heads_take_memory() -> None:
+    small, large = (dataclasses.replace(POOL, num_images=n, num_clusters=None) for n in (96, 96_000))
+    asked = ClusterConfig(clusters=10)
+    assert seconds("cluster", ClusterConfig(), small) - seconds("cluster", asked, small) == pytest.approx(0.15)
+    assert seconds("cluster", ClusterConfig(), large) - seconds("cluster", asked, large) == pytest.approx(15)
+    few, many = (stage_cost("cluster", ClusterConfig(heads=h), POOL, speed=1.0, cores=1) for h in (10, 1_000))
+    assert many.memory_bytes - few.memory_bytes == 7 * (many.disk_bytes - few.disk_bytes)
 
 
 def test_what_is_read_of_a_folder(tmp_path: Path) -> None:
@@ -112,13 +138,15 @@ def test_what_is_read_of_embeddings(tmp_path: Path) -> None:
     np.save(tmp_path / "own.npy", np.zeros((7, 5), dtype=np.float16))
     config = EmbedConfig(source="embeddings", embeddings=str(tmp_path / "own.npy"))
     assert facts_before_embed(config, None) == PoolFacts(num_images=7, image_side=None, dims=5)
+    limited = dataclasses.replace(config, limit=4)
+    assert facts_before_embed(limited, None) == PoolFacts(num_images=4, image_side=None, dims=5)
 
 
-@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", None])
-def test_nothing_is_said_of_what_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY\x01\x00", (7,), (0, 5), (7, 0)])
+def test_nothing_is_said_of_what_cannot_be_read(tmp_path: Path, content: bytes | tuple[int, ...]) -> None:
     place = tmp_path / "own.npy"
-    if content is None:
-        np.save(place, np.zeros(7))
+    if isinstance(content, tuple):
+        np.save(place, np.zeros(content))
     else:
         place.write_bytes(content)
     assert facts_before_embed(EmbedConfig(source="embeddings", embeddings=str(place)), None) is None

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
+import torch
 
 from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.stages.estimates.pool_facts import PoolFacts
 from elfs.train.head_settings import method_for, settings_for
+from elfs.train.numerics import repeatable
 from elfs.train.recipes import proxy_recipe
 
 __all__ = ["START_SECONDS", "Cost", "core_speed", "encoder_seconds", "stage_cost"]
@@ -43,8 +44,17 @@ _PROXY_SECONDS: Mapping[str, tuple[float, int]] = {
 }
 """Forward and backward of an image, and its side; the time grows with the area."""
 
-_MLP_FLOPS_PER_SECOND = 15e9
+_STEP_SECONDS = 0.011
+"""Of a step of a network on images, however small these are."""
+
+_MLP_FLOPS_PER_SECOND = 33e9
 """Of the small networks on the embeddings, forward and backward."""
+
+_HEADS_BYTES = 28
+"""Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
+
+_COUNTING_SECONDS, _COUNTED_ROWS = 15.0, 9_600
+"""Of the number of clusters where it is not known: at most, and the rows of the finest graph."""
 
 _USUAL_CLUSTERS = 10
 """Where nobody knows how many there are before they are counted."""
@@ -82,12 +92,13 @@ class Cost:
 
 def core_speed() -> float:
     """Return how fast a core multiplies here, in units of the one the rates were measured on; takes 0.1 s."""
-    matrix = np.ones((_PRODUCT_SIDE, _PRODUCT_SIDE), dtype=np.float32)
+    matrix = torch.ones(_PRODUCT_SIDE, _PRODUCT_SIDE)
     seconds = []
-    for _ in range(3):
-        start = time.thread_time()
-        matrix @ matrix
-        seconds.append(time.thread_time() - start)
+    with repeatable(1):
+        for _ in range(3):
+            start = time.thread_time()
+            matrix @ matrix
+            seconds.append(time.thread_time() - start)
     return 2e-9 * _PRODUCT_SIDE**3 / min(seconds) / _GFLOP_PER_SECOND
 
 
@@ -105,7 +116,7 @@ def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: floa
     speed : float
         As `core_speed` gives it.
     cores : int
-        That share the work of embed.
+        That read the images.
 
     Returns
     -------
@@ -116,7 +127,7 @@ def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: floa
     if seconds is not None:
         seconds /= speed
         if stage == "embed":
-            seconds = (seconds + facts.num_images * facts.read_seconds) / cores
+            seconds += facts.num_images * facts.read_seconds / cores
     return Cost(seconds, _BASE_BYTES + round(memory), round(disk))
 
 
@@ -139,7 +150,7 @@ def encoder_seconds(name: str, side: int) -> float | None:
     for part in name.split("+"):
         rate = _ENCODER_SECONDS.get(part.partition(".")[0].removeprefix("timm_"))
         if part == "patches":
-            rate = 0.0009 * (min(side, 64) / 32) ** 2
+            rate = 0.0008 + 0.00145 * (min(max(side, 16), 64) / 32) ** 2
         if rate is None:
             return None
         total += rate
@@ -158,7 +169,7 @@ def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
     if facts.image_side is None:
         return search, memory, disk
     each = encoder_seconds(config.encoder or "", facts.image_side)
-    learned = 5.0 if "patches" in (config.encoder or "") else 0.0
+    learned = 1.5 if "patches" in (config.encoder or "") else 0.0
     return None if each is None else learned + num * each + search, memory, disk
 
 
@@ -166,15 +177,16 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     config = cast(ClusterConfig, config)
     num, dims = facts.num_images, facts.dims or 0
     clusters = config.clusters or facts.num_clusters or _USUAL_CLUSTERS
-    counted = 0.0 if config.clusters or facts.num_clusters else 15.0
+    counted = 0.0 if config.clusters or facts.num_clusters else _COUNTING_SECONDS * min(1.0, num / _COUNTED_ROWS)
     method = method_for(config, num, clusters)
     settings = settings_for(config, num, clusters, on_cpu=True)
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
     if method != "temi":
         return counted + 4.0 + 6e-4 * num * max(1.0, clusters / 10), memory, 4 * values
-    flops = 16.0 * settings.heads * values * settings.epochs * num
-    return counted + flops / _GFLOP_PER_SECOND / 1e9, memory, 4 * settings.heads * values
+    values *= settings.heads
+    flops = 16.0 * values * settings.epochs * num
+    return counted + flops / _GFLOP_PER_SECOND / 1e9, memory + _HEADS_BYTES * values, 4 * values
 
 
 def _label(_: StageConfig, facts: PoolFacts) -> _Found:
@@ -196,7 +208,7 @@ def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:
         return None, 200e6, disk
     side = min(facts.image_side or measured_side, recipe.image_size)
     read = 0.0 if not recipe.streamed else facts.read_seconds
-    each = rate * max(side / measured_side, 0.25) ** 2 + read
+    each = max(rate * (side / measured_side) ** 2, _STEP_SECONDS / recipe.batch_size) + read
     return 1.0 + num * epochs * recipe.proxies * each, 200e6 + 3 * num * side**2, disk
 
 

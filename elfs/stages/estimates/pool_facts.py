@@ -95,7 +95,7 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
         None where the source cannot be listed here, or nothing of it can be read: embed says why.
     """
     if config.embeddings is not None:
-        return _given(Path(config.embeddings))
+        return _given(Path(config.embeddings), config.limit)
     try:
         source = open_source(config.source, root, files=config.files)
         table = source.list()
@@ -121,7 +121,7 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
     )
 
 
-def _given(embeddings: Path) -> PoolFacts | None:
+def _given(embeddings: Path, limit: int | None) -> PoolFacts | None:
     """Return the facts of an array of one's own, by its header."""
     if embeddings.suffix != ".npy":
         return None
@@ -129,4 +129,6 @@ def _given(embeddings: Path) -> PoolFacts | None:
         shape = np.load(embeddings, mmap_mode="r").shape
     except (OSError, ValueError, EOFError):
         return None
-    return PoolFacts(num_images=shape[0], image_side=None, dims=shape[1]) if len(shape) == 2 else None
+    if len(shape) != 2 or 0 in shape:
+        return None
+    return PoolFacts(num_images=min(shape[0], limit or shape[0]), image_side=None, dims=shape[1])
