@@ -11,6 +11,7 @@ from elfs.errors import InputDataError
 
 __all__ = ["finite_rows", "load_embeddings", "row_ids"]
 
+_ARCHIVE = b"PK"
 _BLOCK_VALUES = 2**24
 
 
@@ -96,15 +97,15 @@ def finite_rows(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
+    with open(path, "rb") as file:
+        if file.read(len(_ARCHIVE)) == _ARCHIVE:  # numpy would leave one that is damaged open
+            raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # the header is a Python literal: whatever the parser of Python says of a broken one
         raise InputDataError(f"{path} is no .npy file that can be used: {_first_line(error)}.") from None
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
     return array
 
 

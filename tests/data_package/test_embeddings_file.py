@@ -143,9 +143,11 @@ def test_row_19_a_pickle_is_not_executed(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-def test_an_npz_archive_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [1_000_000, 100, 4])
+def test_an_npz_archive_is_refused_whole_and_damaged(tmp_path: Path, length: int) -> None:
     np.savez(tmp_path / "x.npz", VALUES)
-    path = (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    path = tmp_path / "x.npy"
+    path.write_bytes((tmp_path / "x.npz").read_bytes()[:length])
     with pytest.raises(InputDataError, match=r"is an .npz archive, expected a plain .npy array"):
         load_embeddings(path, None)
 
