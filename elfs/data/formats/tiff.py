@@ -14,10 +14,11 @@ from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
 from elfs.data.formats.opening import open_image, refuse_large
-from elfs.data.formats.tiff_fax import GROUP_3, require_rows
+from elfs.data.formats.tiff_fax import FAX, require_rows
 from elfs.data.formats.tiff_packbits import PACK_BITS, require_runs
 from elfs.data.formats.tiff_pages import TiffPage, choose_page
-from elfs.data.formats.tiff_samples import DEFLATE, PACKED, pieces, read_samples, refuse_unknown
+from elfs.data.formats.tiff_samples import PACKED, pieces, read_samples
+from elfs.data.formats.tiff_streams import CHECKED, STREAMS, refuse_unknown, require_end
 
 __all__ = ["read_tiff"]
 
@@ -83,7 +84,7 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int, bool]:
     _require_known(page)
     if page.compression == PACK_BITS:
         require_runs(data, page)
-    if page.compression == GROUP_3:
+    if page.compression in FAX:
         require_rows(data, page)
     if data[:4] == _BIG_ENDIAN_BIG:  # whose header Pillow takes for that of a small one
         if page.compression in _PILLOWS_COMPRESSIONS or page.photometric in (_YCBCR, _LAB):
@@ -92,6 +93,9 @@ def read_tiff(data: bytes, max_pixels: int) -> tuple[Image.Image, int, bool]:
     if _suits_pillow(page):  # which turns the image itself
         if page.compression == _JPEG:
             _require_whole_jpegs(data, page)
+        if page.compression in STREAMS:
+            for piece in pieces(data, page):
+                require_end(page, bytes(piece))
         return _by_pillow(data, page), 1 if 274 in page.directory else orientation, has_several
     return _from_samples(data, page), orientation, has_several
 
@@ -130,10 +134,10 @@ def _suits_pillow(page: TiffPage) -> bool:
         if bits != 8 or not is_unsigned or page.is_planar or (photometric == _LAB and page.num_samples != 3):
             raise unsupported(f"a TIFF of {_describe(page)} {'YCbCr' if photometric == _YCBCR else 'Lab'}")
         return True
+    if page.compression in CHECKED:
+        return False
     if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and bits == 1:
         return page.num_samples == 1 and is_unsigned
-    if page.compression in DEFLATE:
-        return False
     is_plain = bits == 8 and is_unsigned and not page.is_planar and photometric != _PALETTE
     return is_plain and page.num_samples == _NUM_COLORS[photometric]
 

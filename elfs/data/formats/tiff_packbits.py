@@ -5,7 +5,8 @@ Bytes that were lost or overwritten are seen where a count of a run was among th
 
 from elfs.data.bad_image import broken
 from elfs.data.formats.tiff_pages import TiffPage
-from elfs.data.formats.tiff_samples import REVERSED, pieces
+from elfs.data.formats.tiff_samples import pieces
+from elfs.data.formats.tiff_streams import in_order
 
 __all__ = ["PACK_BITS", "require_runs"]
 
@@ -38,7 +39,7 @@ def require_runs(data: bytes, page: TiffPage) -> None:
     num_down = max(-(-page.height // max(rows, 1)), 1)
     for number, piece in enumerate(pieces(data, page)):
         own_rows = rows if is_tiled else min(rows, page.height - number % num_down * rows)
-        packed = bytes(piece).translate(REVERSED.tobytes()) if page.number(266, 1) == 2 else bytes(piece)
+        packed = in_order(page, bytes(piece))
         left = _require_runs(packed, row_bytes * own_rows)
         if left and (325 if is_tiled else 279) in page.directory:
             raise broken(f"damaged tiff image ({left:,} bytes behind the last run)")

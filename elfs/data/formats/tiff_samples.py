@@ -1,33 +1,25 @@
 """The samples of a TIFF page as an array: strips or tiles, planes or pixels, of any number of bits."""
 
-import io
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from elfs.data.bad_image import broken, unsupported
 from elfs.data.formats.tiff_pages import TiffPage
+from elfs.data.formats.tiff_streams import REVERSED, unpacked
 
-__all__ = ["DEFLATE", "PACKED", "REVERSED", "pieces", "read_samples", "refuse_unknown"]
+__all__ = ["PACKED", "pieces", "read_samples"]
 
 _NONE = 1
-DEFLATE = (8, 32946)
-"""Compressions whose checksum libtiff does not look at."""
 
 PACKED = frozenset((_NONE, 5, 8, 32773, 32946, 34925, 50000))
 """Compressions that give bytes back, whatever they are: none, LZW, deflate, PackBits, LZMA, Zstandard."""
 
-_OPTIONAL = {34925: ("lzma", "LZMA"), 50000: ("zstd", "Zstandard"), 50001: ("webp", "WebP")}
 _LETTERS = {1: "u", 2: "i", 3: "f"}
 _WHOLE_BYTES = (8, 16, 32, 64)
 _NO_PREDICTOR, _DIFFERENCES, _FLOAT_DIFFERENCES = 1, 2, 3
-REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)[:, ::-1], axis=1)[:, 0]
-"""Each byte with its bits in the other order."""
 
 
 def read_samples(data: bytes, page: TiffPage) -> NDArray[Any]:
@@ -127,7 +119,8 @@ def _cell(data: bytes, page: TiffPage, piece: memoryview, shape: tuple[int, int,
         if page.number(266, 1) == 2:
             found = REVERSED[found]
     else:
-        found = _decompressed(page, bytes(piece), row_bytes, rows)
+        most = num_bytes if 324 in page.directory else page.number(278, rows) * row_bytes
+        found = unpacked(page, bytes(piece), num_bytes, most)
     if len(found) < num_bytes:
         raise broken(f"damaged tiff image (truncated: {len(found):,} of {num_bytes:,} bytes of a piece)")
     predictor = _NO_PREDICTOR if page.compression in (_NONE, 32773) else page.number(317, _NO_PREDICTOR)
@@ -169,57 +162,3 @@ def _from_float_differences(found: NDArray[np.uint8], columns: int, depth: int, 
     planes = bytewise.reshape(rows, dtype.itemsize, columns * depth)
     whole = np.ascontiguousarray(planes.transpose(0, 2, 1)).view(f">f{dtype.itemsize}")
     return whole.reshape(rows, columns, depth)
-
-
-def _decompressed(page: TiffPage, piece: bytes, row_bytes: int, rows: int) -> NDArray[np.uint8]:
-    """Decompress a strip or tile: with libtiff as if its bytes were the pixels of a gray image, or with zlib."""
-    if page.compression in DEFLATE:
-        bits = REVERSED[np.frombuffer(piece, np.uint8)].tobytes() if page.number(266, 1) == 2 else piece
-        return np.frombuffer(_inflated(bits, row_bytes * rows), np.uint8)
-    order = {256: row_bytes, 257: rows, 258: 8, 259: page.compression, 262: 1, 266: page.number(266, 1)}
-    tags = ImageFileDirectory_v2()
-    for tag, value in {**order, 277: 1, 278: rows, 279: len(piece)}.items():
-        tags[tag] = value
-    tags[273] = 0  # which Pillow counts from the end of the tags
-    file = io.BytesIO()
-    file.write(b"II*\0\x08\0\0\0" + tags.tobytes(8) + piece)
-    try:
-        with Image.open(file, formats=("TIFF",)) as image:
-            return np.asarray(image).reshape(-1)
-    except OSError as error:
-        refuse_unknown(page.compression)
-        raise broken(f"damaged tiff image (pixels that cannot be unpacked: {error})") from None
-
-
-def _inflated(piece: bytes, num_bytes: int) -> bytes:
-    """Return the first bytes of a stream, which is read to its checksum."""
-    stream = zlib.decompressobj()
-    try:
-        found = stream.decompress(piece, num_bytes)
-        while stream.unconsumed_tail:
-            stream.decompress(stream.unconsumed_tail, 1 << 16)
-    except zlib.error as error:
-        raise broken(f"damaged tiff image (pixels that cannot be unpacked: {error})") from None
-    return found
-
-
-def refuse_unknown(compression: int) -> None:
-    """Refuse what this libtiff was built without.
-
-    Parameters
-    ----------
-    compression : int
-        As `TiffPage.compression`.
-
-    Raises
-    ------
-    BadImageError
-        If it is UNSUPPORTED.
-    """
-    if compression not in _OPTIONAL:
-        return
-    word, name = _OPTIONAL[compression]
-    try:
-        Image.new("RGB", (8, 8)).save(io.BytesIO(), "TIFF", compression=word)
-    except Exception:
-        raise unsupported(f"a TIFF compressed with {name}") from None

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from elfs.data.decoding import BadImageError, decode
+from elfs.data.formats.tiff_pages import choose_page
 from elfs.data.samples import Outcome
 
 LIMIT = 10_000_000
@@ -69,6 +70,13 @@ def tiff(order: str, width: int, height: int, tags: dict[int, list[int]], strips
     all_tags |= {259: (3, [1]), 277: (3, [1])} | {number: (3, values) for number, values in tags.items()}
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at)
     return head + b"".join(strips) + directory(order, at, all_tags)
+
+
+def strip(data: bytes) -> tuple[int, int]:
+    """Return where the first strip of a TIFF file begins and ends."""
+    page, _, _ = choose_page(data)
+    start = page.number(273, 0)
+    return start, start + page.number(279, 0)
 
 
 def packed(values: list[int], bits: int) -> bytes:
