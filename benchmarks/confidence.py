@@ -48,7 +48,7 @@ def line(path: Path, way: str, seed: int) -> str:
     workspace = Workspace.open(path)
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     rows = np.flatnonzero(table.eligible())
-    labels = FOLDERS if has_root(SourceFacts.of(workspace.manifest).source) else None
+    labels = FOLDERS if has_root(workspace.metadata("samples", SourceFacts).source) else None
     truth = true_labels(workspace, table, labels).values[rows]
     epochs = -(-int(steps) // -(-len(rows) // BATCH)) if steps else None
     clusters = len(set(truth.tolist()))

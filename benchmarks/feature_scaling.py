@@ -74,7 +74,9 @@ def main() -> None:
     for path in parser.parse_args().workspaces:
         workspace = Workspace.open(path)
         table = SampleTable.from_tensors(workspace.arrays("samples"))
-        truth = true_labels(workspace, table, FOLDERS if has_root(SourceFacts.of(workspace.manifest).source) else None)
+        truth = true_labels(
+            workspace, table, FOLDERS if has_root(workspace.metadata("samples", SourceFacts).source) else None
+        )
         rows = np.flatnonzero(table.eligible())
         classes_N = torch.from_numpy(truth.values[rows]).long()
         features_ND = torch.from_numpy(workspace.arrays("embeddings")["embeddings"][rows].astype(np.float32))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from elfs.cli._commands import next_commands
 from elfs.config import DEFAULT_WORKSPACE
-from elfs.errors import MissingUpstreamError
+from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.pipeline.status import default_selection
 from elfs.source_names import DATASETS, SYNTHETIC_PREFIX
@@ -30,9 +30,10 @@ def commands_after(stage: str, record: str, workspace: Path) -> list[str]:
     """
     try:
         manifest = open_manifest(workspace)
-    except MissingUpstreamError:
+        samples = manifest.artifacts.get("samples")
+        source = "" if samples is None else SourceFacts.of(samples.metadata).source
+    except (MissingUpstreamError, CorruptArtifactError):  # the command is done, whatever is wrong with other records
         return next_commands(stage, record, workspace, DEFAULT_WORKSPACE)
-    source = SourceFacts.of(manifest).source if "samples" in manifest.artifacts else ""
     is_test_set = record in manifest.records and manifest.records[record].config.get("holdout") is not None
     labelled = (source in DATASETS or source.startswith(SYNTHETIC_PREFIX)) and not is_test_set
     is_default = record == f"select/{default_selection(manifest)}"

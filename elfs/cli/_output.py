@@ -67,6 +67,13 @@ def _is_terminal(stream: TextIO) -> bool:
     return not stream.closed and stream.isatty()
 
 
+def _width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or sys.maxsize
+    except (OSError, ValueError):  # no terminal, no file, closed
+        return sys.maxsize
+
+
 def _write(stream: TextIO, text: str) -> None:
     """Write lines; a reader that has gone away (``| head``) is no error, the rest is thrown away."""
     try:
@@ -105,10 +112,12 @@ class Output:
     @property
     def width(self) -> int:
         """Columns of the terminal that notes are for; without one there is no end of them."""
-        try:
-            return os.get_terminal_size(sys.stderr.fileno()).columns or sys.maxsize
-        except (OSError, ValueError):  # no terminal, no file, closed
-            return sys.maxsize
+        return _width(sys.stderr)
+
+    @property
+    def data_width(self) -> int:
+        """Columns of the terminal that data are for; without one, as in a pipe, there is no end of them."""
+        return _width(sys.stdout)
 
     def note(self, text: str, *, style: str | None = None) -> None:
         """Tell people something that is no data: a finished stage, a next step.

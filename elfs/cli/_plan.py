@@ -1,23 +1,19 @@
-"""What ``--dry-run`` says: which stages would run, why, and what that takes. Writes nothing."""
+"""Which stages would run, and why. Writes nothing."""
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from elfs.cli._invocation import Invocation
-from elfs.cli._text import clock, plural
 from elfs.config import SelectConfig, StageConfig, as_json
 from elfs.errors import MissingUpstreamError
 
 if TYPE_CHECKING:
     from elfs.pipeline.status import StageState
-    from elfs.stages.estimates.costs import Cost
     from elfs.workspace.records import Record
 
-__all__ = ["PlannedStage", "changes", "plan", "show_plan"]
+__all__ = ["PlannedStage", "changes", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,40 +86,61 @@ def plan(
     list of PlannedStage
         One for each of `calls`.
     """
-    from elfs.pipeline.graph import ancestors, record_name, series
-    from elfs.pipeline.status import states
-    from elfs.workspace.freshness import annotated_since
-    from elfs.workspace.workspace import Workspace
-
-    found: dict[str, StageState] = {}
-    records: dict[str, Record] = {}
-    older: set[str] = set()
-    with contextlib.suppress(MissingUpstreamError):
-        found = {state.record: state for state in states(workspace)}
-        manifest = Workspace.open(workspace).manifest
-        records = manifest.records
-        older = {name for name in records if records[name].stage == "select" and annotated_since(manifest, name)}
+    there = _There.of(workspace)
     planned: dict[str, PlannedStage] = {}
     for stage, config in calls:
-        *taken, free = series(record_name(stage, config), records)
-        record = (taken or [free])[0]
-        action, reason = _upstream(ancestors(stage, config), found, planned)
-        if action == "":
-            own = {
-                name: ("run", "people have annotated since")
-                if name in older
-                else _own(found[name], records[name].config, config, force=force)
-                for name in reversed(taken)
-            }
-            record = next((name for name, (action, _) in own.items() if action == "skip"), record)
-            action, reason = own.get(record, ("run", "never ran"))
+        planned[stage] = _planned(there, planned, stage, config, force=force)
         if stage == "embed" and sources is not None:
             action, reason = "run" if force else "refuse", f"source {sources[0]} -> {sources[1]}"
             reason += "" if force else " takes --force, or another --workspace"
-        if action == "run" and taken and isinstance(config, SelectConfig):
-            reason += _about_name(config, free.partition("/")[2], force=force)
-        planned[stage] = PlannedStage(stage, record, action, reason)
+            planned[stage] = dataclasses.replace(planned[stage], action=action, reason=reason)
     return list(planned.values())
+
+
+@dataclass(frozen=True)
+class _There:
+    """What a workspace holds: states and records by name, and the selections that people have annotated since."""
+
+    states: dict[str, "StageState"] = dataclasses.field(default_factory=dict)
+    records: Mapping[str, "Record"] = dataclasses.field(default_factory=dict)
+    annotated: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, workspace: Path) -> "_There":
+        from elfs.pipeline.status import states
+        from elfs.workspace.freshness import annotated_since
+        from elfs.workspace.workspace import Workspace
+
+        try:
+            found = {state.record: state for state in states(workspace)}
+            manifest = Workspace.open(workspace).manifest
+        except MissingUpstreamError:
+            return cls()
+        selections = [name for name, record in manifest.records.items() if record.stage == "select"]
+        return cls(found, manifest.records, frozenset(name for name in selections if annotated_since(manifest, name)))
+
+
+def _planned(
+    there: _There, planned: Mapping[str, PlannedStage], stage: str, config: StageConfig, *, force: bool
+) -> PlannedStage:
+    """Return what would become of a stage after those that are planned already."""
+    from elfs.pipeline.graph import ancestors, record_name, series
+
+    *taken, free = series(record_name(stage, config), there.records)
+    record = (taken or [free])[0]
+    action, reason = _upstream(ancestors(stage, config), there.states, planned)
+    if action == "":
+        own = {
+            name: ("run", "people have annotated since")
+            if name in there.annotated
+            else _own(there.states[name], there.records[name].config, config, force=force)
+            for name in reversed(taken)
+        }
+        record = next((name for name, (action, _) in own.items() if action == "skip"), record)
+        action, reason = own.get(record, ("run", "never ran"))
+    if action == "run" and taken and isinstance(config, SelectConfig):
+        reason += _about_name(config, free.partition("/")[2], force=force)
+    return PlannedStage(stage, record, action, reason)
 
 
 def _about_name(config: SelectConfig, free: str, *, force: bool) -> str:
@@ -136,7 +153,7 @@ def _about_name(config: SelectConfig, free: str, *, force: bool) -> str:
 
 
 def _upstream(
-    names: Sequence[str], found: dict[str, "StageState"], planned: dict[str, PlannedStage]
+    names: Sequence[str], found: Mapping[str, "StageState"], planned: Mapping[str, PlannedStage]
 ) -> tuple[str, str]:
     """Return what the stages before this one decide about it; no action where they leave the decision to it."""
     for name in names:
@@ -158,74 +175,3 @@ def _own(state: "StageState", recorded: dict[str, Any], config: StageConfig, *, 
     if force:
         return "run", "--force"
     return "skip", "fresh, unless the images have changed" if state.stage == "embed" else "fresh"
-
-
-def show_plan(
-    invocation: Invocation,
-    calls: Sequence[tuple[str, StageConfig]],
-    sources: tuple[str, str] | None = None,
-    source_root: Path | None = None,
-) -> None:
-    """Print what would run and what it would take, and do nothing.
-
-    Parameters
-    ----------
-    invocation : Invocation
-        The call of the command.
-    calls : sequence of (str, StageConfig)
-        The stages that it would call, in running order.
-    sources : tuple of (str, str) or None
-        As `plan` takes it.
-    source_root : Path or None
-        Folder or file of the images, where the call names one.
-    """
-    steps = plan(invocation.workspace, calls, force=invocation.force, sources=sources)
-    costs = _costs(invocation, calls, steps, source_root)
-    rows = [(step.record, step.action, step.reason, *_cost_cells(costs.get(step.stage))) for step in steps]
-    invocation.output.table(rows if costs else [row[:3] for row in rows])
-    if costs:
-        invocation.output.data(_total(list(costs.values())))
-    document = {"workspace": str(invocation.workspace), "plan": [_as_json(step, costs) for step in steps]}
-    invocation.output.document("dry-run", document)
-
-
-def _costs(
-    invocation: Invocation,
-    calls: Sequence[tuple[str, StageConfig]],
-    steps: Sequence[PlannedStage],
-    source_root: Path | None,
-) -> dict[str, "Cost"]:
-    """Return what each stage that runs takes; nothing where no rates are known: on GPUs, and for smoke runs."""
-    runs = [step.stage for step in steps if step.action == "run"]
-    if not runs or invocation.smoke or not invocation.runtime().on_cpu:
-        return {}
-    from elfs.stages.estimates.chain import chain_costs
-
-    return chain_costs(invocation.workspace, source_root, dict(calls), runs)
-
-
-def _cost_cells(cost: "Cost | None") -> tuple[str, str, str]:
-    if cost is None:
-        return "", "", ""
-    seconds = "time not known" if cost.seconds is None else f"about {clock(cost.seconds)}"
-    return seconds, f"{cost.memory_bytes / 1e9:,.1f} GB", f"{cost.disk_bytes / 1e6:,.1f} MB"
-
-
-def _total(costs: Sequence["Cost"]) -> str:
-    """Return one line about all stages: they run one after the other in one process."""
-    from elfs.parallel.cpus import available_cpus
-    from elfs.stages.estimates.costs import START_SECONDS
-
-    known = [cost.seconds for cost in costs if cost.seconds is not None]
-    more = "" if len(known) == len(costs) else " and what is not known"
-    return (
-        f"takes about {clock(START_SECONDS + sum(known))}{more} on {plural(available_cpus(), 'CPU')}, "
-        f"{max(cost.memory_bytes for cost in costs) / 1e9:,.1f} GB of memory, "
-        f"{sum(cost.disk_bytes for cost in costs) / 1e6:,.1f} MB of disk: by measured rates, within a factor of two"
-    )
-
-
-def _as_json(step: PlannedStage, costs: Mapping[str, "Cost"]) -> dict[str, Any]:
-    cost = costs.get(step.stage)
-    facts = {"seconds": None, "memory_bytes": None, "disk_bytes": None} if cost is None else dataclasses.asdict(cost)
-    return dataclasses.asdict(step) | facts

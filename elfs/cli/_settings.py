@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from elfs.config import CONFIGS, SMOKE, StageConfig, as_json, field_type, from_json
+from elfs.config.options import out_of_bounds
 from elfs.config.spellings import option_fields
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
@@ -15,7 +16,8 @@ from elfs.suggestions import suggestion
 __all__ = ["FILE_NAME", "Settings", "load_settings", "parse_count", "parse_option", "resolve"]
 
 FILE_NAME = "elfs.toml"
-_MOST_BITS = 64
+_WORDS = ("devices", "workers", "rank_timeout")
+"""Settings beside the seed that belong to no stage; all are read as text."""
 
 _KINDS = {int: "a whole number", float: "a number"}
 
@@ -95,19 +97,24 @@ def load_settings(workspace: Path) -> Settings:
     except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise UsageError(f"{path} is not valid TOML: {error}.") from None
     _refuse_unknown(str(path), document, ["devices", "rank_timeout", "seed", "workers", *CONFIGS])
-    seed = document.get("seed")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
-        raise UsageError(f"{path}: seed is {seed!r}, expected a whole number of at least 0.")
-    words = {}
-    for name in ("devices", "workers", "rank_timeout"):
-        value = document.get(name)
-        if value is not None and (not isinstance(value, int | str) or isinstance(value, bool)):
-            raise UsageError(f"{path}: {name} is {value!r}, expected text or a whole number.")
-        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-            raise UsageError(f"{path}: {name} is a number of {value.bit_length()} bits, expected a few digits.")
-        words[name] = None if value is None else str(value)
+    for name in ("seed", *_WORDS):
+        _require_setting(path, name, document.get(name))
+    words = {name: str(document[name]) for name in _WORDS if name in document}
     tables = {stage: _table(path, stage, document[stage]) for stage in CONFIGS if stage in document}
-    return Settings(words["devices"], seed, words["workers"], words["rank_timeout"], tables)
+    return Settings(seed=document.get("seed"), tables=tables, **words)
+
+
+def _require_setting(path: Path, name: str, value: Any) -> None:
+    """Refuse a value that a setting of no stage cannot have."""
+    if value is None:
+        return
+    if isinstance(value, int) and (problem := out_of_bounds(value)):
+        raise UsageError(f"{path}: {name}{problem}")
+    if name == "seed":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise UsageError(f"{path}: seed is {value!r}, expected a whole number of at least 0.")
+    elif not isinstance(value, int | str) or isinstance(value, bool):
+        raise UsageError(f"{path}: {name} is {value!r}, expected text or a whole number.")
 
 
 def _refuse_unknown(where: str, given: Mapping[str, Any], known: list[str]) -> None:

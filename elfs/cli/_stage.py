@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.catalog import SELECTORS
+from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._next import commands_after
-from elfs.cli._plan import show_plan
 from elfs.cli._text import clock, plural, stage_row
 from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.pipeline.facts import SelectionFacts

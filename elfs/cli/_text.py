@@ -1,8 +1,9 @@
 """How times, counts and columns look. Pure functions."""
 
+import textwrap
 from collections.abc import Sequence
 
-__all__ = ["clock", "columns", "plural", "printable", "stage_row"]
+__all__ = ["broken", "clock", "columns", "plural", "printable", "stage_row"]
 
 
 def clock(seconds: float) -> str:
@@ -84,6 +85,27 @@ def columns(rows: Sequence[Sequence[str]], *, indent: str = "") -> list[str]:
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     ]
+
+
+def broken(line: str, width: int) -> str:
+    """Return a line in as many as it needs.
+
+    Parameters
+    ----------
+    line : str
+        May begin with spaces.
+    width : int
+        Columns that there are.
+
+    Returns
+    -------
+    str
+        Lines shorter than that, where no word is longer; all but the first are indented by four spaces.
+    """
+    if len(line) < width:
+        return line
+    wrapped = textwrap.wrap(line, width - 1, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrapped)
 
 
 def stage_row(stage: str, headline: str, ending: str, width: int) -> str:

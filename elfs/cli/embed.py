@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.cli._plan import show_plan
 from elfs.cli._ranks import own_place
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import run_stage, show_end

@@ -1,8 +1,8 @@
 """``elfs plan``."""
 
+from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.cli._plan import show_plan
 from elfs.cli._stage import SMOKE_WARNING
 from elfs.cli._text import plural
 from elfs.config import PlanConfig

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elfs.catalog import STAGES
+from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
-from elfs.cli._plan import show_plan
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
 from elfs.cli._stage import call_stage, show_end
 from elfs.cli._text import plural

@@ -10,10 +10,19 @@ from typing import Any
 from elfs.errors import UsageError
 from elfs.suggestions import unknown
 
-__all__ = ["MAX_SEED", "OptionError", "StageConfig", "as_json", "field_type", "option", "option_of"]
+__all__ = [
+    "MAX_INTEGER",
+    "OptionError",
+    "StageConfig",
+    "as_json",
+    "field_type",
+    "option",
+    "option_of",
+    "out_of_bounds",
+]
 
-MAX_SEED = 2**63 - 1
-"""The largest seed, and the largest whole number of any option: it must fit eight bytes."""
+MAX_INTEGER = 2**63 - 1
+"""The largest whole number that anything may be set to, a seed or a size: it must fit eight bytes."""
 
 
 def option(
@@ -98,6 +107,25 @@ def field_type(field: "dataclasses.Field[Any]") -> tuple[type, bool]:
     return annotation, False
 
 
+def out_of_bounds(value: int) -> str:
+    """Return what is wrong with a whole number that is beyond `MAX_INTEGER` on either side.
+
+    Parameters
+    ----------
+    value : int
+        Of any size.
+
+    Returns
+    -------
+    str
+        What follows the setting's name in a message; empty if nothing is.
+    """
+    if abs(value) <= MAX_INTEGER:
+        return ""
+    shown = f"a number of {value.bit_length()} bits" if value.bit_length() > 64 else str(value)
+    return f" is {shown}, expected " + (f"at most {MAX_INTEGER}." if value > 0 else f"at least {-MAX_INTEGER}.")
+
+
 class OptionError(UsageError):
     """A field has a value that it cannot take; which option that is, the command knows that was typed.
 
@@ -132,10 +160,8 @@ class StageConfig:
                 if not optional:
                     raise OptionError(field.name, f" needs a value of type {plain.__name__}.")
                 continue
-            if isinstance(value, int) and abs(value) > MAX_SEED:
-                shown = f"a number of {value.bit_length()} bits" if value.bit_length() > 64 else str(value)
-                bound = f"at most {MAX_SEED}" if value > 0 else f"at least {-MAX_SEED}"
-                raise OptionError(field.name, f" is {shown}, expected {bound}.")
+            if isinstance(value, int) and (problem := out_of_bounds(value)):
+                raise OptionError(field.name, problem)
             if plain is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)

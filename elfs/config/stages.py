@@ -16,7 +16,7 @@ from elfs.catalog import (
     SCORES,
     SELECTORS,
 )
-from elfs.config.options import MAX_SEED, StageConfig, option, option_of
+from elfs.config.options import MAX_INTEGER, StageConfig, option, option_of
 from elfs.errors import UsageError
 
 __all__ = [
@@ -58,7 +58,7 @@ class EmbedConfig(StageConfig):
     limit: int | None = option(None, "Use only this many images, evenly spread. [auto: all]", minimum=1)
     max_broken: float = option(0.1, "Share of images that may be unreadable before embed stops.", minimum=0, maximum=1)
     max_pixels: int = option(178_956_970, "Images with more pixels than this count as broken.", minimum=1)
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,7 +111,7 @@ class ClusterConfig(StageConfig):
         None, "Width of a head's bottleneck. [auto: 128 below 20,000 images and on a CPU, else 256]", minimum=1
     )
     standardize: bool = option(True, "Standardise every feature before the heads (k-means takes unit vectors).")
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +153,7 @@ class DynamicsConfig(StageConfig):
     weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
     sync_batch_norm: bool = option(True, "Batch norm by the whole batch, over all devices.")
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +161,7 @@ class ScoreConfig(StageConfig):
     """Training dynamics and embeddings to difficulty scores."""
 
     window: int = option(10, "Epochs of el2n (first), entropy, loss (last); window of dual, dyn_unc, tdds.", minimum=1)
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -199,7 +199,7 @@ class SelectConfig(StageConfig):
         1, "Select in this many random blocks, for methods whose time grows with budget times pool.", minimum=1
     )
     name: str | None = option(None, "Name of the selection. [auto: key or method, and budget]")
-    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "Seed of every random choice.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
     def __post_init__(self) -> None:
         if self.hard_rate is not None:

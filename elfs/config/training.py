@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from elfs.budget import Budget
 from elfs.catalog import RECIPES, SCORES, SELECTORS
-from elfs.config.options import MAX_SEED, StageConfig, option
+from elfs.config.options import MAX_INTEGER, StageConfig, option
 from elfs.errors import UsageError
 
 __all__ = ["CompareConfig", "TrainConfig", "TrainingConfig"]
@@ -34,7 +34,7 @@ class TrainingConfig(StageConfig):
     weight_decay: float | None = option(None, "Weight decay. [auto: by recipe]", minimum=0)
     image_size: int | None = option(None, "Side of the images in pixels. [auto: by recipe]", minimum=4)
     sync_batch_norm: bool = option(True, "Batch norm by the whole batch, over all devices.")
-    seed: int = option(0, "First seed.", minimum=0, maximum=MAX_SEED, internal=True)
+    seed: int = option(0, "First seed.", minimum=0, maximum=MAX_INTEGER, internal=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

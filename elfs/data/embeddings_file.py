@@ -1,5 +1,7 @@
 """Embeddings that a user brings along: one ``.npy`` or ``.safetensors`` file, and a text file with the ids."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,21 @@ from numpy.typing import NDArray
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 
-__all__ = ["finite_rows", "load_embeddings", "row_ids"]
+__all__ = ["embeddings_shape", "finite_rows", "load_embeddings", "read_ids", "row_ids"]
 
 _ARCHIVE = b"PK"
 _BLOCK_VALUES = 2**24
+_FLOATS = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
+"""What `.safetensors` calls the types that embeddings can have."""
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """What a header says, and how to read what follows it."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    read: Callable[[], NDArray[Any]]
 
 
 def load_embeddings(path: Path, ids_path: Path | None) -> tuple[TextColumn, NDArray[Any]]:
@@ -44,20 +57,48 @@ def load_embeddings(path: Path, ids_path: Path | None) -> tuple[TextColumn, NDAr
     -----
     Values that are not finite are let through; `finite_rows` finds them.
     """
-    readers = {".npy": _read_npy, ".safetensors": _read_safetensors}
-    if path.suffix.lower() not in readers:
-        raise InputDataError(f"{path} has the extension '{path.suffix}', expected .npy or .safetensors.")
-    try:
-        array = readers[path.suffix.lower()](path)
-    except OSError as error:
-        raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None
-    if array.ndim != 2 or array.dtype.kind != "f" or 0 in array.shape:
-        expected = "expected float16, float32 or float64 of shape (rows, features)"
-        raise InputDataError(f"{path} holds {array.dtype} of shape {array.shape}, {expected}.")
+    array = _matrix(path).read()
     if array.dtype not in (np.float16, np.float32) or not array.dtype.isnative:
         with np.errstate(over="ignore"):
             array = array.astype(np.float16 if array.dtype.itemsize == 2 else np.float32)
-    return _read_ids(ids_path, len(array)), array
+    return read_ids(ids_path, len(array)), array
+
+
+def embeddings_shape(path: Path) -> tuple[int, int]:
+    """Return how many embeddings a file has, and how wide they are, by its header.
+
+    Parameters
+    ----------
+    path : Path
+        As `load_embeddings` takes it.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Rows and columns, at least one of each.
+
+    Raises
+    ------
+    InputDataError
+        As `load_embeddings` does of the file.
+    """
+    rows, columns = _matrix(path).shape
+    return rows, columns
+
+
+def _matrix(path: Path) -> _Matrix:
+    """Open a file of embeddings, whose numbers are not read yet; refuse what is none."""
+    readers = {".npy": _npy, ".safetensors": _safetensors}
+    if path.suffix.lower() not in readers:
+        raise InputDataError(f"{path} has the extension '{path.suffix}', expected .npy or .safetensors.")
+    try:
+        matrix = readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None
+    if len(matrix.shape) != 2 or matrix.dtype.kind != "f" or 0 in matrix.shape:
+        expected = "expected float16, float32 or float64 of shape (rows, features)"
+        raise InputDataError(f"{path} holds {matrix.dtype} of shape {matrix.shape}, {expected}.")
+    return matrix
 
 
 def row_ids(num_rows: int) -> TextColumn:
@@ -96,7 +137,7 @@ def finite_rows(embeddings: NDArray[Any]) -> NDArray[np.bool_]:
     return finite
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
+def _npy(path: Path) -> _Matrix:
     with open(path, "rb") as file:
         if file.read(len(_ARCHIVE)) == _ARCHIVE:  # numpy would leave one that is damaged open
             raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
@@ -106,7 +147,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
         raise
     except Exception as error:  # the header is a Python literal: whatever the parser of Python says of a broken one
         raise InputDataError(f"{path} is no .npy file that can be used: {_first_line(error)}.") from None
-    return array
+    return _Matrix(array.dtype, array.shape, lambda: array)
 
 
 def _first_line(error: Exception) -> str:
@@ -114,28 +155,46 @@ def _first_line(error: Exception) -> str:
     return lines[0].rstrip(".")
 
 
-def _read_safetensors(path: Path) -> NDArray[Any]:
+def _safetensors(path: Path) -> _Matrix:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
-            shapes = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
-            matrices = [name for name, (dtype, shape) in shapes.items() if dtype.startswith("F") and len(shape) == 2]
-            name = "embeddings" if "embeddings" in shapes else matrices[0] if len(matrices) == 1 else None
-            if name is None:
-                seen = ", ".join(f"{key}: {dtype} {shape}" for key, (dtype, shape) in shapes.items()) or "nothing"
-                raise InputDataError(f"{path} holds {seen}; expected a floating tensor 'embeddings' with two axes.")
-            dtype, shape = shapes[name]
-            if dtype not in ("F16", "F32", "F64"):
-                raise InputDataError(f"{path}: '{name}' is {dtype} of shape {shape}, expected F16, F32 or F64.")
-            tensor: NDArray[Any] = file.get_tensor(name)
-            return tensor
+        file: Any = safe_open(path, framework="np")
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+        shapes = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except SafetensorError as error:
         raise InputDataError(f"{path} is no .safetensors file that can be used: {str(error).rstrip('.')}.") from None
+    matrices = [name for name, (dtype, shape) in shapes.items() if dtype.startswith("F") and len(shape) == 2]
+    name = "embeddings" if "embeddings" in shapes else matrices[0] if len(matrices) == 1 else None
+    if name is None:
+        seen = ", ".join(f"{key}: {dtype} {shape}" for key, (dtype, shape) in shapes.items()) or "nothing"
+        raise InputDataError(f"{path} holds {seen}; expected a floating tensor 'embeddings' with two axes.")
+    dtype, shape = shapes[name]
+    if dtype not in _FLOATS:
+        raise InputDataError(f"{path}: '{name}' is {dtype} of shape {shape}, expected F16, F32 or F64.")
+    return _Matrix(np.dtype(_FLOATS[dtype]), shape, lambda: file.get_tensor(name))
 
 
-def _read_ids(path: Path | None, num_rows: int) -> TextColumn:
+def read_ids(path: Path | None, num_rows: int) -> TextColumn:
+    """Return the ids of embeddings.
+
+    Parameters
+    ----------
+    path : Path or None
+        As `load_embeddings` takes it.
+    num_rows : int
+        How many embeddings there are.
+
+    Returns
+    -------
+    TextColumn of length `num_rows`
+        Unique.
+
+    Raises
+    ------
+    InputDataError
+        If the file cannot be read, or the ids are too few, too many, empty or repeated.
+    """
     if path is None:
         return row_ids(num_rows)
     try:

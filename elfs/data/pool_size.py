@@ -5,6 +5,7 @@ import tarfile
 from pathlib import Path
 
 from elfs.config import EmbedConfig
+from elfs.data.embeddings_file import embeddings_shape
 from elfs.data.sniffing import SIDECAR_EXTENSIONS
 from elfs.data.sources import open_source
 from elfs.data.sources.file_list import STANDARD_INPUT, read_paths
@@ -44,7 +45,7 @@ def most_images(embed: EmbedConfig, root: Path | None, enough: int, *, download:
 
 def _count(embed: EmbedConfig, root: Path | None, enough: int, *, download: bool) -> int | None:
     if embed.embeddings is not None:
-        return _num_rows(Path(embed.embeddings))
+        return embeddings_shape(Path(embed.embeddings))[0]
     if embed.source == "folder":
         return None if root is None else _num_files(root, enough)
     if embed.source == "files":
@@ -73,17 +74,3 @@ def _num_files(root: Path, enough: int) -> int | None:
 
 def _may_be_image(name: str) -> bool:
     return not name.startswith(".") and os.fsencode(os.path.splitext(name)[1].lower()) not in SIDECAR_EXTENSIONS
-
-
-def _num_rows(embeddings: Path) -> int | None:
-    """Return how many rows an array has, where its header says it; what is wrong with the file embed says."""
-    import numpy as np
-
-    try:
-        with embeddings.open("rb") as file:
-            version = np.lib.format.read_magic(file)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape = read(file)[0]
-    except (OSError, ValueError):
-        return None
-    return shape[0] if shape else None

@@ -76,7 +76,7 @@ class Selection:
     @cached_property
     def facts(self) -> SelectionFacts:
         """What select reported of it."""
-        return SelectionFacts.of(self.record.summary)
+        return self.workspace.summary(f"select/{self.name}", SelectionFacts)
 
     @cached_property
     def config(self) -> SelectConfig:
@@ -88,7 +88,7 @@ class Selection:
     @cached_property
     def source_facts(self) -> SourceFacts:
         """What embed noted about the source."""
-        return SourceFacts.of(self.workspace.manifest)
+        return self.workspace.metadata("samples", SourceFacts)
 
     @property
     def source(self) -> str:

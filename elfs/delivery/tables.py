@@ -53,10 +53,10 @@ def page_tables(selection: Selection, pool: Pool) -> list[PageTable]:
     list of PageTable
         In the order in which they are shown.
     """
-    records = selection.workspace.manifest.records
+    workspace, records = selection.workspace, selection.workspace.manifest.records
     found = [_clusters(selection, pool)]
-    found += [_plan(PlanFacts.of(records["plan"].summary))] if "plan" in records else []
-    found += [_comparison(ComparisonFacts.of(records["compare"].summary))] if "compare" in records else []
+    found += [_plan(workspace.summary("plan", PlanFacts))] if "plan" in records else []
+    found += [_comparison(workspace.summary("compare", ComparisonFacts))] if "compare" in records else []
     return [table for table in found if table.rows]
 
 

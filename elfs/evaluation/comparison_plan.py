@@ -205,7 +205,7 @@ def _require_needs(workspace: Workspace, entry: Entry, *, annotated: bool) -> No
     keys = SELECTORS[entry.method].scores if entry.key is None else (entry.key, *SELECTORS[entry.method].scores)
     for key in keys:
         if key not in workspace.manifest.artifacts["scores"].tensors:
-            reason = ScoreFacts.of(workspace.manifest.records["score"].summary).why_not(key) or "never computed"
+            reason = workspace.summary("score", ScoreFacts).why_not(key) or "never computed"
             raise MissingUpstreamError(
                 f"{entry.label} needs the score '{key}', which is not among the scores: {reason}.",
                 hint=_scoring(workspace, key),

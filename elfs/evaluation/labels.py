@@ -109,7 +109,7 @@ def true_labels(workspace: Workspace, table: SampleTable, labels: str | None) ->
         return _from_folders(table)
     if labels is not None:
         return _from_people(_existing(labels), table, workspace.manifest.source_root)
-    source = SourceFacts.of(workspace.manifest).source
+    source = workspace.metadata("samples", SourceFacts).source
     root = workspace.manifest.source_root
     if source == "digits":
         return _named(table, *_digits())
@@ -145,7 +145,7 @@ def annotated_labels(workspace: Workspace, table: SampleTable) -> TrueLabels:
     values[rows] = classes
     given = Labels(values, names)
     tests = table.rows(Split.TEST)
-    source = SourceFacts.of(workspace.manifest).source
+    source = workspace.metadata("samples", SourceFacts).source
     if len(tests) and (source in DATASETS or source.startswith(SYNTHETIC_PREFIX)):
         truth = true_labels(workspace, table, None)
         if set(names) <= set(truth.names):

@@ -151,7 +151,7 @@ def training_recipe(
     UsageError
         If a batch size or a learning rate is given for a linear network, which has none.
     """
-    side = SourceFacts.of(workspace.manifest).image_side
+    side = workspace.metadata("samples", SourceFacts).image_side
     num_rows = int(np.count_nonzero(table.eligible()))
     recipe = replace(recipe_for(config, num_rows, side, on_cpu=on_cpu), standardize=False)
     if recipe.network == "linear":

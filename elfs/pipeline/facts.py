@@ -133,7 +133,10 @@ class ColumnFacts(Facts):
 
 @dataclass(frozen=True)
 class SelectionFacts(Facts):
-    """What select reports. Whatever has a default is unknown, or does not concern the selection, where it is at it.
+    """What select reports.
+
+    Name, method, count, eligible and share every version of it wrote, and without one of them nothing is read. What may
+    be None some version did not write yet; what has a default is unknown, or does not concern the selection, there.
 
     Attributes
     ----------

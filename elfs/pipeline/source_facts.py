@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from elfs.workspace.manifest import Manifest
-from elfs.workspace.parsing import parse
+from elfs.workspace.parsing import Facts
 
 __all__ = ["SourceFacts"]
 
 
 @dataclass(frozen=True)
-class SourceFacts:
+class SourceFacts(Facts):
     """The metadata of the artifact ``samples``.
 
     Attributes
@@ -34,25 +33,3 @@ class SourceFacts:
     num_classes: int | None
     has_images: bool
     image_side: int | None
-
-    @classmethod
-    def of(cls, manifest: Manifest) -> "SourceFacts":
-        """Return what is noted in a workspace.
-
-        Parameters
-        ----------
-        manifest : Manifest
-            With the artifact ``samples``.
-
-        Returns
-        -------
-        SourceFacts
-            Checked field by field.
-
-        Raises
-        ------
-        CorruptArtifactError
-            If a field is missing or not what it should be.
-        """
-        facts: SourceFacts = parse(cls, manifest.artifacts["samples"].metadata, "artifacts.samples.metadata")
-        return facts

@@ -94,7 +94,7 @@ def require_key(workspace: Workspace, key: str) -> None:
     told = told_config(record)
     assert isinstance(told, ScoreConfig)
     score = command_line("score", told, workspace.path)
-    reason = ScoreFacts.of(record.summary).why_not(key)
+    reason = workspace.summary("score", ScoreFacts).why_not(key)
     if reason is None:
         raise MissingUpstreamError(
             f"scores hold no '{key}': they were made before elfs had it.", hint=f"{score} --force"

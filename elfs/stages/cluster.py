@@ -132,7 +132,7 @@ def _pool(job: Job, config: ClusterConfig, rows: NDArray[np.int64], method: str)
 
 def _num_clusters(job: Job, config: ClusterConfig, rows: NDArray[np.int64]) -> tuple[int, dict[str, Any] | None]:
     """Return what the user asked for, what the data set is known to have, or an estimate and what it rests on."""
-    known = SourceFacts.of(job.workspace.manifest).num_classes
+    known = job.workspace.metadata("samples", SourceFacts).num_classes
     if config.clusters is not None:
         return config.clusters, None
     if known is not None:

@@ -40,7 +40,7 @@ def run(job: Job, config: DynamicsConfig) -> Result:
             "signal of difficulty. Select by coverage (elfs select --method k-center) or by chance."
         )
     require_rows(len(rows), ranks)
-    side = SourceFacts.of(job.workspace.manifest).image_side
+    side = job.workspace.metadata("samples", SourceFacts).image_side
     recipe = proxy_recipe(config, len(rows), side, on_cpu=job.runtime.on_cpu)
     num_epochs = config.epochs or recipe.epochs
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)

@@ -104,12 +104,11 @@ def _facts(
 ) -> SelectionFacts:
     """Return what there is to say of a selection."""
     rows, method = found.rows_with(choice.picked), SELECTORS[config.method]
-    manifest = job.workspace.manifest
     num_open, num_eligible = int(found.pool.candidates().sum()), int(eligible_rows(config.method, found.pool).sum())
     num_settled = len(found.pool) - num_open
     builds = bool(config.include or config.exclude or num_settled)
     sizes = picks_per_cluster(job, found, rows)
-    labelled = manifest.records[manifest.artifacts["pseudo_labels"].record].summary if sizes is not None else {}
+    labelled = job.workspace.manifest.artifacts["pseudo_labels"].record if sizes is not None else None
     return SelectionFacts(
         name=name,
         method=config.method,
@@ -118,7 +117,7 @@ def _facts(
         share=round(len(rows) / len(found.pool), 6),
         copies_left_out=found.num_copies,
         balance=config.balance,
-        encoder=EmbedFacts.of(manifest.records["embed"].summary).encoder,
+        encoder=job.workspace.summary("embed", EmbedFacts).encoder,
         holdout=config.holdout is not None,
         included=len(found.included) if builds else None,
         excluded=num_settled - len(found.included) if builds else None,
@@ -130,7 +129,7 @@ def _facts(
         fewest_per_cluster=None if sizes is None else int(sizes.min()),
         most_per_cluster=None if sizes is None else int(sizes.max()),
         coverage=coverage(job, config, found, choice.picked),
-        confident=TrustFacts.of(labelled).confident,
+        confident=None if labelled is None else job.workspace.summary(labelled, TrustFacts).confident,
         groups=grouping.of_groups(config, found, rows),
         column=grouping.of_column(config, rows),
         trust=choice.trust if choice.trust_by else None,

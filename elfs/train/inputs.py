@@ -64,7 +64,7 @@ class InputBuilder:
     @cached_property
     def facts(self) -> SourceFacts:
         """What embed noted about the source."""
-        return SourceFacts.of(self.workspace.manifest)
+        return self.workspace.metadata("samples", SourceFacts)
 
     @property
     def uses_images(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,11 +13,14 @@ from elfs.workspace.commands import rebuilding
 from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
 from elfs.workspace.files import storage_errors
 from elfs.workspace.manifest import Manifest
+from elfs.workspace.parsing import Facts
 from elfs.workspace.reading import check_digest, checked_path, read_sound
 from elfs.workspace.records import Artifact, ArtifactFile
 from elfs.workspace.tensors import TENSOR_SUFFIX, RowArray
 
 __all__ = ["Artifacts"]
+
+F = TypeVar("F", bound=Facts)
 
 
 class Artifacts:
@@ -56,18 +59,64 @@ class Artifacts:
             raise MissingUpstreamError(f"{self.path} holds no artifact '{artifact}'.", hint="elfs status")
         return self.manifest.artifacts[artifact]
 
-    def _hint(self, entry: Artifact) -> str | None:
-        return rebuilding(self.manifest, entry.record, self.path)
-
     @contextmanager
-    def _hinted(self, entry: Artifact) -> Iterator[None]:
-        """Add the command that makes `entry` anew to what is found to be wrong with it, or that there is none."""
+    def _hinted(self, record: str) -> Iterator[None]:
+        """Add the command that makes a record anew to what is found to be wrong with it, or that there is none."""
         try:
             yield
         except CorruptArtifactError as error:
-            hint = self._hint(entry)
+            hint = rebuilding(self.manifest, record, self.path)
             message = error.message if hint else f"{error.message} No command makes it again: restore it from a copy."
             raise CorruptArtifactError(message, hint=hint) from None
+
+    def metadata(self, artifact: str, kind: type[F]) -> F:
+        """Return what a stage has noted about an artifact.
+
+        Parameters
+        ----------
+        artifact : str
+            Its name.
+        kind : type
+            The dataclass that reads it.
+
+        Returns
+        -------
+        Facts
+            Of that kind.
+
+        Raises
+        ------
+        MissingUpstreamError
+            If the manifest does not name the artifact.
+        CorruptArtifactError
+            If a field is not what it should be; the hint makes the artifact anew.
+        """
+        entry = self._artifact(artifact)
+        with self._hinted(entry.record):
+            return kind.of(entry.metadata, f"artifacts.{artifact}.metadata")
+
+    def summary(self, record: str, kind: type[F]) -> F:
+        """Return what a stage has reported.
+
+        Parameters
+        ----------
+        record : str
+            A record of the manifest.
+        kind : type
+            The dataclass that reads it.
+
+        Returns
+        -------
+        Facts
+            Of that kind.
+
+        Raises
+        ------
+        CorruptArtifactError
+            If a field is not what it should be; the hint makes the record anew.
+        """
+        with self._hinted(record):
+            return kind.of(self.manifest.records[record].summary, f"records.{record}.summary")
 
     def tensors(self, artifact: str) -> dict[str, np.ndarray | RowArray]:
         """Return an artifact's tensors, mapped into memory, once they were found to be what was written.
@@ -93,7 +142,7 @@ class Artifacts:
             If a file may not be read.
         """
         entry = self._artifact(artifact)
-        with self._hinted(entry):
+        with self._hinted(entry.record):
             return read_sound(self.path, self._checks, artifact, entry)
 
     def _plain_file(self, artifact: str, name: str | None = None) -> tuple[Artifact, ArtifactFile]:
@@ -170,7 +219,7 @@ class Artifacts:
             If the artifact has several such files, or none of that name.
         """
         entry, file = self._plain_file(artifact, name)
-        with self._hinted(entry):
+        with self._hinted(entry.record):
             path = checked_path(self.path, file)
             check_digest(path, file.digest)
             with storage_errors("read", path):
@@ -195,7 +244,7 @@ class Artifacts:
             If the file is no JSON, besides.
         """
         entry, file = self._plain_file(artifact)
-        with self._hinted(entry):
+        with self._hinted(entry.record):
             if file.num_bytes > MAX_JSON_BYTES:
                 raise CorruptArtifactError(f"{self.path / file.name} is larger than any JSON document that is read.")
             return parse_json(self.contents(artifact), str(self.path / file.name))

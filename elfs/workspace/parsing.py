@@ -22,8 +22,9 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 class Facts:
     """What a stage reports of what it made: the base of frozen dataclasses that read what any version wrote.
 
-    Not there is the same as null. A field that has a default is written where it differs from it, every other one
-    always; fields that the dataclass does not know are no error.
+    Not there is the same as null: a field that can be null, or has a default, may be one that an older version did not
+    write, and the lack of any other one is refused. A field that has a default is written where it differs from it,
+    every other one always; fields that the dataclass does not know are no error.
     """
 
     @classmethod

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from elfs.errors import MissingUpstreamError
 from elfs.workspace.artifacts import Artifacts
+from elfs.workspace.commands import rebuilding
 from elfs.workspace.directory import prepare_directory, remove_empty_directory
 from elfs.workspace.files import remove_leftovers
 from elfs.workspace.freshness import stale_reason
@@ -184,7 +185,7 @@ class Workspace(Artifacts):
             What is wrong, in order of artifact and file; empty if all is well.
         """
         return [
-            Finding(name, file, problem, self._hint(entry))
+            Finding(name, file, problem, rebuilding(self.manifest, entry.record, self.path))
             for name, entry in sorted(self.manifest.artifacts.items())
             for file, problem in artifact_problems(self.path, name, entry)
         ]

@@ -18,6 +18,7 @@ from elfs.data.samples import Outcome, SampleTable
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.progress import Doing, note_progress
 from tests.chain import Finished
+from tests.damage import edited_manifest
 
 Elfs = Callable[..., Any]
 
@@ -267,3 +268,25 @@ def test_evaluate_prints_its_report(
     assert elfs("evaluate", *arguments).out == "report of evaluate\nsecond line\n"
     assert json.loads(elfs("evaluate", *arguments, "--json").out) == {"schema": "elfs/evaluate/1", "name": "evaluate"}
     assert seen == 2 * [(Path("elfs-workspace"), labels)]
+
+
+def test_a_note_that_is_damaged_fails_no_finished_command_and_names_what_rebuilds_it(
+    elfs: Elfs, digits: Finished, workspace: Path
+) -> None:
+    digits.copy(workspace)
+    with edited_manifest(workspace) as document:
+        document["artifacts"]["samples"]["metadata"]["channels"] = "three"
+    done = elfs("select", "--method", "random", "--budget", "7", "-w", str(workspace))
+    assert (done.code, "selection  " in done.out) == (0, True)
+    assert "next       elfs report" in done.err
+    assert elfs("status", "-w", str(workspace)).code == 0
+    refused = elfs("dynamics", "--force", "-w", str(workspace))
+    assert refused.code == 5
+    assert "field 'artifacts.samples.metadata.channels': expected an integer, got 'three'." in refused.err
+    assert re.search(rf"^run: +elfs embed digits .*--workspace {workspace} --force$", refused.err, re.MULTILINE)
+    with edited_manifest(workspace) as document:
+        document["records"]["label"]["summary"]["confident"] = "very"
+    refused = elfs("select", "--method", "elfs", "--budget", "8", "-w", str(workspace))
+    assert refused.code == 5
+    assert "field 'records.label.summary.confident': expected a number or null, got 'very'." in refused.err
+    assert f"elfs label --workspace {workspace} --force" in refused.err

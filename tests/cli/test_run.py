@@ -270,21 +270,3 @@ def test_table_of_groups_that_is_lost_is_not_needed_again(
         Path("films.csv").write_text("id,film\n")
     assert elfs("run", "--from", "score").code == 0
     assert (stages[-1].config.groups, stages[-1].config.per_group) == (expected, 3)
-
-
-def test_a_dry_run_says_what_the_stages_will_take(elfs: Elfs) -> None:
-    source = "synthetic:clean,images=60,test=0,size=12"
-    lines = elfs("run", source, "--dry-run").out.splitlines()
-    assert len(lines) == 7
-    assert re.fullmatch(r"embed +run  never ran +about 0:0\d  1\.2 GB  0\.\d MB", lines[0])
-    assert re.fullmatch(
-        r"takes about 0:\d\d on \d+ CPUs?, 1\.2 GB of memory, \d\.\d MB of disk: by measured rates, within a factor of "
-        "two",
-        lines[-1],
-    )
-    plan = json.loads(elfs("run", source, "--dry-run", "--json").out)["plan"]
-    assert all(stage["seconds"] > 0 and stage["memory_bytes"] > 1e9 and stage["disk_bytes"] > 0 for stage in plan)
-    assert elfs("run", source, "--dry-run", "--smoke").out.count("about") == 0
-    unknown = elfs("run", source, "--dry-run", "--network", "resnet50").out
-    assert "time not known" in unknown
-    assert "and what is not known on" in unknown

@@ -86,7 +86,16 @@ def test_a_number_may_stand_for_text(written: str, budget: str) -> None:
             r"\[cluster\]: --clusters is a number of 20000 bits, expected at most",
         ),
         ("[cluster]\nbeta = 0x" + "f" * 500, r"\[cluster\]: --beta is a number of 2000 bits, expected at most"),
-        ("workers = 0x" + "f" * 5000, r"elfs\.toml: workers is a number of 20000 bits, expected a few digits"),
+        ("workers = 0x" + "f" * 5000, r"elfs\.toml: workers is a number of 20000 bits, expected at most"),
+        ("seed = 0x" + "f" * 5000, r"elfs\.toml: seed is a number of 20000 bits, expected at most"),
+        *(
+            (
+                f"{name} = {sign}{2**63}",
+                rf"elfs\.toml: {name} is {sign}{2**63}, expected at (most|least) {sign}{2**63 - 1}\.$",
+            )
+            for name in ("devices", "seed", "workers", "rank_timeout")
+            for sign in ("", "-")
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_by_its_name(text: str, message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from elfs.data import embeddings_file
-from elfs.data.embeddings_file import finite_rows, load_embeddings
+from elfs.data.embeddings_file import embeddings_shape, finite_rows, load_embeddings
 from elfs.errors import InputDataError
 
 VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -16,6 +16,15 @@ VALUES = np.arange(12, dtype=np.float32).reshape(4, 3)
 def write_npy(folder: Path, values: np.ndarray) -> Path:
     np.save(folder / "values.npy", values)
     return folder / "values.npy"
+
+
+def refuse(path: Path, message: str) -> None:
+    """Hold that a file is refused whether it is read or only its header is, with the same words."""
+    with pytest.raises(InputDataError, match=message) as caught:
+        load_embeddings(path, None)
+    with pytest.raises(InputDataError, match=message) as by_header:
+        embeddings_shape(path)
+    assert by_header.value.message == caught.value.message
 
 
 def write_ids(folder: Path, data: bytes) -> Path:
@@ -67,6 +76,13 @@ def test_safetensors_by_name_or_the_only_matrix(tmp_path: Path) -> None:
     assert np.array_equal(embeddings, VALUES)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_shape_is_that_of_the_header(tmp_path: Path, dtype: type) -> None:
+    save_file({"embeddings": VALUES.astype(dtype), "other": VALUES[:2]}, tmp_path / "x.safetensors")
+    for path in (write_npy(tmp_path, VALUES.astype(dtype)), tmp_path / "x.safetensors"):
+        assert embeddings_shape(path) == (4, 3)
+
+
 def test_ids_of_every_line_ending_and_encoding(tmp_path: Path) -> None:
     path = write_npy(tmp_path, VALUES)
     ids, _ = load_embeddings(path, write_ids(tmp_path, b"a b\r\n\xc3\xa9\n\xff\nlast"))
@@ -100,8 +116,7 @@ def test_row_51_bad_ids_are_refused(tmp_path: Path, data: bytes, message: str) -
     ],
 )
 def test_row_51_other_arrays_are_refused(tmp_path: Path, values: np.ndarray, message: str) -> None:
-    with pytest.raises(InputDataError, match=message):
-        load_embeddings(write_npy(tmp_path, values), None)
+    refuse(write_npy(tmp_path, values), message)
 
 
 @pytest.mark.parametrize(
@@ -116,15 +131,13 @@ def test_row_51_other_arrays_are_refused(tmp_path: Path, values: np.ndarray, mes
 )
 def test_files_of_other_kinds_are_refused(tmp_path: Path, name: str, data: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(InputDataError, match=message):
-        load_embeddings(tmp_path / name, None)
+    refuse(tmp_path / name, message)
 
 
 def test_a_truncated_npy_is_refused(tmp_path: Path) -> None:
     path = write_npy(tmp_path, VALUES)
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(InputDataError, match=r"no .npy file that can be used"):
-        load_embeddings(path, None)
+    refuse(path, r"no .npy file that can be used")
 
 
 class _Payload:
@@ -138,8 +151,7 @@ class _Payload:
 @pytest.mark.parametrize("name", ["x.npy", "x.safetensors"])
 def test_row_19_a_pickle_is_not_executed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(_Payload(tmp_path / "executed")))
-    with pytest.raises(InputDataError, match="file that can be used"):
-        load_embeddings(tmp_path / name, None)
+    refuse(tmp_path / name, "file that can be used")
     assert not (tmp_path / "executed").exists()
 
 
@@ -148,24 +160,26 @@ def test_an_npz_archive_is_refused_whole_and_damaged(tmp_path: Path, length: int
     np.savez(tmp_path / "x.npz", VALUES)
     path = tmp_path / "x.npy"
     path.write_bytes((tmp_path / "x.npz").read_bytes()[:length])
-    with pytest.raises(InputDataError, match=r"is an .npz archive, expected a plain .npy array"):
-        load_embeddings(path, None)
+    refuse(path, r"is an .npz archive, expected a plain .npy array")
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
+def test_empty_safetensors_are_refused(tmp_path: Path, shape: tuple[int, int]) -> None:
+    save_file({"embeddings": np.zeros(shape, np.float16)}, tmp_path / "x.safetensors")
+    refuse(tmp_path / "x.safetensors", rf"holds float16 of shape \({shape[0]}, {shape[1]}\), expected float16, float32")
 
 
 def test_safetensors_without_a_matrix_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_file({"a": VALUES, "b": VALUES}, path)
-    with pytest.raises(InputDataError, match=r"holds a: F32 \(4, 3\), b: F32 \(4, 3\); expected a floating tensor"):
-        load_embeddings(path, None)
+    refuse(path, r"holds a: F32 \(4, 3\), b: F32 \(4, 3\); expected a floating tensor")
     save_file({"embeddings": np.zeros((2, 2), np.int64)}, path)
-    with pytest.raises(InputDataError, match=r"'embeddings' is I64 of shape \(2, 2\), expected F16, F32 or F64"):
-        load_embeddings(path, None)
+    refuse(path, r"'embeddings' is I64 of shape \(2, 2\), expected F16, F32 or F64")
 
 
 @pytest.mark.parametrize("name", ["absent.npy", "absent.safetensors"])
 def test_absent_files_are_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputDataError, match=f"cannot read .*{name}: No such file"):
-        load_embeddings(tmp_path / name, None)
+    refuse(tmp_path / name, f"cannot read .*{name}: No such file")
 
 
 def test_an_absent_ids_file_is_named(tmp_path: Path) -> None:
@@ -196,5 +210,4 @@ def test_row_51_headers_that_are_no_dictionary_of_an_array_are_refused(tmp_path:
     text = header.encode("latin1") + b"\n"
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(24))
-    with pytest.raises(InputDataError, match=r"x\.npy (is no \.npy file that can be used: .|holds )"):
-        load_embeddings(path, None)
+    refuse(path, r"x\.npy (is no \.npy file that can be used: .|holds )")

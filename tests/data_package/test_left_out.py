@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from elfs.config import EmbedConfig
-from elfs.data.embeddings_file import _read_ids
+from elfs.data.embeddings_file import read_ids
 from elfs.data.sources.file_list import FileListSource
 from elfs.data.sources.folder import FolderSource
 from elfs.errors import InputDataError
@@ -49,7 +49,7 @@ def test_lists_in_utf_16_are_refused(tmp_path: Path, encoding: str) -> None:
         with pytest.raises(InputDataError, match="is UTF-16, expected UTF-8"):
             FileListSource(tmp_path, str(tmp_path / "list"), 100).list()
     with pytest.raises(InputDataError, match="holds NULs, as UTF-16 does"):
-        _read_ids(tmp_path / "list", 2)
+        read_ids(tmp_path / "list", 2)
 
 
 def test_the_most_frequent_reasons_come_first() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from elfs.config import EmbedConfig
 from elfs.data.pool_size import most_images
@@ -21,6 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name in ("0.png", "0.mask.png", "1.png", "1.txt", "2.png"):
             shard.addfile(tarfile.TarInfo(name))
     np.save(tmp_path / "rows.npy", np.ones((3, 2), dtype=np.float32))
+    save_file({"embeddings": np.ones((3, 2), dtype=np.float32)}, tmp_path / "rows.safetensors")
     return tmp_path
 
 
@@ -33,6 +35,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (EmbedConfig(source="tar"), "pool.tar", 4),
         (EmbedConfig(source="tar:.mask.png"), "pool.tar", 1),
         (EmbedConfig(source="embeddings", embeddings="rows.npy"), None, 3),
+        (EmbedConfig(source="embeddings", embeddings="rows.safetensors"), None, 3),
         (EmbedConfig(source="folder", embeddings="rows.npy"), "pool", 3),
         (EmbedConfig(source="digits"), None, 1437),
         (EmbedConfig(source="synthetic:balanced,images=50"), None, 50),

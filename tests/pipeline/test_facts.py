@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from elfs.config import CompareConfig, PlanConfig
+from elfs.errors import CorruptArtifactError
 from elfs.evaluation.compare import compare
 from elfs.evaluation.comparison import Comparison
 from elfs.parallel.runtime import Runtime
@@ -62,3 +63,20 @@ def test_what_others_read_of_embed_and_label(digits: Finished) -> None:
     embedded, labelled = summary(digits.path, "embed"), summary(digits.path, "label")
     assert EmbedFacts.of(embedded) == EmbedFacts(embedded["train"], embedded["encoder"])
     assert TrustFacts.of(labelled) == TrustFacts(labelled["confident"], labelled["trust"], None)
+
+
+WRITTEN_BY_ALL = {"name": "r1", "method": "random", "count": 5, "eligible": 50, "share": 0.1}
+"""What every version of select reported."""
+
+
+def test_a_selection_of_an_older_version_is_read() -> None:
+    facts = SelectionFacts.of(WRITTEN_BY_ALL)
+    assert (facts.count, facts.eligible, facts.share) == (5, 50, 0.1)
+    assert (facts.balance, facts.copies_left_out, facts.encoder, facts.trust_by) == (None, None, None, {})
+
+
+@pytest.mark.parametrize("name", WRITTEN_BY_ALL)
+def test_a_selection_without_what_every_version_wrote_is_refused(name: str) -> None:
+    rest = {key: value for key, value in WRITTEN_BY_ALL.items() if key != name}
+    with pytest.raises(CorruptArtifactError, match=rf"^field 'summary\.{name}': expected .*, got None"):
+        SelectionFacts.of(rest)

@@ -11,7 +11,7 @@ from tests.chain import Finished
 
 
 def test_facts_are_read_as_embed_wrote_them(digits: Finished) -> None:
-    facts = SourceFacts.of(Workspace.open(digits.path).manifest)
+    facts = Workspace.open(digits.path).metadata("samples", SourceFacts)
     assert facts == SourceFacts("digits", channels=1, mirror=False, num_classes=10, has_images=True, image_side=8)
 
 
@@ -29,7 +29,8 @@ def test_a_field_that_does_not_fit_is_named(digits: Finished, name: str, value: 
     entry = workspace.manifest.artifacts["samples"]
     changed = dataclasses.replace(entry, metadata=entry.metadata | {name: value})
     workspace.manifest = dataclasses.replace(workspace.manifest, artifacts={"samples": changed})
-    with pytest.raises(
-        CorruptArtifactError, match=rf"^field 'artifacts\.samples\.metadata\.{name}': expected {expected}"
-    ):
-        SourceFacts.of(workspace.manifest)
+    problem = rf"^field 'artifacts\.samples\.metadata\.{name}': expected {expected}"
+    with pytest.raises(CorruptArtifactError, match=problem) as caught:
+        workspace.metadata("samples", SourceFacts)
+    assert str(caught.value.hint).startswith("elfs embed digits ")
+    assert str(caught.value.hint).endswith(" --force")

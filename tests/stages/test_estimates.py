@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from elfs.catalog import STAGES
 from elfs.config import (
@@ -84,7 +85,11 @@ def test_encoders_side_by_side_add_up_and_unknown_ones_are_said_to_be() -> None:
 
 def test_heads_and_networks_on_images_take_what_their_steps_take() -> None:
     heads = ClusterConfig(method="temi", clusters=10, heads=2, epochs=100)
-    assert seconds("cluster", dataclasses.replace(heads, heads=4)) == pytest.approx(2 * seconds("cluster", heads))
+    steps = 16 * (256 * 176 + 128 * (256 + 10)) * 100 * 10_000 / 99e9
+    own, pair = 8192 * (6e-6 + 1e-7 * 10), 40e-6 + 8e-9 * 8192 + 1.5e-6 * 10
+    assert seconds("cluster", heads) == pytest.approx(2 * (steps + own + pair))
+    many = dataclasses.replace(heads, heads=2000)
+    assert seconds("cluster", many) == pytest.approx(2000 * (steps + own + 1999 * pair))
     counted = dataclasses.replace(POOL, num_clusters=None)
     assert seconds("cluster", ClusterConfig(), counted) == pytest.approx(seconds("cluster", ClusterConfig()) + 15)
     proxy = DynamicsConfig(recipe="small", epochs=10)
@@ -92,6 +97,17 @@ def test_heads_and_networks_on_images_take_what_their_steps_take() -> None:
     large = dataclasses.replace(POOL, image_side=224, read_seconds=0.01)
     streamed = DynamicsConfig(recipe="imagenet", epochs=2)
     assert seconds("dynamics", streamed, large) == pytest.approx(1 + 10_000 * 2 * (0.140 + 0.01))
+
+
+def test_every_method_of_cluster_has_a_time_of_its_own() -> None:
+    kmeans, turtle, graph = (ClusterConfig(method=method, clusters=30) for method in ("kmeans", "turtle", "graph"))
+    assert seconds("cluster", kmeans) == pytest.approx(0.9e-6 * 10_000 * 176 * 1.2)
+    assert seconds("cluster", turtle) == pytest.approx(seconds("cluster", kmeans) + 3.3 + 6.5e-5 * 8 * 176 * 30)
+    wide = dataclasses.replace(turtle, heads=16, batch_size=512)
+    assert seconds("cluster", wide) == pytest.approx(seconds("cluster", kmeans) + 3.3 + 4 * 6.5e-5 * 8 * 176 * 30)
+    assert seconds("cluster", graph) == pytest.approx(4 + 6e-4 * 10_000 * 3)
+    disk = [stage_cost("cluster", config, POOL, speed=1.0, cores=1).disk_bytes for config in (kmeans, turtle, wide)]
+    assert disk == [4 * 176 * 30, 8 * 4 * 176 * 30, 16 * 4 * 176 * 30]
 
 
 def test_the_speed_of_a_core_is_that_of_a_product_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,9 +150,12 @@ def test_what_is_read_of_a_folder(tmp_path: Path) -> None:
     assert limited == dataclasses.replace(facts, num_images=4, read_seconds=limited.read_seconds) if limited else False
 
 
-def test_what_is_read_of_embeddings(tmp_path: Path) -> None:
-    np.save(tmp_path / "own.npy", np.zeros((7, 5), dtype=np.float16))
-    config = EmbedConfig(source="embeddings", embeddings=str(tmp_path / "own.npy"))
+@pytest.mark.parametrize("name", ["own.npy", "own.safetensors"])
+def test_what_is_read_of_embeddings(tmp_path: Path, name: str) -> None:
+    values = np.zeros((7, 5), dtype=np.float16)
+    np.save(tmp_path / "own.npy", values)
+    save_file({"embeddings": values}, tmp_path / "own.safetensors")
+    config = EmbedConfig(source="embeddings", embeddings=str(tmp_path / name))
     assert facts_before_embed(config, None) == PoolFacts(num_images=7, image_side=None, dims=5)
     limited = dataclasses.replace(config, limit=4)
     assert facts_before_embed(limited, None) == PoolFacts(num_images=4, image_side=None, dims=5)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.decoding import BadImageError
+from elfs.data.embeddings_file import embeddings_shape, read_ids
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader, Source, open_source
@@ -23,7 +24,15 @@ from elfs.stages.embedding.given import own_embeddings
 from elfs.workspace.files import atomic_write, json_bytes, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["UNKNOWN_TIME", "Listing", "file_times", "prepare", "read_listing", "write_listing"]
+__all__ = [
+    "UNKNOWN_TIME",
+    "Listing",
+    "file_times",
+    "prepare",
+    "read_listing",
+    "require_named_files",
+    "write_listing",
+]
 
 _LISTING_NAME = "listing.safetensors"
 _INPUTS_NAME = "listing.json"
@@ -63,13 +72,7 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     Refused where the source is not there or empty, a named file does not exist, embeddings have ids that the source
     lacks, or files are listed for a source that is no folder.
     """
-    inputs = {}
-    for option in ("weights", "embeddings", "ids"):
-        name = getattr(config, option)
-        if name is not None:
-            if not Path(name).is_file():
-                raise InputDataError(f"--{option} {name}: there is no such file.")
-            inputs[f"external:{option}"] = sha256_file(Path(name))
+    inputs = {f"external:{option}": sha256_file(file) for option, file in _named_files(config).items()}
     if config.files is not None and config.source != "files":
         raise UsageError(f"--files lists images below a folder, and the source is '{config.source}'.")
     source = open_source(
@@ -88,6 +91,33 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     inputs["external:source"] = listing_digest(table)
     listing = Listing(inputs, source=source, table=table)
     return replace(listing, times=file_times(listing.reader, len(table))) if source.has_images else listing
+
+
+def require_named_files(config: EmbedConfig) -> None:
+    """Refuse what `prepare` refuses of the files that are named, without reading embeddings or weights.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        Names them.
+
+    Raises
+    ------
+    InputDataError
+        If one is not there, or no embeddings or ids can be read from it.
+    """
+    named = _named_files(config)
+    if "embeddings" in named:
+        read_ids(named.get("ids"), embeddings_shape(named["embeddings"])[0])
+
+
+def _named_files(config: EmbedConfig) -> dict[str, Path]:
+    """Return by their options the files that are read whole; refuse those that are not there."""
+    named = {option: getattr(config, option) for option in ("weights", "embeddings", "ids")}
+    for option, name in named.items():
+        if name is not None and not Path(name).is_file():
+            raise InputDataError(f"--{option} {name}: there is no such file.")
+    return {option: Path(name) for option, name in named.items() if name is not None}
 
 
 def file_times(reader: ImageReader, num_rows: int) -> NDArray[np.int64] | None:

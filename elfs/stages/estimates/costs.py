@@ -6,18 +6,19 @@ is here. N images, D dimensions, C clusters.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
 
 from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.stages.estimates.pool_facts import PoolFacts
+from elfs.train.head_choice import SAMPLE_ROWS
 from elfs.train.head_settings import method_for, settings_for
 from elfs.train.numerics import repeatable
 from elfs.train.recipes import proxy_recipe
 
-__all__ = ["START_SECONDS", "Cost", "core_speed", "encoder_seconds", "stage_cost"]
+__all__ = ["START_SECONDS", "Cost", "core_speed", "encoder_seconds", "is_measured", "stage_cost"]
 
 START_SECONDS = 2.5
 """Until a process has loaded torch."""
@@ -53,6 +54,18 @@ _MLP_FLOPS_PER_SECOND = 33e9
 _HEADS_BYTES = 28
 """Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
 
+_PAIR_SECONDS, _PAIR_ROW_SECONDS, _PAIR_CLUSTER_SECONDS = 40e-6, 8e-9, 1.5e-6
+"""Of asking one head what it thinks of another, and what each image of the sample and each cluster adds."""
+
+_CALIBRATION_SECONDS, _CALIBRATION_CLUSTER_SECONDS = 6e-6, 1e-7
+"""Of an image of the sample whose confidence by one head is calibrated, and what each cluster adds."""
+
+_KMEANS_SECONDS, _KMEANS_CLUSTERS = 0.9e-6, 150
+"""Of k-means and of the one that it is compared with, a number of the embeddings; so many clusters double it."""
+
+_TURTLE_SECONDS, _TURTLE_WEIGHT_SECONDS, _TURTLE_RUNS, _TURTLE_BATCH = 3.3, 6.5e-5, 8, 256
+"""Of 500 steps, and what each number of the weights of a run adds; runs and images of a step by default."""
+
 _COUNTING_SECONDS, _COUNTED_ROWS = 15.0, 9_600
 """Of the number of clusters where it is not known: at most, and the rows of the finest graph."""
 
@@ -69,6 +82,9 @@ _SELECT_SECONDS: Mapping[str, float] = {
     "moderate": 34e-6,
 }
 """Of an image, where it is more than a sort."""
+
+_ANY = frozenset({"source", "files", "data_root", "download", "limit", "seed", "budget", "key", "name"})
+"""Options that say which images, or change no time."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +147,22 @@ def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: floa
     return Cost(seconds, _BASE_BYTES + round(memory), round(disk))
 
 
+def is_measured(config: StageConfig) -> bool:
+    """Return whether what a stage took was compared with what `stage_cost` says: by default options.
+
+    Parameters
+    ----------
+    config : StageConfig
+        Of the stage.
+
+    Returns
+    -------
+    bool
+        False where any option differs on which the time depends.
+    """
+    return all(getattr(config, item.name) == item.default for item in fields(config) if item.name not in _ANY)
+
+
 def encoder_seconds(name: str, side: int) -> float | None:
     """Return the CPU seconds of one image by an encoder; None if no rate is known.
 
@@ -182,11 +214,26 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     settings = settings_for(config, num, clusters, on_cpu=True)
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
-    if method != "temi":
+    if method == "temi":
+        values *= settings.heads
+        steps = 16.0 * values * settings.epochs * num / _GFLOP_PER_SECOND / 1e9
+        judged = _judging_seconds(settings.heads, min(num, SAMPLE_ROWS), clusters)
+        return counted + steps + judged, memory + _HEADS_BYTES * values, 4 * values
+    if method == "graph":
         return counted + 4.0 + 6e-4 * num * max(1.0, clusters / 10), memory, 4 * values
-    values *= settings.heads
-    flops = 16.0 * values * settings.epochs * num
-    return counted + flops / _GFLOP_PER_SECOND / 1e9, memory + _HEADS_BYTES * values, 4 * values
+    seconds, runs = _KMEANS_SECONDS * num * dims * (1 + clusters / _KMEANS_CLUSTERS), 1
+    if method == "turtle":
+        runs = config.heads or _TURTLE_RUNS
+        weights = runs * dims * clusters * (config.batch_size or _TURTLE_BATCH) / _TURTLE_BATCH
+        seconds += _TURTLE_SECONDS + _TURTLE_WEIGHT_SECONDS * weights
+    return counted + seconds, memory, 4 * runs * dims * clusters
+
+
+def _judging_seconds(heads: int, rows: int, clusters: int) -> float:
+    """Return what it takes to ask every head about every other one, and to calibrate each."""
+    pair = _PAIR_SECONDS + _PAIR_ROW_SECONDS * rows + _PAIR_CLUSTER_SECONDS * clusters
+    own = rows * (_CALIBRATION_SECONDS + _CALIBRATION_CLUSTER_SECONDS * clusters)
+    return heads * (own + (heads - 1) * pair)
 
 
 def _label(_: StageConfig, facts: PoolFacts) -> _Found:

@@ -8,6 +8,7 @@ import numpy as np
 
 from elfs.config import EmbedConfig
 from elfs.data.bad_image import BadImageError
+from elfs.data.embeddings_file import embeddings_shape
 from elfs.data.sources import open_source
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.source_facts import SourceFacts
@@ -68,7 +69,7 @@ def facts_of(workspace: Path) -> PoolFacts:
         If the manifest is damaged.
     """
     found = Workspace.open(workspace)
-    facts = SourceFacts.of(found.manifest)
+    facts = found.metadata("samples", SourceFacts)
     shape = found.tensors("embeddings")["embeddings"].shape
     return PoolFacts(
         num_images=shape[0],
@@ -94,9 +95,10 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
     PoolFacts or None
         None where the source cannot be listed here, or nothing of it can be read: embed says why.
     """
-    if config.embeddings is not None:
-        return _given(Path(config.embeddings), config.limit)
     try:
+        if config.embeddings is not None:
+            num_rows, dims = embeddings_shape(Path(config.embeddings))
+            return PoolFacts(num_images=min(num_rows, config.limit or num_rows), image_side=None, dims=dims)
         source = open_source(config.source, root, files=config.files)
         table = source.list()
         reader, rows = source.reader(table), np.flatnonzero(table.usable())
@@ -119,16 +121,3 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
         read_seconds=float(np.median(seconds)),
         num_clusters=source.num_classes,
     )
-
-
-def _given(embeddings: Path, limit: int | None) -> PoolFacts | None:
-    """Return the facts of an array of one's own, by its header."""
-    if embeddings.suffix != ".npy":
-        return None
-    try:
-        shape = np.load(embeddings, mmap_mode="r").shape
-    except (OSError, ValueError, EOFError):
-        return None
-    if len(shape) != 2 or 0 in shape:
-        return None
-    return PoolFacts(num_images=min(shape[0], limit or shape[0]), image_side=None, dims=shape[1])

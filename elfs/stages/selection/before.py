@@ -9,7 +9,7 @@ from elfs.errors import MissingUpstreamError, UsageError
 from elfs.pipeline.annotated import refuse_without_annotations
 from elfs.pipeline.facts import EmbedFacts
 from elfs.stages.selection.rounds import list_digests
-from elfs.workspace.manifest import open_manifest
+from elfs.workspace.workspace import Workspace
 
 __all__ = ["refuse_before_run", "refuse_budget_above_pool"]
 
@@ -74,10 +74,10 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
     """
     wanted = None if select.holdout is not None else Budget.parse(select.budget).count
     try:
-        record = open_manifest(workspace).records.get("embed")
+        found = Workspace.open(workspace)
     except MissingUpstreamError:
         return
-    most = None if record is None else EmbedFacts.of(record.summary).train
+    most = found.summary("embed", EmbedFacts).train if "embed" in found.manifest.records else None
     if wanted is not None and most is not None and wanted > most:
         raise UsageError(
             f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "

@@ -53,8 +53,7 @@ def same_with_other_proxies(job: Job, config: SelectConfig, found: Candidates, c
         return None
     difference = read_rows(job, "agreement", tensor, found.rows).float()
     if config.key == "aum":
-        manifest = job.workspace.manifest
-        difference *= ScoreFacts.of(manifest.records["score"].summary).epochs
+        difference *= job.workspace.summary("score", ScoreFacts).epochs
     count, shares = number_to_pick(config, found), []
     for hardness in in_place_of(required(found.pool, "hardness"), difference):
         pool = dataclasses.replace(found.pool, scores=found.pool.scores, hardness=hardness)

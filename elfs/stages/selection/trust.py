@@ -38,5 +38,4 @@ def witnesses(workspace: Workspace, pool: Pool) -> dict[str, float]:
 
 
 def _facts(workspace: Workspace, artifact: str) -> TrustFacts:
-    entry = workspace.manifest.artifacts.get(artifact)
-    return TrustFacts.of({} if entry is None else entry.metadata, f"artifacts.{artifact}.metadata")
+    return workspace.metadata(artifact, TrustFacts) if workspace.has(artifact) else TrustFacts.of({})

@@ -1,0 +1,85 @@
+"""What a dry run says of `cluster` by k-means and TURTLE, and of heads that judge one another, beside what that took.
+
+    python benchmarks/cluster_costs.py
+
+CPU seconds of one thread. Embeddings are drawn about so many centres; heads are not trained.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elfs.config import ClusterConfig, EmbedConfig
+from elfs.models.heads import ClusterHeads
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
+from elfs.stages.estimates.costs import core_speed, stage_cost
+from elfs.stages.estimates.pool_facts import PoolFacts
+from elfs.train.features import Features
+from elfs.train.head_choice import head_qualities
+
+POOLS = ((2_000, 176, 10), (8_000, 176, 10), (8_000, 768, 10), (8_000, 176, 100), (20_000, 176, 10))
+HEADS = (50, 200, 800)
+
+
+def drawn(num: int, dims: int, clusters: int) -> np.ndarray:
+    """Return embeddings about so many centres."""
+    draws = np.random.default_rng(0)
+    centres, own = draws.normal(size=(clusters, dims)), draws.integers(clusters, size=num)
+    values: np.ndarray = (centres[own] + 1.5 * draws.normal(size=(num, dims))).astype(np.float32)
+    return values
+
+
+def said(config: ClusterConfig, num: int, dims: int) -> float:
+    """Return the seconds that a dry run says."""
+    facts = PoolFacts(num_images=num, image_side=None, dims=dims)
+    return stage_cost("cluster", config, facts, speed=core_speed(), cores=1).seconds or 0.0
+
+
+def print_methods() -> None:
+    """Run cluster by both methods on every pool."""
+    print("| images | dimensions | clusters | method | said, s | took, s | ratio |")
+    print("|---:|---:|---:|---|---:|---:|---:|")
+    for num, dims, clusters in POOLS:
+        with tempfile.TemporaryDirectory() as folder:
+            workspace, file, runtime = Path(folder) / "w", f"{folder}/own.npy", Runtime(devices="cpu", num_workers=0)
+            np.save(file, drawn(num, dims, clusters))
+            execute("embed", workspace, EmbedConfig(source="embeddings", embeddings=file), runtime)
+            for method in ("kmeans", "turtle"):
+                config = ClusterConfig(method=method, clusters=clusters)
+                start = time.process_time()
+                execute("cluster", workspace, config, runtime)
+                took = time.process_time() - start
+                expected = said(config, num, dims)
+                sizes = f"| {num:,} | {dims} | {clusters} | {method}"
+                print(f"{sizes} | {expected:.1f} | {took:.1f} | {expected / took:.2f} |", flush=True)
+
+
+def print_heads() -> None:
+    """Let untrained heads judge one another."""
+    print("\n| heads | said, s | took, s | ratio |\n|---:|---:|---:|---:|")
+    num, dims, clusters = 1_437, 64, 10
+    torch.set_num_threads(1)
+    draws = torch.Generator().manual_seed(0)
+    features = Features(drawn(num, dims, clusters), np.arange(num), torch.device("cpu"))
+    neighbors = torch.randint(num, (num, 20), generator=draws)
+    for count in HEADS:
+        heads = ClusterHeads(count, dims, 16, 8, clusters, draws).eval()
+        start = time.process_time()
+        head_qualities(heads, features, neighbors)
+        took = time.process_time() - start
+        all_heads, one = (said(ClusterConfig(heads=n, clusters=clusters, epochs=1), num, dims) for n in (count, 1))
+        expected = all_heads - count * one  # what grows with the heads alone is no part of it
+        print(f"| {count} | {expected:.1f} | {took:.1f} | {expected / took:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    print_methods()
+    print_heads()

@@ -1,0 +1,147 @@
+"""What ``--dry-run`` prints: what the stages take, in words that fit, and what the command itself would refuse."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from elfs.cli._output import Output
+from tests.cli.conftest import Ran
+
+Elfs = Callable[..., Ran]
+
+SOURCE = "synthetic:clean,images=60,test=0,size=12"
+
+
+def own_embeddings() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
+
+
+def test_what_the_stages_will_take(elfs: Elfs) -> None:
+    lines = elfs("run", SOURCE, "--dry-run").out.splitlines()
+    assert len(lines) == 7
+    assert re.fullmatch(r"embed +run  never ran +about 0:0\d  1\.2 GB  0\.\d MB", lines[0])
+    assert re.fullmatch(
+        r"takes about 0:\d\d on \d+ CPUs?, 1\.2 GB of memory, \d\.\d MB of disk: by measured rates, within a factor of "
+        "two",
+        lines[-1],
+    )
+    plan = json.loads(elfs("run", SOURCE, "--dry-run", "--json").out)["plan"]
+    assert all(stage["seconds"] > 0 and stage["memory_bytes"] > 1e9 and stage["disk_bytes"] > 0 for stage in plan)
+    assert elfs("run", SOURCE, "--dry-run", "--smoke").out.count("about") == 0
+    unknown = elfs("run", SOURCE, "--dry-run", "--network", "resnet50").out
+    assert "time not known" in unknown
+    assert "and what is not known on" in unknown
+
+
+@pytest.mark.parametrize(
+    ("options", "is_measured"),
+    [
+        (("--budget", "12", "--key", "el2n", "--seed", "3", "--limit", "50", "--name", "first"), True),
+        (("--heads", "4"), False),
+        (("--encoder", "pixels"), False),
+        (("--clusters", "3"), False),
+        (("--proxies", "3"), False),
+        (("--method", "ccs"), False),
+    ],
+)
+def test_how_sure_it_is_is_said_of_what_was_measured(elfs: Elfs, options: tuple[str, ...], is_measured: bool) -> None:
+    last = elfs("run", SOURCE, "--dry-run", *options).out.splitlines()[-1]
+    assert last.endswith(": by measured rates" + is_measured * ", within a factor of two")
+
+
+def test_what_takes_longer_than_anybody_waits_is_said_in_words(elfs: Elfs) -> None:
+    said = elfs("run", SOURCE, "--dry-run", "--heads", "1000000000000").out
+    assert re.search(r"^cluster +run  embed runs before it +over a year  ", said, re.MULTILINE)
+    assert "\ntakes over a year on " in said
+    assert re.search(r"about \d+:\d\d:\d\d  ", elfs("run", SOURCE, "--dry-run", "--heads", "20000").out)
+
+
+def test_a_narrow_terminal_gets_two_lines_for_each_stage(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = elfs("run", SOURCE, "--dry-run").out
+    monkeypatch.setattr(Output, "data_width", 50)
+    lines = elfs("run", SOURCE, "--dry-run").out.splitlines()
+    assert all(len(line) < 50 for line in lines)
+    assert [line.split()[0] for line in lines[:12:2]] == [line.split()[0] for line in wide.splitlines()[:6]]
+    assert re.fullmatch(r"  about 0:0\d, 1\.2 GB, 0\.\d MB", lines[1])
+    total = " ".join(" ".join(lines[12:]).split())
+    assert re.sub(r"\d:\d\d", "", total) == re.sub(r"\d:\d\d", "", wide.splitlines()[-1])
+    monkeypatch.setattr(Output, "data_width", 30)
+    assert "    runs before it" in elfs("run", SOURCE, "--dry-run", "--smoke").out.splitlines()
+
+
+@pytest.mark.parametrize("command", ["embed", "run"])
+@pytest.mark.parametrize(
+    "option", ["absent", "flat", "objects", "empty", "text", "table", "ids", "ids of others", "weights"]
+)
+def test_files_that_cannot_be_used_are_refused_as_the_command_does(elfs: Elfs, command: str, option: str) -> None:
+    np.save("flat.npy", np.zeros(5, np.float32))
+    np.save("objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save("empty.npy", np.zeros((0, 4), np.float32))
+    np.save("own.npy", own_embeddings())
+    Path("text.npy").write_text("no array")
+    Path("table.csv").write_text("1,2")
+    Path("few.txt").write_text("a\nb\n")
+    arguments = {
+        "absent": ("--embeddings", "absent.npy"),
+        "table": ("--embeddings", "table.csv"),
+        "ids": ("--embeddings", "own.npy", "--ids", "absent.txt"),
+        "ids of others": ("--embeddings", "own.npy", "--ids", "few.txt"),
+        "weights": (SOURCE, "--weights", "absent.safetensors"),
+    }.get(option, ("--embeddings", f"{option}.npy"))
+    does, says = elfs(command, *arguments), elfs(command, *arguments, "-n")
+    assert (does.code, says.code) == (3, 3)
+    assert says.out == ""
+    assert says.err == does.err.removeprefix(does.err.partition("error:")[0])
+
+
+@pytest.mark.parametrize("name", ["own.npy", "own.safetensors"])
+def test_embeddings_have_costs_and_a_budget_that_fits(elfs: Elfs, name: str) -> None:
+    np.save("own.npy", own_embeddings())
+    save_file({"embeddings": own_embeddings()}, "own.safetensors")
+    lines = elfs("run", "--embeddings", name, "-n").out.splitlines()
+    assert re.fullmatch(r"embed +run  never ran +about 0:00  1\.2 GB  0\.0 MB", lines[0])
+    too_many = elfs("run", "--embeddings", name, "--budget", "41", "-n")
+    assert (too_many.code, too_many.out) == (2, "")
+    assert f"--budget is 41 images, and there are 40 at most in {name}" in too_many.err
+
+
+class Terminal(io.TextIOWrapper):
+    """A standard input that somebody would have to type."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def buffer(self) -> Any:
+        raise AssertionError("nobody types a list")
+
+
+def test_a_list_from_standard_input_is_read_from_a_pipe_alone(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    for number in range(3):
+        Image.new("RGB", (20, 20), (number, 0, 0)).save(f"{number}.png")
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    typed = elfs("embed", "--files", "-", "-n")
+    assert (typed.code, typed.out) == (0, "embed  run  never ran\n")
+    assert "warning: --files - lists what comes on standard input: pipe it in for the time" in typed.err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"0.png\n1.png\n2.png\n")))
+    piped = elfs("embed", "--files", "-", "-n")
+    assert re.match(r"embed  run  never ran  about 0:0\d", piped.out)
+    assert "warning" not in piped.err
+
+
+def test_the_help_says_what_it_is_for(elfs: Elfs) -> None:
+    words = " ".join(elfs("run", "--help-all").out.replace("│", " ").split())
+    assert "the time, memory and disk of stages on CPUs" in words
