@@ -10,7 +10,7 @@ CMYK, Adobe-inverted CMYK, YCCK               converted to RGB without colour pr
 alpha, or a transparent colour                composited on white; a BMP whose alpha is 0 everywhere has none
 what the first frame of a GIF leaves bare     white, as browsers have it
 gray of 2 to 16 bits                          its range to 0..255 (65535 and 4095 of 12 bits become 255)
-colour of 9 to 16 bits                        keeps its high byte (JPEG 2000: rounded)
+colour of 9 to 16 bits                        keeps its high byte (JPEG 2000, PPM: rounded)
 signed, and 32-bit integers                   0..65535 as 16-bit gray; signed 8-bit and anything else as floats
 floats of 16, 32 and 64 bits                  0..1 times 255; else 0..255 as they are; else stretched; NaN becomes black
 white is zero                                 inverted
@@ -38,12 +38,12 @@ from elfs.data.bad_image import BadImageError, unsupported
 from elfs.data.formats.avif import read_avif
 from elfs.data.formats.bmp import read_bmp
 from elfs.data.formats.gif import read_gif
+from elfs.data.formats.heic import read_heic
 from elfs.data.formats.jpeg import read_jpeg
 from elfs.data.formats.jpeg2000 import read_jpeg2000
 from elfs.data.formats.levels import from_floats, from_integers, from_unsigned
 from elfs.data.formats.opening import is_animated, open_image
 from elfs.data.formats.png import read_png
-from elfs.data.formats.tails import require_tail
 from elfs.data.formats.tiff import read_tiff
 from elfs.data.formats.webp import read_webp
 from elfs.data.samples import Outcome
@@ -171,6 +171,8 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
         image, has_several = read_avif(data, max_pixels)
     elif kind == "webp":
         image, has_several = read_webp(data, max_pixels)
+    elif kind == "heic":
+        image, has_several = read_heic(data, max_pixels)
     else:
         image, has_several = _by_pillow(data, kind, max_pixels)
     decoded = _upright(_to_rgb(image), _orientation(image) if orientation is None else orientation)
@@ -181,8 +183,6 @@ def _decode(data: bytes, kind: str, max_pixels: int) -> Image.Image:
 def _by_pillow(data: bytes, kind: str, max_pixels: int) -> tuple[Image.Image, bool]:
     """Read what Pillow reads right once it is known to be whole."""
     image = open_image(data, _PILLOW_FORMATS[kind], max_pixels)
-    if kind == "heic":
-        require_tail(data, kind, image.width * image.height)
     has_several = is_animated(image)
     image.load()
     return image, has_several

@@ -6,13 +6,10 @@ turn: they become a padding unit of AV1, which decoders skip. One that does not 
 some 40,000 whole ones dav1d missed them in all but three, so that it is asked again with other numbers of them.
 """
 
-from collections.abc import Iterator
-
 from PIL import Image
 
 from elfs.data.bad_image import broken
-from elfs.data.formats.boxes import boxes
-from elfs.data.formats.media_items import packed_items
+from elfs.data.formats.media_items import shown_items
 from elfs.data.formats.opening import is_animated, open_image
 from elfs.data.formats.tails import require_tail
 
@@ -37,7 +34,7 @@ def read_avif(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     require_tail(data, "avif", image.width * image.height)
     has_several = is_animated(image)
     image.load()
-    for shown, begin, end in _items(data):
+    for shown, _, begin, end in shown_items(data):
         tiles = _last_tiles(shown, begin, end)
         if tiles and all(_is_decoded(_shortened(shown, *tiles, left), max_pixels) for left in _LEFT):
             raise broken("damaged avif image (fewer pixels than its codes)")
@@ -57,19 +54,6 @@ def _shortened(data: bytes, place: int, start: int, stop: int, left: int) -> byt
     size = _size(stop - start - left, start - place)
     padding = b"\x7a" + bytes([left - 2]) + bytes(left - 3) + b"\x80"
     return data[:place] + size + data[start : stop - left] + padding + data[stop:]
-
-
-def _items(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield files that show one item each, and where its pixels begin and end."""
-    for name, start, stop in boxes(data, 0, len(data)):
-        for part, place, _ in boxes(data, start + 4, stop) if name == b"meta" else ():
-            if part != b"pitm":
-                continue
-            following = place + (6 if data[place] == 0 else 8)
-            for item, begin, end in packed_items(data):
-                number = item.to_bytes(following - place - 4, "big")
-                yield data[: place + 4] + number + data[following:], begin, min(end, len(data))
-            return
 
 
 def _last_tiles(data: bytes, start: int, stop: int) -> tuple[int, int, int] | None:

@@ -29,6 +29,14 @@ def refused(data: bytes, outcome: Outcome, match: str) -> None:
     assert caught.value.outcome == outcome
 
 
+def is_used(data: bytes) -> bool:
+    try:
+        decode(data, LIMIT)
+    except BadImageError:
+        return False
+    return True
+
+
 def encode(image: Image.Image, pillow_format: str, **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, pillow_format, **options)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from elfs.data.decoding import SEVERAL_FRAMES, BadImageError, decode, remarks
+from elfs.data.decoding import SEVERAL_FRAMES, decode, remarks
 from elfs.data.formats.media_items import packed_items
-from tests.data_package.formats.files import LIMIT, encode, noise, pixels
+from tests.data_package.formats.files import LIMIT, encode, is_used, noise, pixels
 
 KINDS: list[dict[str, Any]] = [
     {"speed": 10},
@@ -49,14 +49,6 @@ def test_holes_among_the_codes_are_damage(options: dict[str, Any], mode: str, it
         for fill in (bytes(length), data[start + 50 :][:length], noise().tobytes()[:length]):
             num_used += is_used(data[:at] + fill + data[at + length :])
     assert num_used <= 2
-
-
-def is_used(data: bytes) -> bool:
-    try:
-        decode(data, LIMIT)
-    except BadImageError:
-        return False
-    return True
 
 
 def picture(mode: str) -> Image.Image:

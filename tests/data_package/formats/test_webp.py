@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from elfs.data.decoding import SEVERAL_FRAMES, BadImageError, decode, remarks
+from elfs.data.decoding import SEVERAL_FRAMES, decode, remarks
 from elfs.data.samples import Outcome
-from tests.data_package.formats.files import LIMIT, encode, noise, pixels, refused
+from tests.data_package.formats.files import LIMIT, encode, is_used, noise, pixels, refused
 
 KINDS: list[dict[str, Any]] = [
     {"quality": 80},
@@ -94,14 +94,6 @@ def test_holes_among_the_codes_are_damage(options: dict[str, Any], has_alpha: bo
         for fill in (bytes(length), data[start + 30 :][:length], noise().tobytes()[:length]):
             num_used += is_used(data[:at] + fill + data[at + length :])
     assert num_used <= 2
-
-
-def is_used(data: bytes) -> bool:
-    try:
-        decode(data, LIMIT)
-    except BadImageError:
-        return False
-    return True
 
 
 def with_alpha(image: Image.Image) -> Image.Image:
