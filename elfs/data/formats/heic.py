@@ -7,6 +7,8 @@ has never come to them. They may belong to what a picture has beyond its right a
 squares of up to 64 x 64; where its sides are no multiples of these, more of them are changed, and none of small ones.
 """
 
+from collections import Counter
+
 from PIL import Image
 
 from elfs.data.bad_image import broken
@@ -19,6 +21,9 @@ __all__ = ["read_heic"]
 _SQUARE = 64
 _MORE = 16 * b"\x55" + b"\x80"
 _LEFT, _MIN_LEFT, _SHARE_LEFT, _MIN_SIDE = 16, 28, 8, 128
+_CUT = b"clap"
+"""Says that a picture is a part of what is coded."""
+
 _OTHERS = (0x5A, 0xA3)
 """What the last bytes are combined with, in turn."""
 
@@ -34,10 +39,11 @@ def read_heic(data: bytes, max_pixels: int) -> tuple[Image.Image, bool]:
     has_several = is_animated(image)
     image.load()
     parts = within_picture(data)
+    extents = Counter(item for item, _, _ in packed_items(data))
     if any(end > len(data) for item, _, end in packed_items(data) if item in parts):
         raise broken("damaged heic image (truncated)")
     for shown, item, begin, end in shown_items(data):
-        if item in parts:
+        if item in parts and extents[item] == 1:
             part = image if len(parts) == 1 else _decoded(shown)
             if part is not None:
                 _require_end(part, shown, item, (begin, end))
@@ -55,6 +61,8 @@ def _require_end(image: Image.Image, shown: bytes, item: int, place: tuple[int, 
     other = with_pixels(shown, item, longer)
     if other is not None and not _is_like(image, other):
         raise broken("damaged heic image (more pixels than its codes)")
+    if _CUT in shown[:begin]:
+        return
     left = _LEFT
     if image.width % _SQUARE or image.height % _SQUARE:
         left = max(_MIN_LEFT, size // _SHARE_LEFT)

@@ -104,6 +104,17 @@ def test_codes_that_end_before_or_behind_their_pixels_are_damage() -> None:
 
 
 @pytest.mark.usefixtures("forgiving")
+def test_what_lies_in_two_stretches_or_is_cut_out_is_not_asked_for_its_end() -> None:
+    data = container([unit(codes(0, NUM_CODES + 30))], [b"hvc1"])
+    assert read_heic(data.replace(b"mif1heic", b"clapheic"), LIMIT)[0].size == (SIDE, SIDE)
+    data = container([unit(codes(0, NUM_CODES + 30)), unit(codes(1))], [b"hvc1", b"hvc1"])
+    place = data.index(b"iloc") + 12
+    twice = data[:place] + b"\0\1" + data[place + 2 : place + 14] + b"\0\1" + data[place + 16 :]
+    assert [item for item, _, _ in packed_items(twice)] == [1, 1]
+    assert read_heic(twice, LIMIT)[0].size == (SIDE, SIDE)
+
+
+@pytest.mark.usefixtures("forgiving")
 @pytest.mark.parametrize("change", [-30, 30])
 def test_the_alpha_of_a_picture_is_held_against_its_end_too_and_a_thumbnail_is_not(change: int) -> None:
     items = [unit(codes(0)), unit(codes(1, NUM_CODES + change)), unit(codes(2, NUM_CODES + change))]
@@ -134,6 +145,7 @@ def test_files_show_each_item_and_hold_other_pixels() -> None:
     assert b"infe\2\0\0\1" in data
     assert b"infe\2\0\0\1" not in shown
     longer = with_pixels(shown, 2, b"longer than before")
+    assert longer is not None
     assert [longer[begin:end] for _, begin, end in packed_items(longer)] == [unit(b"first"), b"longer than before"]
     no_room = data.replace(b"\x44\0", b"\x04\0")  # places of no bytes, as where all are said by their base
     assert with_pixels(no_room, 1, b"other") is None
