@@ -25,7 +25,7 @@ from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, EmbeddingScoreFuncti
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "elfs").rglob("*.py"))
 MAX_MODULE_LINES = 360
-MAX_FUNCTION_LINES = 50
+MAX_FUNCTION_LINES = 40
 LONGER_MODULES = {"elfs/delivery/report.py": 370}
 """Modules that were longer when the limit came, and may only get shorter."""
 

@@ -103,7 +103,7 @@ def annotate(path: Path, file: Path, *, dry_run: bool = False) -> Report:
         before = kept_annotations(workspace)
         change = added(before, named, askers(workspace))
         counts = {"new": len(change.new), "changed": len(change.changed), "same": change.same, "removed": 0}
-        counts |= {name: count for name, count in found.facts().items() if name != "remarks"}
+        counts |= found.counts()
         about_names = set(alike_remarks(found.names))
         wrong = replace(found, skipped=0).remarks()  # to skip an image is no fault; `counts` have it
         remarks = [remark for remark in wrong if remark not in about_names]

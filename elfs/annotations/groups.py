@@ -14,6 +14,7 @@ from elfs.data.samples import SampleTable
 from elfs.data.table_names import TableName, table_name
 from elfs.data.text_column import TextColumn
 from elfs.errors import UsageError
+from elfs.pipeline.artifact_facts import GroupsNote
 from elfs.workspace.draft import open_draft
 from elfs.workspace.files import digest_json
 from elfs.workspace.workspace import Workspace
@@ -198,7 +199,7 @@ def keep_groups(workspace: Workspace, table: SampleTable, groups: Groups) -> Non
         seed=None,
         smoke=False,
         summary=facts | {"headline": headline},
-        metadata={ARTIFACT: {"said_by": groups.said_by}},
+        metadata={ARTIFACT: GroupsNote(groups.said_by).as_json()},
         run={"started": now, "seconds": 0.0, "host": platform.node(), "device": "cpu"},
     )
 
@@ -231,4 +232,4 @@ def kept_groups(workspace: Workspace, table: SampleTable) -> Groups | None:
     number = np.full(len(table), -1, np.int64)
     number[rows[rows >= 0]] = found["number"][rows >= 0]
     names = TextColumn(found["name_blob"], found["name_offsets"])
-    return Groups(number, tuple(names), str(workspace.manifest.artifacts[ARTIFACT].metadata["said_by"]))
+    return Groups(number, tuple(names), workspace.metadata(ARTIFACT, GroupsNote).said_by)

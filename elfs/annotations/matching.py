@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +71,10 @@ class Labels:
             found.append(f"{self.skipped:,} {verb} named without a label: skipped, or not annotated")
         return found + alike_remarks(self.names)
 
-    def facts(self) -> dict[str, Any]:
-        """Return plain JSON values: how many answers came to nothing, and why."""
+    def counts(self) -> dict[str, int]:
+        """Return how many answers came to nothing, by the reason."""
         counts = {"unknown": len(self.unknown), "ambiguous": len(self.ambiguous), "ties": len(self.ties)}
-        return counts | {"skipped": self.skipped, "remarks": self.remarks()}
+        return counts | {"skipped": self.skipped}
 
 
 def match_answers(answers: Sequence[Answer], table: SampleTable, *, root: str | None, said: str) -> Labels:

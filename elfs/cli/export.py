@@ -1,7 +1,7 @@
 """``elfs export``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from elfs.cli._stage import SMOKE_WARNING
 from elfs.cli._text import plural
 from elfs.cli._words import FILE, SELECTION, words
 from elfs.errors import UsageError
+
+if TYPE_CHECKING:
+    from elfs.cli._output import Output
+    from elfs.delivery.chosen import Selection
 
 __all__ = ["EXAMPLES", "ForceOption", "SelectionOption", "body"]
 
@@ -100,19 +104,22 @@ def body(
         classes=None if classes in (None, "auto") else parse_classes(classes),
     )
     export = prepare_export(invocation.workspace, None if selection == "auto" else selection, options)
-    chosen = export.selection
     if target == "-":
         output.raw(export.document())
     else:
         export.write(Path(target), force=force)
-        output.note(f"{plural(len(chosen.images), 'image')} of selection {chosen.name}, as {options.format}")
-        output.data(target)
-        output.document(
-            "export", {"selection": chosen.name, "format": options.format, "images": len(chosen.images), "path": target}
-        )
+        _say_written(output, export.selection, options.format, target)
     if (note := export.note(Path(target))) is not None:
         output.note(note)
-    if chosen.remark is not None:
-        output.note(chosen.remark)
-    if chosen.record.smoke:
+    if export.selection.remark is not None:
+        output.note(export.selection.remark)
+    if export.selection.record.smoke:
         output.warn(SMOKE_WARNING)
+
+
+def _say_written(output: "Output", chosen: "Selection", written_as: str, target: str) -> None:
+    num_images = len(chosen.images)
+    output.note(f"{plural(num_images, 'image')} of selection {chosen.name}, as {written_as}")
+    output.data(target)
+    document = {"selection": chosen.name, "format": written_as, "images": num_images, "path": target}
+    output.document("export", document)

@@ -74,8 +74,8 @@ def body(
     else:
         publish_file(Path(target), lambda: predictions_csv(images, found.classes), force=force)
     facts = found.facts()
-    sure = f"{facts['confident'] / max(1, facts['images']):.0%} with a confidence of 0.9 or more (not calibrated)"
-    output.note(f"{plural(facts['images'], 'image')} named by the network of selection {found.model}, {sure}")
+    sure = f"{facts.confident / max(1, facts.images):.0%} with a confidence of 0.9 or more (not calibrated)"
+    output.note(f"{plural(facts.images, 'image')} named by the network of selection {found.model}, {sure}")
     if target != "-":
         output.data(target)
-        output.document("predict", facts | {"format": written, "path": target})
+        output.document("predict", facts.as_json() | {"format": written, "path": target})

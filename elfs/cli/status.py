@@ -58,7 +58,7 @@ def body(invocation: Invocation) -> None:
 
     manifest = open_manifest(workspace)
     default = default_selection(manifest)
-    images, source, doing = _images(manifest), _source(manifest), _doing(workspace)
+    source, doing = _source(manifest), _doing(workspace)
     output.data(f"workspace {workspace}")
     if source:
         output.data(f"source     {'  '.join(text for text in source.values() if text)}")
@@ -66,11 +66,7 @@ def body(invocation: Invocation) -> None:
     output.table(rows, [_STYLES[state.state] for state in found])
     if doing:
         output.data(_doing_line(doing), style="cyan")
-    if images:
-        output.data(_images_line(images))
-    left_out = _left_out(output, workspace, images)
-    for image in left_out[:_SHOWN]:
-        output.data(f"{'left out':<10} {image['id']}: {image['outcome']}{', ' if image['why'] else ''}{image['why']}")
+    images, left_out = _tell_images(output, workspace, manifest)
     facts = _tell_annotations(output, workspace)
     selections = [str(selection_file(workspace, state.record)) for state in found if _is_selection(state)]
     for path in selections:
@@ -78,22 +74,10 @@ def body(invocation: Invocation) -> None:
     commands = [] if doing else _next_commands(found, default, workspace)
     for position, line in enumerate(commands):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
-    output.document(
-        "status",
-        {
-            "workspace": str(workspace),
-            "exists": True,
-            "source": source,
-            "stages": [dataclasses.asdict(state) for state in found],
-            "doing": doing,
-            "images": images,
-            "left_out": left_out,
-            "selections": selections,
-            "default_selection": default,
-            "annotations": facts,
-            "next": _mending(found),
-        },
-    )
+    document = {"workspace": str(workspace), "exists": True, "source": source, "doing": doing, "images": images}
+    document |= {"left_out": left_out, "selections": selections, "default_selection": default, "annotations": facts}
+    stages = [dataclasses.asdict(state) for state in found]
+    output.document("status", document | {"stages": stages, "next": _mending(found)})
 
 
 def _say_nothing_is_there(output: "Output", workspace: Path) -> None:
@@ -115,6 +99,19 @@ def _tell_annotations(output: "Output", workspace: Path) -> dict[str, Any]:
     if annotated:
         output.data(annotated)
     return facts
+
+
+def _tell_images(
+    output: "Output", workspace: Path, manifest: "Manifest"
+) -> tuple[dict[str, Any], list[dict[str, str]]]:
+    """Show what became of the images, and return their counts and those that were left out."""
+    images = _images(manifest)
+    if images:
+        output.data(_images_line(images))
+    left_out = _left_out(output, workspace, images)
+    for image in left_out[:_SHOWN]:
+        output.data(f"{'left out':<10} {image['id']}: {image['outcome']}{', ' if image['why'] else ''}{image['why']}")
+    return images, left_out
 
 
 def _is_selection(state: "StageState") -> bool:

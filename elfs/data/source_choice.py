@@ -95,22 +95,7 @@ def choose_source(
         return _hugging_face(place, remapped)
     if kind in _SHARDS and colon:
         return _shards(kind, place, remapped)
-    path = Path(source)
-    if path.is_dir():
-        return SourceChoice(FOLDER, remapped or _whole(path))
-    if path.exists():
-        for kind, pattern in _SHARDS.items():
-            if pattern.search(path.name):
-                return SourceChoice(kind, remapped or _whole(path))
-        raise UsageError(
-            f"SOURCE is the file {source!r}, expected a folder of images, a .tar or a .parquet; for a list of images "
-            "use --files, for embeddings --embeddings."
-        )
-    raise UsageError(
-        f"no such folder: {source!r}, and no data set of this name."
-        f"{suggestion(source, [*DATASETS, *(SYNTHETIC_PREFIX + preset for preset in PRESETS)])} "
-        f"Data sets: {', '.join(DATASETS)}, {SYNTHETIC_PREFIX}SPEC."
-    )
+    return _place(source, remapped)
 
 
 def folder_of(chosen: SourceChoice, data_root: str | None) -> Path | None:
@@ -138,6 +123,26 @@ def _listed(source: str | None, remapped: Path | None) -> SourceChoice:
     if source is not None and (source in DATASETS or not Path(source).is_dir()):
         raise UsageError(f"--files lists images below a folder, and SOURCE is {source!r}, which is none.")
     return SourceChoice(FILES, remapped or _whole(Path(source or ".")))
+
+
+def _place(source: str, remapped: Path | None) -> SourceChoice:
+    """Return the source of a folder, or of a file that holds images."""
+    path = Path(source)
+    if path.is_dir():
+        return SourceChoice(FOLDER, remapped or _whole(path))
+    if path.exists():
+        for kind, pattern in _SHARDS.items():
+            if pattern.search(path.name):
+                return SourceChoice(kind, remapped or _whole(path))
+        raise UsageError(
+            f"SOURCE is the file {source!r}, expected a folder of images, a .tar or a .parquet; for a list of images "
+            "use --files, for embeddings --embeddings."
+        )
+    raise UsageError(
+        f"no such folder: {source!r}, and no data set of this name."
+        f"{suggestion(source, [*DATASETS, *(SYNTHETIC_PREFIX + preset for preset in PRESETS)])} "
+        f"Data sets: {', '.join(DATASETS)}, {SYNTHETIC_PREFIX}SPEC."
+    )
 
 
 def _shards(kind: str, place: str, remapped: Path | None) -> SourceChoice:

@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from elfs.delivery.learning import MeanCurve
 from elfs.delivery.pool import EASY, HARD, KEPT, NAMES, REST, Pool
+from elfs.pipeline.cluster_facts import CountFacts
 
 __all__ = ["cluster_bars", "cluster_numbers", "learning_curves", "score_histogram"]
 
@@ -159,21 +160,21 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
     return _svg("clusters", draw)
 
 
-def cluster_numbers(estimate: Mapping[str, Any]) -> str:
+def cluster_numbers(estimate: CountFacts) -> str:
     """Draw how well the graph of neighbours falls apart into each number of clusters, and which ones are as good.
 
     Parameters
     ----------
-    estimate : mapping
-        As `elfs.train.cluster_count.ClusterCount.report` gives it.
+    estimate : CountFacts
+        As cluster reports it.
 
     Returns
     -------
     str
         An ``svg`` element.
     """
-    candidates, scores = estimate["candidates"], estimate["scores"]
-    fewest, most = estimate["as_good"]
+    candidates, scores = estimate.candidates, estimate.scores
+    fewest, most = estimate.as_good
 
     def draw(axes: Any) -> None:
         axes.plot(candidates, scores, color=_FILL[EASY], linewidth=2, marker="o", markersize=4)
@@ -181,9 +182,7 @@ def cluster_numbers(estimate: Mapping[str, Any]) -> str:
             (number, score) for number, score in zip(candidates, scores, strict=True) if fewest <= number <= most
         ]
         axes.plot(*zip(*as_good, strict=True), "o", color=_FILL[KEPT], markersize=6, label="as good")
-        axes.axvline(
-            estimate["best"], color=_INK, linewidth=1, linestyle=(0, (4, 3)), label=f"{estimate['best']}, taken"
-        )
+        axes.axvline(estimate.best, color=_INK, linewidth=1, linestyle=(0, (4, 3)), label=f"{estimate.best}, taken")
         if candidates[-1] > _MAX_NAMED_CLUSTERS:
             axes.set_xscale("log")
             rounded = [step * 10**power for power in range(len(str(candidates[-1]))) for step in (1, 2, 5)]

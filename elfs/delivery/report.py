@@ -24,6 +24,7 @@ from elfs.delivery.sheets import contact_sheets, doubtful_sheets
 from elfs.delivery.stage_table import stage_table
 from elfs.delivery.tables import page_tables
 from elfs.delivery.thumbnails import Thumbnails
+from elfs.pipeline.cluster_facts import ClusterFacts
 from elfs.pipeline.verdict import verdict
 
 __all__ = ["Report", "render_report", "write_report"]
@@ -171,7 +172,8 @@ def _figures(selection: Selection, pool: Pool) -> dict[str, str]:
     curves = mean_curves(selection, pool)
     if curves is not None:
         found["learning"] = learning_curves(*curves)
-    clustering = selection.workspace.manifest.records.get("cluster")
-    if clustering is not None and clustering.summary.get("estimate") is not None:
-        found["numbers"] = cluster_numbers(clustering.summary["estimate"])
+    workspace = selection.workspace
+    clustered = workspace.summary("cluster", ClusterFacts) if "cluster" in workspace.manifest.records else None
+    if clustered is not None and clustered.estimate is not None:
+        found["numbers"] = cluster_numbers(clustered.estimate)
     return found

@@ -1,7 +1,6 @@
 """What a trained network says about the images of the pool that it has not learned from."""
 
 import dataclasses
-import json
 import shlex
 from collections import Counter
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.models.networks import build_network
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.training_facts import ModelFacts, PredictionFacts
 from elfs.suggestions import suggestion
 from elfs.train.classifier import predict_with_confidence
 from elfs.train.inputs import InputBuilder
@@ -59,12 +59,12 @@ class Predictions:
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
 
-    def facts(self) -> dict[str, Any]:
-        """Return plain JSON values: how many images, of which classes, how many of them surely."""
+    def facts(self) -> PredictionFacts:
+        """Return how many images, of which classes, how many of them surely."""
         counts = Counter(self.predicted.tolist())
         confident = int(np.count_nonzero(self.confidence >= _CONFIDENT))
         by_class = {name: counts.get(number, 0) for number, name in enumerate(self.classes)}
-        return {"selection": self.model, "images": len(self.rows), "confident": confident, "by_class": by_class}
+        return PredictionFacts(self.model, len(self.rows), confident, by_class)
 
 
 def predict_pool(path: Path, model: str | None, runtime: Runtime, *, everything: bool = False) -> Predictions:
@@ -98,24 +98,27 @@ def predict_pool(path: Path, model: str | None, runtime: Runtime, *, everything:
     workspace = Workspace.open(path)
     name = _model_name(workspace, model)
     hint = f"elfs train --selection {shlex.quote(name)} --workspace {shlex.quote(str(path))}"
-    facts = json.loads(workspace.contents(f"models/{name}"))
+    facts = workspace.document(f"models/{name}", ModelFacts)
     reason = workspace.stale_reason(f"train/{name}")
-    if reason is None and "learned_from" not in facts:
+    if reason is None and facts.learned_from is None:
         reason = "it was trained by an older elfs"
     if reason is not None:
         raise StaleUpstreamError(f"models/{name} is stale: {reason}.", hint=hint)
     table = SampleTable.from_tensors(workspace.arrays("samples"))
     rows = np.flatnonzero(table.eligible())
     if not everything:
-        rows = np.setdiff1d(rows, find_images(table, [image for image, _ in facts["learned_from"]]).rows)
-    fields = {field.name: facts[field.name] for field in dataclasses.fields(Recipe) if field.name in facts}
-    if facts["image_size"] is None:
-        del fields["image_size"]
-    recipe = Recipe(**({"epochs": 1, "image_size": 1} | fields))
+        rows = np.setdiff1d(rows, find_images(table, [image for image, _ in facts.learned_from or ()]).rows)
+    recipe = _recipe(workspace.json(f"models/{name}"))
     root = workspace.manifest.source_root
     builder = InputBuilder(workspace, table, recipe, runtime, None if root is None else Path(root))
-    predicted, confidence = _predict(builder, facts, rows, workspace, name)
-    return Predictions(workspace, table, name, rows, tuple(facts["classes"]), predicted, confidence)
+    predicted, confidence = _predict(builder, len(facts.classes), rows, workspace, name)
+    return Predictions(workspace, table, name, rows, facts.classes, predicted, confidence)
+
+
+def _recipe(protocol: dict[str, Any]) -> Recipe:
+    """Return how a network was trained, as far as its protocol says; it says no epochs, and no size without images."""
+    known = {field.name: protocol[field.name] for field in dataclasses.fields(Recipe) if field.name in protocol}
+    return Recipe(**{"epochs": 1} | known | {"image_size": protocol["image_size"] or 1})
 
 
 def _model_name(workspace: Workspace, wanted: str | None) -> str:
@@ -136,13 +139,13 @@ def _model_name(workspace: Workspace, wanted: str | None) -> str:
 
 
 def _predict(
-    builder: InputBuilder, facts: dict[str, Any], rows: NDArray[np.int64], workspace: Workspace, name: str
+    builder: InputBuilder, num_classes: int, rows: NDArray[np.int64], workspace: Workspace, name: str
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Let the network look at the images, so many at once as fit the memory."""
     device = builder.runtime.device()
     network = build_network(
         builder.recipe.network,
-        num_classes=len(facts["classes"]),
+        num_classes=num_classes,
         image_size=builder.image_size,
         dim=builder.dim,
         seed=0,

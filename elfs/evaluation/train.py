@@ -3,7 +3,6 @@
 import dataclasses
 import statistics
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from elfs.pipeline.graph import Stage
 from elfs.pipeline.holdouts import holdouts, rows_of_selections
 from elfs.pipeline.job import Job, Outcome, Prepared, Result, StageCall, StageCode
 from elfs.pipeline.selections import selected_rows, selection_name, some
+from elfs.pipeline.training_facts import LabelFacts, TrainFacts
 from elfs.train.inputs import InputBuilder
 from elfs.train.seeding import generator
 from elfs.workspace.files import json_bytes
@@ -97,12 +97,7 @@ def run(job: Job, config: TrainConfig) -> Result:
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     from_people = ARTIFACT in job.inputs
     truth = annotated_labels(job.workspace, table) if from_people else true_labels(job.workspace, table, config.labels)
-    selected = _selected(job, table, config)
-    if len(selected) < 2:
-        raise InputDataError(
-            f"selection '{config.selection}' has {len(selected)} of its images in the pool: a network needs at least 2 "
-            "to learn from."
-        )
+    selected = _require_two(_selected(job, table, config), config.selection)
     rows = np.sort(labelled_rows(table, truth, selected, 2))
     recipe, iterations = training_recipe(job.workspace, table, config, on_cpu=job.runtime.on_cpu)
     builder = InputBuilder(job.workspace, table, recipe, job.runtime, job.source_root)
@@ -114,24 +109,25 @@ def run(job: Job, config: TrainConfig) -> Result:
     results = _results(job, trainer, config, artifact, (folds, groups))
     if not job.runtime.ranks.is_first:
         return Result("", {})
-    accuracies = [result.share for result in results if result.share is not None]
-    summary = trainer.facts() | {
-        "selection": config.selection,
-        "images": len(rows),
-        "folds": folds,
-        "held_out": len(held),
-        "groups": None if groups is None else len(np.unique(groups)),
-        "unlabelled": int(np.count_nonzero(table.eligible() & (truth.values < 0))),
-    }
-    summary |= {"accuracies": accuracies, "mean": None, "deviation": None, "confusion": _confusion(results)}
-    if accuracies:
-        summary["mean"] = statistics.fmean(accuracies)
-    if len(accuracies) > 1:
-        summary["deviation"] = statistics.stdev(accuracies)
-    summary |= {"labels": _about_labels(table, truth, selected, held), "classes": list(truth.names)}
+    accuracies = tuple(result.share for result in results if result.share is not None)
+    facts = TrainFacts(
+        selection=str(config.selection),
+        images=len(rows),
+        accuracies=accuracies,
+        mean=statistics.fmean(accuracies) if accuracies else None,
+        deviation=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        folds=folds,
+        held_out=len(held),
+        groups=None if groups is None else len(np.unique(groups)),
+        unlabelled=int(np.count_nonzero(table.eligible() & (truth.values < 0))),
+        confusion=Accuracy.total_of(results).confusion,
+        labels=_about_labels(table, truth, selected, held),
+        classes=truth.names,
+    )
+    summary = trainer.facts() | facts.as_json()
     learned = [[name, int(value)] for name, value in zip(table.ids(rows), truth.values[rows], strict=True)]
     job.draft.save_bytes(artifact, f"{artifact}.json", json_bytes(summary | {"learned_from": learned}))
-    headline = "trained" if summary["mean"] is None else f"accuracy {100 * summary['mean']:.2f} %"
+    headline = "trained" if facts.mean is None else f"accuracy {100 * facts.mean:.2f} %"
     return Result(headline, summary, {artifact: {"classes": list(truth.names)}})
 
 
@@ -142,6 +138,16 @@ def _selected(job: Job, table: SampleTable, config: TrainConfig) -> NDArray[np.i
     rows, said = selected_rows(job.workspace, table, str(config.selection))
     if said is not None:
         job.runtime.note(said)
+    return rows
+
+
+def _require_two(rows: NDArray[np.int64], selection: str | None) -> NDArray[np.int64]:
+    """Return the rows of a selection, of which a network needs two to learn from."""
+    if len(rows) < 2:
+        raise InputDataError(
+            f"selection '{selection}' has {len(rows)} of its images in the pool: a network needs at least 2 to learn "
+            "from."
+        )
     return rows
 
 
@@ -212,11 +218,6 @@ def _result(
     return result
 
 
-def _confusion(results: list[Accuracy]) -> list[list[int]]:
-    """Return true class, named class and number of images, over all seeds; the last axis of a sparse matrix."""
-    return [list(entry) for entry in Accuracy.total_of(results).confusion]
-
-
 def _held_out(
     job: Job, table: SampleTable, truth: TrueLabels, name: str, selected: NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -227,16 +228,21 @@ def _held_out(
 
 def _about_labels(
     table: SampleTable, truth: TrueLabels, selected: NDArray[np.int64], held: NDArray[np.int64]
-) -> dict[str, Any]:
+) -> LabelFacts:
     """Return what became of the labels: of how many selected images, and of which others."""
     missing = selected[truth.values[selected] < 0]
-    facts: dict[str, Any] = {"selected": len(selected), "labelled": len(selected) - len(missing)}
-    facts["without"] = some(table.ids(missing)) if len(missing) else ""
-    if truth.given is None:
-        return facts | {"outside": 0, "remarks": []}
+    facts = LabelFacts(
+        selected=len(selected),
+        labelled=len(selected) - len(missing),
+        without=some(table.ids(missing)) if len(missing) else "",
+        outside=0,
+        remarks=(),
+    )
+    if (given := truth.given) is None:
+        return facts
     used = np.concatenate([selected, held])
     others = np.setdiff1d(np.flatnonzero(table.eligible() & (truth.values >= 0)), used)
-    return facts | {"outside": len(others)} | truth.given.facts()
+    return dataclasses.replace(facts, outside=len(others), remarks=tuple(given.remarks()), **given.counts())  # type: ignore[arg-type]  # one field each
 
 
 CODE = StageCode(run, prepare)

@@ -7,6 +7,7 @@ from typing import Any
 
 from elfs.config import DEFAULT_WORKSPACE
 from elfs.pipeline.comparison_facts import TrainingFacts
+from elfs.pipeline.training_facts import LabelFacts, TrainFacts
 
 __all__ = ["TrainReport"]
 
@@ -44,34 +45,27 @@ class TrainReport:
 
     def lines(self) -> list[str]:
         """Return the report for people."""
-        facts = self.summary
-        found = [f"selection   {facts['selection']}, {facts['images']:,} images"]
-        found += self._about_labels()
-        found.append(f"protocol    {TrainingFacts.of(facts).text}")
-        if not facts["accuracies"]:
+        facts, training = self.facts, TrainingFacts.of(self.summary)
+        found = [f"selection   {facts.selection}, {facts.images:,} images"]
+        found += _about_labels(facts.labels)
+        found.append(f"protocol    {training.text}")
+        if facts.mean is None:
             why = "no test image has a label"
-            if facts.get("groups") == 1:
+            if facts.groups == 1:
                 why += ", and all images are of one group, which cross-validation would split"
             return [*found, f"accuracy    not measured: {why}", *self._about_model()]
-        each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts["accuracies"])
-        spread = "" if facts["deviation"] is None else f" +- {100 * facts['deviation']:.2f}"
-        seeds = f"{len(facts['accuracies'])} seed{'s' if len(facts['accuracies']) > 1 else ''}: {each}"
-        folds = facts.get("folds", 0)
-        tested = f"{facts['test_images']:,} test images" if not folds else f"{folds}-fold cross-validation"
-        if folds and (groups := facts.get("groups")) is not None:
-            tested += f" that splits none of {groups:,} groups"
-        if held := facts.get("held_out", 0):
-            part = "" if held == facts["test_images"] else f"{held:,} of them "
-            tested += f", {part}drawn at random from the pool"
-        found.append(f"accuracy    {100 * facts['mean']:.2f} %{spread}   ({seeds}; {tested})")
-        if folds:
-            found += self._about_folds()
-        return found + self._by_class() + self._about_model()
+        each = " ".join(f"{100 * accuracy:.2f}" for accuracy in facts.accuracies)
+        spread = "" if facts.deviation is None else f" +- {100 * facts.deviation:.2f}"
+        seeds = f"{len(facts.accuracies)} seed{'s' if len(facts.accuracies) > 1 else ''}: {each}"
+        tested = _about_test(facts, training.test_images)
+        found.append(f"accuracy    {100 * facts.mean:.2f} %{spread}   ({seeds}; {tested})")
+        if facts.folds:
+            found += self._about_folds(facts.unlabelled or 0)
+        return found + _by_class(facts) + self._about_model()
 
-    def _about_folds(self) -> list[str]:
+    def _about_folds(self, unlabelled: int) -> list[str]:
         """Return what cross-validation is, and how to get a test set, where there are images left for one."""
-        others = self.summary.get("unlabelled", 0)
-        count = min(_MOST_TESTED, others // _SHARE_TESTED // 10 * 10)
+        count = min(_MOST_TESTED, unlabelled // _SHARE_TESTED // 10 * 10)
         said = "            each annotated image is named by a network that has not seen it"
         if count < _LEAST_TESTED:
             return [said]
@@ -79,6 +73,11 @@ class TrainReport:
             f"{said}; for a random test set of",
             f"            images to annotate beside them:   elfs select --holdout {count} --name test{self._place}",
         ]
+
+    @property
+    def facts(self) -> TrainFacts:
+        """What is reported of the networks."""
+        return TrainFacts.of(self.summary)
 
     @property
     def _place(self) -> str:
@@ -90,49 +89,63 @@ class TrainReport:
         """Return where the network lies and what can be done with it."""
         if self.workspace is None:
             return []
-        name = str(self.summary["selection"])
+        name = self.facts.selection
         quoted = shlex.quote(name)
         return [
             f"model       {self.workspace / 'models' / name}.safetensors",
             f"next        elfs predict --selection {quoted}{self._place} -o {quoted}-predictions.csv",
         ]
 
-    def _about_labels(self) -> list[str]:
-        """Return what became of the labels; nothing where every image has one and all were used."""
-        facts = self.summary.get("labels")
-        if facts is None or (facts["labelled"] == facts["selected"] and not facts["outside"] and not facts["remarks"]):
-            return []
-        line = f"labels      {facts['labelled']:,} of {facts['selected']:,} selected have a label"
-        if facts["without"]:
-            line += f" (without: {facts['without']})"
-        if facts["outside"]:
-            of = "label of an image" if facts["outside"] == 1 else "labels of images"
-            line += f"; {facts['outside']:,} {of} outside the selection ignored"
-        return [line, *(f"            {remark}" for remark in facts["remarks"])]
 
-    def _by_class(self) -> list[str]:
-        """Return a line for each class: how many of its images are named rightly, and what the others are taken for."""
-        names = self.summary.get("classes", [])
-        taken: dict[int, dict[int, int]] = {}
-        for true, named, count in self.summary.get("confusion", ()):
-            taken.setdefault(true, {})[named] = count
-        if not taken:
-            return []
-        share = {true: counts.get(true, 0) / sum(counts.values()) for true, counts in taken.items()}
-        shown = sorted(taken, key=lambda true: share[true])[:_MAX_CLASSES]
-        if len(taken) <= _MAX_CLASSES:
-            shown = sorted(taken)
-        width = max(len("class"), *(len(_short(names[true])) for true in shown))
-        found = ["", f"{'class':<{width}}   right      of         taken for"]
-        for true in shown:
-            counts = taken[true]
-            wrong = sorted((item for item in counts.items() if item[0] != true), key=lambda item: -item[1])
-            others = ", ".join(f"{_short(names[named])} {count:,}" for named, count in wrong[:3])
-            right = f"{counts.get(true, 0):>8,} {sum(counts.values()):>7,}  {share[true]:>6.1%}"
-            found.append(f"{_short(names[true]):<{width}}{right}   {others}".rstrip())
-        if len(taken) > len(shown):
-            found.append(f"the {len(shown)} worst of {len(taken):,} classes; --json has all")
-        return found
+def _about_test(facts: TrainFacts, num_tested: int) -> str:
+    """Return what the accuracy was measured on."""
+    if facts.folds:
+        groups = "" if facts.groups is None else f" that splits none of {facts.groups:,} groups"
+        tested = f"{facts.folds}-fold cross-validation{groups}"
+    else:
+        tested = f"{num_tested:,} test images"
+    if facts.held_out:
+        part = "" if facts.held_out == num_tested else f"{facts.held_out:,} of them "
+        tested += f", {part}drawn at random from the pool"
+    return tested
+
+
+def _about_labels(facts: LabelFacts | None) -> list[str]:
+    """Return what became of the labels; nothing where every image has one and all were used."""
+    if facts is None or (facts.labelled == facts.selected and not facts.outside and not facts.remarks):
+        return []
+    line = f"labels      {facts.labelled:,} of {facts.selected:,} selected have a label"
+    if facts.without:
+        line += f" (without: {facts.without})"
+    if facts.outside:
+        of = "label of an image" if facts.outside == 1 else "labels of images"
+        line += f"; {facts.outside:,} {of} outside the selection ignored"
+    return [line, *(f"            {remark}" for remark in facts.remarks)]
+
+
+def _by_class(facts: TrainFacts) -> list[str]:
+    """Return a line for each class: how many of its images are named rightly, and what the others are taken for."""
+    names = facts.classes or ()
+    taken: dict[int, dict[int, int]] = {}
+    for true, named, count in facts.confusion or ():
+        taken.setdefault(true, {})[named] = count
+    if not taken:
+        return []
+    share = {true: counts.get(true, 0) / sum(counts.values()) for true, counts in taken.items()}
+    shown = sorted(taken, key=lambda true: share[true])[:_MAX_CLASSES]
+    if len(taken) <= _MAX_CLASSES:
+        shown = sorted(taken)
+    width = max(len("class"), *(len(_short(names[true])) for true in shown))
+    found = ["", f"{'class':<{width}}   right      of         taken for"]
+    for true in shown:
+        counts = taken[true]
+        wrong = sorted((item for item in counts.items() if item[0] != true), key=lambda item: -item[1])
+        others = ", ".join(f"{_short(names[named])} {count:,}" for named, count in wrong[:3])
+        right = f"{counts.get(true, 0):>8,} {sum(counts.values()):>7,}  {share[true]:>6.1%}"
+        found.append(f"{_short(names[true]):<{width}}{right}   {others}".rstrip())
+    if len(taken) > len(shown):
+        found.append(f"the {len(shown)} worst of {len(taken):,} classes; --json has all")
+    return found
 
 
 def _short(name: str) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.errors import MissingUpstreamError, UsageError
+from elfs.pipeline.artifact_facts import PseudoLabelsNote
 from elfs.workspace.manifest import open_manifest
 from elfs.workspace.workspace import Workspace
 
@@ -29,8 +30,8 @@ def learned_names(workspace: Workspace) -> tuple[str, ...]:
     tuple of str
         By number; empty where ``label`` has not learned from annotations.
     """
-    artifact = workspace.manifest.artifacts.get("pseudo_labels")
-    return () if artifact is None else tuple((artifact.metadata or {}).get("names", ()))
+    known = workspace.has("pseudo_labels")
+    return (workspace.metadata("pseudo_labels", PseudoLabelsNote).names or ()) if known else ()
 
 
 def require_annotations(method: str, *, annotated: bool) -> None:

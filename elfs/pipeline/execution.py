@@ -139,21 +139,33 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
             draft.discard()
             return kept(workspace, call, record)
         _check_again(workspace, reads, draft, runtime)
-        summary = result.summary | {"headline": result.headline}
-        Draft(workspace, record, draft.directory).commit(
-            record,
-            stage=call.stage.name,
-            config=stored,
-            inputs=inputs,
-            seed=stored.get("seed"),
-            smoke=smoke,
-            summary=summary,
-            metadata=result.metadata,
-            run=_run_facts(started, seconds, runtime),
-            source_root=None if source_root is None else str(source_root),
-        )
+        made = Outcome(call.stage.name, record, True, seconds, result.summary | {"headline": result.headline}, smoke)
+        _publish(job, made, stored, inputs, result.metadata, started)
         code_of(call).note(prepared, workspace)
-    return Outcome(call.stage.name, record, True, seconds, summary, smoke)
+    return made
+
+
+def _publish(
+    job: Job,
+    made: Outcome,
+    config: dict[str, Any],
+    inputs: dict[str, str],
+    metadata: dict[str, dict[str, Any]],
+    started: datetime.datetime,
+) -> None:
+    """Commit the draft of a job under the record that its stage named."""
+    Draft(job.workspace, made.record, job.draft.directory).commit(
+        made.record,
+        stage=made.stage,
+        config=config,
+        inputs=inputs,
+        seed=config.get("seed"),
+        smoke=made.smoke,
+        summary=made.summary,
+        metadata=metadata,
+        run=_run_facts(started, made.seconds, job.runtime),
+        source_root=None if job.source_root is None else str(job.source_root),
+    )
 
 
 def _check_again(workspace: Workspace, reads: list[str], draft: Draft, runtime: Runtime) -> None:

@@ -64,7 +64,7 @@ def run(job: Job, config: DynamicsConfig) -> Result:
     summary = dataclasses.asdict(recipe) | {"epochs": num_epochs, "agreement": round(agreement, 6)} | facts
     summary |= {"samples": len(rows), "image_size": builder.image_size if builder.uses_images else None}
     del summary["iterations"]
-    described = describe_proxy(builder, int(labels.max()) + 1, recorded.num_networks)
+    described = describe_proxy(builder, int(labels.max()) + 1, recorded.num_networks).as_json()
     how_many = f"{recipe.proxies} x " if recipe.proxies > 1 else ""
     headline = f"{how_many}{recipe.network}, {num_epochs} epochs   agreement {agreement:.2f}"
     return Result(headline, summary, {"proxy": described, "dynamics": facts})

@@ -21,6 +21,7 @@ from elfs.ops.kmeans import kmeans_probabilities
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
+from elfs.pipeline.cluster_facts import ClustersFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.annotated_labels import Learned, learn_classes
 from elfs.train.features import Features
@@ -52,11 +53,11 @@ def run(job: Job, config: LabelConfig) -> Result:
     """
     ranks = job.runtime.ranks
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
-    report = job.workspace.json("clusters")
-    head = report["chosen"] if config.head is None else config.head
-    if head >= len(report["heads"]):
+    clustering = job.workspace.document("clusters", ClustersFacts)
+    head = clustering.chosen if config.head is None else config.head
+    if head >= len(clustering.heads):
         raise UsageError(
-            f"--head is {head}, expected at most {len(report['heads']) - 1}: cluster made that many heads."
+            f"--head is {head}, expected at most {len(clustering.heads) - 1}: cluster made that many heads."
         )
     rows = np.flatnonzero(table.usable())
     require_rows(len(rows), ranks)
@@ -67,22 +68,21 @@ def run(job: Job, config: LabelConfig) -> Result:
     with job.runtime.progress.task("label", len(rows), "images") as task:
         task.advance(len(rows) - sum(stop - start for start, stop in missing))
         if mine:
-            _label(job, _Labeller.of(job, head, report), rows, mine, pieces, task)
+            _label(job, _Labeller.of(job, head, clustering), rows, mine, pieces, task)
     ranks.wait()
     if not ranks.is_first:
         return Result("", {})
     learned = _learned(job, table, rows, pieces)
-    clusters = report["clusters"] if learned is None else len(learned.names)
+    clusters = clustering.clusters if learned is None else len(learned.names)
     sizes, num_confident = _publish(job, table, rows, _Labelled(pieces, learned), clusters)
     confident = num_confident / int(sizes.sum())
-    summary = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
+    summary: dict[str, Any] = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
-    chosen = report["heads"][head]
-    trusted, agreement = chosen.get("trust"), chosen.get("agreement")  # none where an older version clustered
+    trusted, agreement = clustering.heads[head].trust, clustering.heads[head].agreement
     summary |= {"trust": trusted, "agreement": agreement}
     said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
     said += "" if agreement is None else f", another clustering agrees on {agreement:.0%}"
-    facts = {"trust": trusted, "clusters": clusters}
+    facts: dict[str, Any] = {"trust": trusted, "clusters": clusters}
     if learned is None:
         return Result(f"{clusters} clusters, {said}", summary, {"pseudo_labels": facts})
     facts |= learned.facts | {"names": list(learned.names)}
@@ -144,10 +144,11 @@ class _Labeller:
     turtle: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def of(cls, job: Job, head: int, report: dict[str, Any]) -> "_Labeller":
+    def of(cls, job: Job, head: int, clusters: ClustersFacts) -> "_Labeller":
         device, arrays = job.runtime.device(), job.workspace.arrays("heads")
-        temperature = report.get("temperature", 1.0)
-        power = report["heads"][head].get("confidence_power", 1.0)  # none of the graph, nor of an older version
+        temperature = 1.0 if clusters.temperature is None else clusters.temperature
+        power = clusters.heads[head].confidence_power
+        power = 1.0 if power is None else power
         tensors = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
         if "centroids" in arrays:
             centroids = torch.from_numpy(np.array(arrays["centroids"])).to(device)

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from scipy.sparse import csr_array
@@ -11,6 +10,7 @@ from torch import Tensor
 from elfs.ops.cluster_number import compression, modularity, neighbor_graph, spectral_axes, spectral_rows
 from elfs.ops.kmeans import kmeans
 from elfs.ops.neighbors import cosine_neighbors
+from elfs.pipeline.cluster_facts import CountFacts
 from elfs.train.features import Features
 from elfs.train.seeding import derived_seed, generator
 
@@ -91,11 +91,10 @@ class ClusterCount:
     most: int
     scores: dict[int, float]
 
-    def report(self) -> dict[str, Any]:
-        """Return the estimate as JSON has it: candidates and scores in two lists, rounded to six digits."""
-        scores = [round(score, 6) for score in self.scores.values()]
-        as_good = [self.fewest, self.most]
-        return {"best": self.best, "as_good": as_good, "candidates": list(self.scores), "scores": scores}
+    def facts(self) -> CountFacts:
+        """Return the estimate as it is reported: candidates and scores, which are rounded to six digits."""
+        scores = tuple(round(score, 6) for score in self.scores.values())
+        return CountFacts(self.best, (self.fewest, self.most), tuple(self.scores), scores)
 
 
 def estimate_num_clusters(features: Features, seed: int) -> ClusterCount:

@@ -5,7 +5,6 @@ Shapes: B samples of a batch, M rows, F features, C classes.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from elfs.data.samples import SampleTable
 from elfs.models.networks import MlpEnsemble, Network, build_network
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.artifact_facts import ProxyNote
 from elfs.train.inputs import InputBuilder
 from elfs.train.numerics import mixed_precision
 from elfs.train.recipes import Recipe
@@ -25,7 +25,7 @@ __all__ = ["describe_proxy", "load_proxy", "proxy_outputs"]
 _BATCH_SIZE = 512
 
 
-def describe_proxy(builder: InputBuilder, num_classes: int, num_networks: int = 1) -> dict[str, Any]:
+def describe_proxy(builder: InputBuilder, num_classes: int, num_networks: int = 1) -> ProxyNote:
     """Return what is needed besides its parameters to build a network again and to feed it.
 
     Parameters
@@ -39,16 +39,16 @@ def describe_proxy(builder: InputBuilder, num_classes: int, num_networks: int = 
 
     Returns
     -------
-    dict
-        Plain JSON facts: recipe, number of classes and of networks, side of the images, dimensions of the embeddings.
+    ProxyNote
+        Recipe, number of classes and of networks, side of the images, dimensions of the embeddings.
     """
-    return {
-        "recipe": dataclasses.asdict(builder.recipe),
-        "num_classes": num_classes,
-        "networks": num_networks,
-        "image_size": builder.image_size if builder.uses_images else None,
-        "dim": builder.dim,
-    }
+    return ProxyNote(
+        recipe=dataclasses.asdict(builder.recipe),
+        num_classes=num_classes,
+        image_size=builder.image_size if builder.uses_images else None,
+        dim=builder.dim,
+        networks=num_networks,
+    )
 
 
 def load_proxy(workspace: Workspace) -> tuple[Network | MlpEnsemble, Recipe]:
@@ -73,18 +73,18 @@ def load_proxy(workspace: Workspace) -> tuple[Network | MlpEnsemble, Recipe]:
         If its file is broken.
     """
     state = {name: torch.from_numpy(np.array(value)) for name, value in workspace.arrays("proxy").items()}
-    facts = workspace.manifest.artifacts["proxy"].metadata
-    recipe = Recipe(**facts["recipe"])
+    note = workspace.metadata("proxy", ProxyNote)
+    recipe = Recipe(**note.recipe)
     members = [
         build_network(
             recipe.network,
-            num_classes=facts["num_classes"],
-            image_size=facts["image_size"] or recipe.image_size,
-            dim=facts["dim"],
+            num_classes=note.num_classes,
+            image_size=note.image_size or recipe.image_size,
+            dim=note.dim,
             seed=0,
             hidden=recipe.hidden,
         )
-    ] * facts.get("networks", 1)
+    ] * (note.networks or 1)
     network = MlpEnsemble(members) if len(members) > 1 else members[0]
     network.load_state_dict(state)
     return network.eval(), recipe
@@ -139,9 +139,9 @@ def proxy_outputs(
     ascending = np.argsort(rows, kind="stable")  # as they lie in the source
     inputs = InputBuilder(workspace, table, recipe, runtime, source_root).build(rows[ascending], "proxy")
     places = torch.from_numpy(ascending)
-    facts = workspace.manifest.artifacts["proxy"].metadata
+    num_classes = workspace.metadata("proxy", ProxyNote).num_classes
     features_MF: Tensor | None = None
-    errors_MC = torch.empty(len(rows), facts["num_classes"], dtype=torch.float16)
+    errors_MC = torch.empty(len(rows), num_classes, dtype=torch.float16)
     batches = inputs.batches(
         torch.arange(len(rows)), batch_size=_BATCH_SIZE, augment=False, generator=torch.Generator(), device=device
     )

@@ -95,6 +95,30 @@ class Artifacts:
         with self._hinted(entry.record):
             return kind.of(entry.metadata, f"artifacts.{artifact}.metadata")
 
+    def document(self, artifact: str, kind: type[F]) -> F:
+        """Return what an artifact that is one JSON document says.
+
+        Parameters
+        ----------
+        artifact : str
+            Its name.
+        kind : type
+            The dataclass that reads it.
+
+        Returns
+        -------
+        Facts
+            Of that kind.
+
+        Raises
+        ------
+        CorruptArtifactError
+            As `json` does, and if a field is not what it should be; the hint makes the artifact anew.
+        """
+        entry, value = self._artifact(artifact), self.json(artifact)
+        with self._hinted(entry.record):
+            return kind.of(value, artifact)
+
     def summary(self, record: str, kind: type[F]) -> F:
         """Return what a stage has reported.
 

@@ -16,7 +16,7 @@ def matched(*answers: tuple[str, str] | tuple[str, str, str]) -> Labels:
 def test_all_is_well() -> None:
     found = matched(("b/3.png", "dog"), ("/x/a/1.png", "cat"), ("a/2.png", "dog"))
     assert (found.names, found.values.tolist(), found.remarks()) == (("cat", "dog"), [0, 1, -1, 1], [])
-    assert found.facts() == {"unknown": 0, "ambiguous": 0, "ties": 0, "skipped": 0, "remarks": []}
+    assert found.counts() == {"unknown": 0, "ambiguous": 0, "ties": 0, "skipped": 0}
 
 
 def test_what_came_to_nothing_is_said() -> None:
@@ -38,7 +38,7 @@ def test_what_came_to_nothing_is_said() -> None:
         "1 image is named without a label: skipped, or not annotated",
         "classes differ by case or blanks alone, and count as different: 'Cat', 'cat'",
     ]
-    assert found.facts() | {"remarks": 0} == {"unknown": 5, "ambiguous": 1, "ties": 1, "skipped": 1, "remarks": 0}
+    assert found.counts() == {"unknown": 5, "ambiguous": 1, "ties": 1, "skipped": 1}
 
 
 def test_no_labels_are_no_error() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from elfs.delivery.figures import cluster_bars, cluster_numbers, score_histogram
 from elfs.delivery.pool import EASY, HARD, KEPT, REST, Band, Pool
+from elfs.pipeline.cluster_facts import CountFacts
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -53,7 +54,7 @@ def test_nothing_comes_from_elsewhere_and_the_size_is_the_pages() -> None:
 def test_the_number_of_clusters_is_shown_with_those_that_are_as_good(most: int) -> None:
     candidates = [2, 3, 4, most][: 3 + (most > 4)]
     scores = [0.1, 0.4, 0.396, 0.01][: len(candidates)]
-    svg = cluster_numbers({"best": 3, "as_good": [3, 4], "candidates": candidates, "scores": scores})
+    svg = cluster_numbers(CountFacts(3, (3, 4), tuple(candidates), tuple(scores)))
     assert texts(svg)[-2:] == ["as good", "3, taken"]
     assert {"number of clusters", "score"} <= set(texts(svg))
     if most == 90:

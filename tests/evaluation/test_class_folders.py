@@ -136,7 +136,7 @@ def as_metadata(source: str) -> dict[str, object]:
 
 class _Artifact:
     def __init__(self, source: str) -> None:
-        self.metadata = as_metadata(source)
+        self.metadata, self.record = as_metadata(source), "embed"
 
 
 @pytest.mark.parametrize(("name", "expected"), [("cifar20", [19, 4, 7, 0, 4]), ("cifar100", [99, 3, 50, 1, 2])])

@@ -42,8 +42,8 @@ def test_the_rest_of_the_pool_is_named(used: Path) -> None:
     assert np.mean([found.classes[value] == name[0] for value, name in zip(found.predicted, names, strict=True)]) > 0.9
     assert ((found.confidence > 1 / 3 - 1e-6) & (found.confidence <= 1)).all()
     facts = found.facts()
-    assert facts["images"] == sum(facts["by_class"].values()) == len(names)
-    assert facts["confident"] == (found.confidence >= 0.9).sum()
+    assert facts.images == sum(facts.by_class.values()) == len(names)
+    assert facts.confident == (found.confidence >= 0.9).sum()
 
 
 def test_everything_can_be_named_and_parts_say_the_same(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:

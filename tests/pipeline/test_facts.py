@@ -1,19 +1,27 @@
 """What stages report is read as it was written."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from elfs.config import CompareConfig, PlanConfig
+from elfs.config import CompareConfig, PlanConfig, TrainConfig
 from elfs.errors import CorruptArtifactError
 from elfs.evaluation.compare import compare
 from elfs.evaluation.comparison import Comparison
+from elfs.evaluation.predict import predict_pool
+from elfs.evaluation.train import train
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.artifact_facts import EmbeddingsNote, ProxyNote, PseudoLabelsNote
+from elfs.pipeline.cluster_facts import ClusterFacts, ClustersFacts
 from elfs.pipeline.facts import EmbedFacts, ScoreFacts, SelectionFacts, TrustFacts
 from elfs.pipeline.plan_facts import PlanFacts
+from elfs.pipeline.training_facts import ModelFacts, PredictionFacts
 from elfs.stages.selection.plan import plan_budgets
 from elfs.workspace.manifest import read_manifest
+from elfs.workspace.parsing import Facts
+from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
 
@@ -80,3 +88,47 @@ def test_a_selection_without_what_every_version_wrote_is_refused(name: str) -> N
     rest = {key: value for key, value in WRITTEN_BY_ALL.items() if key != name}
     with pytest.raises(CorruptArtifactError, match=rf"^field 'summary\.{name}': expected .*, got None"):
         SelectionFacts.of(rest)
+
+
+def test_a_training_and_what_its_network_says(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    report = train(workspace, TrainConfig(network="linear", iterations=5, seeds=2), Runtime(devices="cpu"))
+    written = summary(workspace, f"train/{report.facts.selection}")
+    own = report.facts.as_json()
+    assert {name: written[name] for name in own} == own
+    assert set(written) - set(own) >= {"name", "network", "iterations", "test_images"}
+    model = Workspace.open(workspace).document(f"models/{report.facts.selection}", ModelFacts)
+    assert model.classes == report.facts.classes
+    assert len(model.learned_from or ()) == report.facts.images
+    said = predict_pool(workspace, None, Runtime(devices="cpu")).facts()
+    assert PredictionFacts.of(said.as_json()) == said
+    assert said.images == sum(said.by_class.values())
+
+
+def test_the_number_of_clusters_and_the_heads(folder: Finished, workspace: Path) -> None:
+    folder.copy(workspace)
+    run_stage("cluster", workspace, clusters=None, force=True)
+    written = summary(workspace, "cluster")
+    estimate = ClusterFacts.of(written).estimate
+    assert estimate is not None
+    assert estimate.as_json() == written["estimate"]
+    found = Workspace.open(workspace).document("clusters", ClustersFacts)
+    assert (found.clusters, found.chosen) == (estimate.best, written["chosen"])
+    assert found.heads[found.chosen].trust == written["trust"]
+
+
+@pytest.mark.parametrize(
+    ("artifact", "kind"),
+    [("embeddings", EmbeddingsNote), ("proxy", ProxyNote), ("pseudo_labels", PseudoLabelsNote)],
+)
+def test_what_is_noted_about_artifacts(everything: Finished, artifact: str, kind: type[Facts]) -> None:
+    """Reading gives back what was written, as far as others read it; what does not fit names its rebuilding."""
+    workspace = Workspace.open(everything.path / "w")
+    entry = workspace.manifest.artifacts[artifact]
+    noted = workspace.metadata(artifact, kind).as_json()
+    assert {name: entry.metadata.get(name) for name in noted} == noted
+    spoilt = dataclasses.replace(entry, metadata={name: {1: 2} for name in kind.__annotations__})
+    artifacts = workspace.manifest.artifacts | {artifact: spoilt}
+    workspace.manifest = dataclasses.replace(workspace.manifest, artifacts=artifacts)
+    with pytest.raises(CorruptArtifactError, match=rf"^field 'artifacts\.{artifact}\.metadata\.\w+.*': expected "):
+        workspace.metadata(artifact, kind)

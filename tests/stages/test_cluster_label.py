@@ -16,6 +16,7 @@ from elfs.ops.neighbors import cosine_neighbors
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
+from elfs.stages.clustering import pool, temi
 from elfs.train import head_choice
 from elfs.train.features import Features
 from elfs.train.graph_clustering import GraphClusters, graph_clusters
@@ -181,7 +182,7 @@ def test_kmeans_end_to_end(embeddings: Finished, workspace: Path) -> None:
 def test_collapse_is_warned_of(embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings.copy(workspace)
     said: list[str] = []
-    monkeypatch.setattr(cluster, "assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
+    monkeypatch.setattr(temi, "assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
     outcome = run_stage("cluster", workspace, force=True, runtime=Runtime(devices="cpu", warn=said.append))
     assert said == [
         "collapse: 1 of 3 clusters are used, assignment entropy 0.00 of 1. "
@@ -208,7 +209,8 @@ def test_heads_see_at_most_half_a_mean_cluster_of_neighbours(
 
 def test_blocks_change_nothing(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     digits.copy(workspace)
-    monkeypatch.setattr(cluster, "_BLOCK_ROWS", 33)
+    monkeypatch.setattr(pool, "BLOCK_ROWS", 33)
+    monkeypatch.setattr(temi, "_COUNTED_ROWS", 33)
     monkeypatch.setattr(label, "_BLOCK_ROWS", 33)
     run_stage("cluster", workspace, force=True)
     run_stage("label", workspace, force=True)
@@ -332,8 +334,8 @@ def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_a
         linked.append(neighbors)
         return graph_clusters(inputs, neighbors, *rest, **settings)
 
-    monkeypatch.setattr("elfs.stages.cluster.cosine_neighbors", watched)
-    monkeypatch.setattr("elfs.stages.cluster.graph_clusters", clustered)
+    monkeypatch.setattr("elfs.stages.clustering.graph.cosine_neighbors", watched)
+    monkeypatch.setattr("elfs.stages.clustering.graph.graph_clusters", clustered)
     run_stage("embed", workspace, source="embeddings", embeddings=str(tmp_path / "own.npy"), encoder=None)
     execute("cluster", workspace, ClusterConfig(clusters=4, method="graph"), Runtime(devices="cpu"))
     execute("label", workspace, LabelConfig(), Runtime(devices="cpu"))

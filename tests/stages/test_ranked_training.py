@@ -18,6 +18,7 @@ from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.job import Job
 from elfs.stages import cluster, dynamics, label
+from elfs.stages.clustering import temi
 from elfs.train.fit import Fit
 from elfs.workspace.draft import open_draft
 from elfs.workspace.pieces import Pieces
@@ -40,7 +41,7 @@ def all_stages(ranks: Ranks, path: Path) -> dict[str, Any]:
     runtime = Runtime(devices="cpu", ranks=ranks, warn=said.append)
     notes: list[str] = []
     compared = compare(path, COMPARE, runtime, say=notes.append).as_json()  # first: of a workspace that is the same
-    cluster._BLOCK_ROWS = label._BLOCK_ROWS = BLOCK_ROWS
+    temi._COUNTED_ROWS = label._BLOCK_ROWS = BLOCK_ROWS
     label._PIECE_BLOCKS = 2
     summaries = [run_stage("cluster", path, runtime=runtime, force=True).summary]
     summaries.append(run_stage("label", path, runtime=runtime, force=True).summary)
@@ -67,12 +68,12 @@ def copy(digits: Finished, base: Path, name: str) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(digits: Finished, base: Path) -> tuple[Path, dict[str, Any]]:
-    before = cluster._BLOCK_ROWS, label._BLOCK_ROWS, label._PIECE_BLOCKS
+    before = temi._COUNTED_ROWS, label._BLOCK_ROWS, label._PIECE_BLOCKS
     try:
         path = copy(digits, base, "alone")
         return path, all_stages(ALONE, path)
     finally:
-        cluster._BLOCK_ROWS, label._BLOCK_ROWS, label._PIECE_BLOCKS = before
+        temi._COUNTED_ROWS, label._BLOCK_ROWS, label._PIECE_BLOCKS = before
 
 
 @pytest.fixture(scope="module", params=[2, 3])

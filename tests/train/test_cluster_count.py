@@ -31,7 +31,7 @@ def test_many_blobs_are_counted_on_finer_graphs() -> None:
 
 def test_the_report_is_plain() -> None:
     count = estimate_num_clusters(blobs(3, 40), seed=1)
-    report = count.report()
+    report = count.facts().as_json()
     assert report["best"] == 3
     assert report["as_good"] == [count.fewest, count.most]
     assert report["candidates"] == [2, 3, 4, 5, 6, 7, 8, 9, 10]

@@ -1,14 +1,14 @@
 """What becomes of a pool: its encoder at the beginning, samples and neighbours at the end."""
 
 import functools
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.samples import SampleTable
+from elfs.pipeline.artifact_facts import EmbeddingsNote
 from elfs.pipeline.job import Job, Result
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.stages.embedding.encoder import PoolEncoder, pool_encoder
@@ -131,11 +131,9 @@ def finish(job: Job, config: EmbedConfig, embedded: Embedded) -> Result:
     headline = f"{prepared.source.name}, {embedded.encoder} encoder   {len(table):,} x {embeddings.shape[1]}"
     if "neighbor_recall" in found_neighbors:
         headline += f", {found_neighbors['neighbor_recall']:.1%} of the neighbours found"
-    key: dict[str, Any] = {} if embedded.key is None else {"key": embedded.key}
-    if len(embedded.widths) > 1:
-        key["widths"] = list(embedded.widths)
+    note = EmbeddingsNote(embedded.key, embedded.widths if len(embedded.widths) > 1 else None)
     source = prepared.source
     facts = SourceFacts(
         source.name, source.channels, source.mirror, source.num_classes, source.has_images, embedded.image_side
     )
-    return Result(headline, summary, {"samples": asdict(facts), "embeddings": key})
+    return Result(headline, summary, {"samples": facts.as_json(), "embeddings": note.as_json()})

@@ -13,6 +13,7 @@ from elfs.config import EmbedConfig
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.synthetic.spec import canonical_source
 from elfs.errors import CorruptArtifactError
+from elfs.pipeline.artifact_facts import EmbeddingsNote
 from elfs.pipeline.job import Job
 from elfs.source_names import DATASETS
 from elfs.workspace.files import digest_json
@@ -174,7 +175,7 @@ def _comparable(job: Job, key: str) -> dict[str, Artifact]:
     names = [name for name in ("embeddings", "samples") if name in manifest.artifacts]
     entries: dict[str, Artifact] = {name: manifest.artifacts[name] for name in names}
     root = None if job.source_root is None else str(job.source_root)
-    if job.force or len(entries) < 2 or entries["embeddings"].metadata.get("key") != key:
+    if job.force or len(entries) < 2 or job.workspace.metadata("embeddings", EmbeddingsNote).key != key:
         return {}
     return entries if manifest.source_root == root else {}
 

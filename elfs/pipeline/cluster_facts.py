@@ -1,0 +1,87 @@
+"""What cluster reports, for whoever reads it later. Importing this costs no torch."""
+
+from dataclasses import dataclass
+
+from elfs.workspace.parsing import Facts
+
+__all__ = ["ClusterFacts", "ClustersFacts", "CountFacts", "HeadFacts"]
+
+
+@dataclass(frozen=True)
+class CountFacts(Facts):
+    """How many clusters there are, and what that rests on.
+
+    Attributes
+    ----------
+    best : int
+        The number that is taken.
+    as_good : tuple of int
+        Least and greatest number that would do as well.
+    candidates : tuple of int
+        Numbers that were tried, ascending.
+    scores : tuple of float
+        How well the graph of neighbours falls apart into so many, higher = better.
+    """
+
+    best: int
+    as_good: tuple[int, ...]
+    candidates: tuple[int, ...]
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ClusterFacts(Facts):
+    """What others read of what cluster reports in the summary of its record.
+
+    Attributes
+    ----------
+    estimate : CountFacts or None
+        Where the number of clusters was not known.
+    """
+
+    estimate: CountFacts | None
+
+
+@dataclass(frozen=True)
+class HeadFacts(Facts):
+    """What others read of a head.
+
+    Attributes
+    ----------
+    used_clusters : int
+        Clusters that have an image.
+    assignment_entropy : float
+        How evenly they are used: 0 one of them, 1 all alike.
+    trust : float or None
+        How far its clusters are to be believed, in [0, 1]; None where an older version did not say.
+    agreement : float or None
+        Share of the images on which another clustering agrees, in [0, 1].
+    confidence_power : float or None
+        What its probabilities are raised to; None where they stay as they are.
+    """
+
+    used_clusters: int
+    assignment_entropy: float
+    trust: float | None
+    agreement: float | None
+    confidence_power: float | None
+
+
+@dataclass(frozen=True)
+class ClustersFacts(Facts):
+    """What label reads of ``clusters.json``.
+
+    Attributes
+    ----------
+    clusters, chosen : int
+        Number of clusters, and of the head that labels the images.
+    temperature : float or None
+        Divides the logits of the heads; None where there is none.
+    heads : tuple of HeadFacts
+        All of them, in order.
+    """
+
+    clusters: int
+    chosen: int
+    temperature: float | None
+    heads: tuple[HeadFacts, ...]

@@ -1,0 +1,1 @@
+"""The parts of cluster: the pool as it is clustered, and the four methods."""

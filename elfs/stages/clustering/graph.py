@@ -1,0 +1,75 @@
+"""Clusters on the neighbour graph. Shape suffixes: M rows of the pool, K neighbours, D dimensions, C clusters."""
+
+import torch
+from torch import Tensor
+
+from elfs.config import ClusterConfig
+from elfs.ops.consensus import trust
+from elfs.ops.neighbor_information import mutual
+from elfs.ops.neighbors import cosine_neighbors
+from elfs.pipeline.job import Job
+from elfs.stages.clustering.pool import Clustered, Pool, neighbor_positions
+from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
+from elfs.train.head_choice import head_report, labels_of
+from elfs.train.head_settings import settings_for
+
+__all__ = ["cluster_by_graph"]
+
+_TRUST_NEIGHBORS = 10
+_CENTRED = 0.01
+"""Squared length of the mean, as a share of the mean squared length of centred rows, below which rows are centred."""
+
+
+def cluster_by_graph(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> Clustered:
+    """Cluster on the neighbour graph; a head learns the consensus, for images that are not in it."""
+    device = job.runtime.device()
+    inputs = pool.features.take(torch.arange(len(pool.rows)))
+    neighbors, linked = _centred_neighbors(job, pool, clusters, inputs)
+    with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
+        found = graph_clusters(inputs, linked, clusters, seed=config.seed, task=task)
+        settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
+        head = distilled_head(
+            pool.features,
+            found.probabilities,
+            hidden=settings.hidden,
+            bottleneck=settings.bottleneck,
+            temperature=config.temperature,
+            seed=config.seed,
+        )
+    labels = labels_of(head, pool.features, torch.arange(len(pool.rows)))[0].to(device)
+    quality = {
+        "information": found.information[0],
+        "trust": trust(labels, labels[neighbors[:, :_TRUST_NEIGHBORS]], found.clusterings, clusters),
+    }
+    counts_C = torch.bincount(labels, minlength=clusters).cpu()
+    report = {
+        "method": "graph",
+        "loss": "information",
+        "clusters": clusters,
+        "chosen": 0,
+        "neighbors": min(neighbors.shape[1], NEIGHBORS),
+        "penalty": found.penalty,
+        "temperature": config.temperature,
+        "starts": num_starts(),
+        "clusterings": [round(value, 6) for value in found.information],
+        "heads": [head_report(counts_C, -found.information[0], quality)],
+    }
+    return Clustered(head.to_tensors(), report, f"neighbour graph, {clusters} clusters")
+
+
+def _centred_neighbors(job: Job, pool: Pool, clusters: int, inputs_MD: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the neighbours [M, K] of centred embeddings, and those to cluster by.
+
+    Where all embeddings point one way, as those after a ReLU do, a few images are neighbours of most others: new ones
+    are looked for, and only mutual ones count. An encoder that centres embeddings itself has the stored ones for both.
+    """
+    shift = float(pool.mean.square().sum() * pool.inverse_deviation[0] ** 2 / inputs_MD.square().sum(dim=1).mean())
+    device = inputs_MD.device
+    stored_MK = torch.from_numpy(neighbor_positions(job, pool, clusters)).long()
+    if shift < _CENTRED:
+        return stored_MK.to(device), stored_MK.to(device)
+    with job.runtime.progress.task("cluster: neighbours", len(inputs_MD), "images") as task:
+        found_MK, _ = cosine_neighbors(inputs_MD.cpu(), stored_MK.shape[1], device=job.runtime.device())
+        task.advance(len(inputs_MD))
+    found_MK = found_MK.long().to(device)
+    return found_MK, mutual(found_MK[:, :NEIGHBORS])

@@ -1,0 +1,67 @@
+"""Clusters by TURTLE. Shape suffixes: B rows of a block, R runs, C clusters."""
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from elfs.config import ClusterConfig
+from elfs.ops.turtle import log_labels, unit_parts
+from elfs.pipeline.artifact_facts import EmbeddingsNote
+from elfs.pipeline.job import Job
+from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, calibrated_heads
+from elfs.train.head_choice import head_report
+from elfs.train.head_settings import is_small
+from elfs.train.turtle import TurtleSettings, train_turtle
+
+__all__ = ["cluster_by_turtle"]
+
+
+def cluster_by_turtle(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> Clustered:
+    """Train TURTLE's runs on each encoder's part of the embeddings, and choose one of them without labels."""
+    settings = _settings(job, config, pool, clusters)
+    with job.runtime.long_task("cluster", settings.steps, "steps", "--method graph or kmeans takes less.") as task:
+        training = train_turtle(
+            pool.features, settings, checkpoint=job.draft.directory / "turtle.safetensors", task=task
+        )
+    counts_RC = torch.zeros(settings.runs, clusters, dtype=torch.int64)
+    weights = [weight.to(pool.features.device) for weight in training.weights]
+
+    def said(positions: Tensor) -> Tensor:
+        return log_labels(unit_parts(pool.features.take(positions), settings.widths), weights, clusters)
+
+    for positions_B in torch.arange(len(pool.rows)).split(BLOCK_ROWS):
+        labels_BR = said(positions_B).argmax(dim=2).cpu()
+        counts_RC += torch.stack([torch.bincount(labels_B, minlength=clusters) for labels_B in labels_BR.T])
+    calibrated = calibrated_heads(job, pool, clusters, config.seed, lambda rows: said(rows).unbind(dim=1))
+    chosen = int(training.loss.argmin())
+    report = {
+        "method": "turtle",
+        "loss": "turtle",
+        "clusters": clusters,
+        "chosen": chosen,
+        "steps": settings.steps,
+        "batch_size": settings.batch_size,
+        "learning_rate": settings.learning_rate,
+        "heads": [
+            head_report(counts_RC[r], float(training.loss[r]), asdict(calibrated[r])) for r in range(settings.runs)
+        ],
+    }
+    tensors = {f"turtle.{e}": w.unflatten(1, (-1, clusters)).numpy() for e, w in enumerate(training.weights)}
+    encoders = f" on {len(settings.widths)} encoders" if len(settings.widths) > 1 else ""
+    headline = f"TURTLE{encoders}, {settings.runs} runs, {clusters} clusters   run {chosen} chosen"
+    return Clustered(tensors, report, headline)
+
+
+def _settings(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> TurtleSettings:
+    """Return the settings of the training, with every ``auto`` worked out."""
+    small = is_small(len(pool.rows), on_cpu=job.runtime.on_cpu)
+    return TurtleSettings(
+        clusters=clusters,
+        runs=config.heads or 8,
+        widths=job.workspace.metadata("embeddings", EmbeddingsNote).widths or (pool.features.dim,),
+        steps=500 if small else 6_000,
+        batch_size=config.batch_size or (256 if small else 10_000),
+        learning_rate=config.learning_rate or (1e-2 if small else 1e-3),
+        seed=config.seed,
+    )
