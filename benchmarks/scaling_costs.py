@@ -10,7 +10,6 @@ from dataclasses import dataclass
 __all__ = ["ARTIFACTS", "MEMORY", "Artifact", "Memory", "Setting", "head_values", "heads_flops", "neighbor_flops"]
 
 MLP_HIDDEN = 256
-IN_MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +167,7 @@ MEMORY = {
     "neighbours, exact": Memory(
         "every rank",
         "49: rows, the work dealt out, of which 17 stay; the lengths too on a CPU",
-        "8: lengths",
+        "8: lengths; 2 D more up to a quarter of it",
         lambda s, ranks: ranks * 49,
     ),
     "neighbours, IVF": Memory(
@@ -179,9 +178,9 @@ MEMORY = {
     ),
     "cluster": Memory(
         "every rank",
-        "8 K + 24, of which 4 K stay: neighbours as positions",
-        "4 D up to 4 GiB, above that 0",
-        lambda s, ranks: ranks * (8 * s.neighbors + 24),
+        "8 K + 40, of which 4 K stay: neighbours as positions",
+        "4 D up to half of it, above that 0",
+        lambda s, ranks: ranks * (8 * s.neighbors + 40),
     ),
     "label": Memory("every rank", "16: rows", "0", lambda s, ranks: ranks * 16),
     "dynamics": Memory(
@@ -197,7 +196,7 @@ MEMORY = {
         lambda s, ranks: ranks * (32 + 3 * 32**2),
     ),
     "dynamics, `--network mlp`": Memory(
-        "every rank", "32", "4 D up to 4 GiB, above that 0", lambda s, ranks: ranks * 32
+        "every rank", "32", "4 D up to half of it, above that 0", lambda s, ranks: ranks * 32
     ),
     "score": Memory("first rank", "4 x keys + 40", "0", lambda s, ranks: 4 * s.keys + 40),
     "select, by score alone": Memory("first rank", "40", "0", lambda s, ranks: 40),

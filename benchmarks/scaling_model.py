@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from benchmarks.scaling_costs import IN_MEMORY_BYTES, Setting, head_values, heads_flops, neighbor_flops
+from benchmarks.scaling_costs import Setting, head_values, heads_flops, neighbor_flops
 
 __all__ = ["ASSUMED", "STAGES", "Estimate", "Hardware", "Units", "neighbor_passes"]
 
@@ -57,7 +57,7 @@ class Units:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Hardware:
-    """Hosts, as assumed.
+    """Hosts, as assumed, and one GPU, in part as measured.
 
     Attributes
     ----------
@@ -75,6 +75,8 @@ class Hardware:
         Bytes a second that the shared storage gives to all hosts together, and to one.
     memory : float
         Bytes of a host: where embeddings take more than half of it, the page cache does not hold them.
+    gpu_memory : float
+        Bytes of a GPU: a search keeps the embeddings there up to a quarter of it, a training up to half, as float32.
     random_reads : float
         Single rows a second that the storage gives to one host then.
     probes : int
@@ -95,6 +97,7 @@ class Hardware:
     storage_rate: float
     host_storage_rate: float
     memory: float
+    gpu_memory: float
     random_reads: float
     probes: int
 
@@ -121,10 +124,10 @@ class Hardware:
 ASSUMED = Hardware(
     gpus=8,
     cores=128,
-    encode_flops=1100 * 35.1e9,
+    encode_flops=8680 * 35.1e9,
     train_flops=2470 * 3 * 8.18e9,
-    heads_flops=40e12,
-    search_flops=15e12,
+    heads_flops=166e12,
+    search_flops=101e12,
     proxy_floor_s=0.012,
     small_floor_s=0.003,
     local_rate=200e9,
@@ -133,6 +136,7 @@ ASSUMED = Hardware(
     storage_rate=20e9,
     host_storage_rate=5e9,
     memory=1e12,
+    gpu_memory=150e9,
     random_reads=500_000,
     probes=32,
 )
@@ -212,7 +216,7 @@ def _batch_reads_s(
     setting: Setting, units: Units, hardware: Hardware, num_rows: float, num_samples: float, ranks: int
 ) -> float:
     """Return the seconds to read batches of embeddings, where they are too many to be kept on a GPU."""
-    if num_samples * setting.dims * 4 <= IN_MEMORY_BYTES:
+    if num_samples * setting.dims * 4 <= hardware.gpu_memory / 2:
         return 0.0
     return _row_reads_s(setting, units, hardware, num_rows, num_samples, ranks)
 
@@ -220,7 +224,9 @@ def _batch_reads_s(
 def _neighbors(setting: Setting, units: Units, hardware: Hardware, num_samples: float, ranks: int) -> Estimate:
     passes = neighbor_passes(setting, num_samples, ranks)
     moved = passes * num_samples * 4 * setting.dims * (ranks - 1) / ranks
-    candidates = setting.neighbors + SPARE  # whose rows are read again for their exact cosines
+    candidates = 0  # whose rows are read again for their exact cosines, unless the GPU holds all
+    if num_samples * setting.dims * 2 > hardware.gpu_memory / 4:
+        candidates = setting.neighbors + SPARE
     return Estimate(
         {
             "GPU": num_samples * neighbor_flops(setting, num_samples) / hardware.search_flops / ranks,

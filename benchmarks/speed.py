@@ -144,7 +144,7 @@ def _heads(num_rows: int, folder: Path) -> Pair:
 
     def ours() -> None:
         (folder / "checkpoint").unlink(missing_ok=True)
-        train_heads(features, lambda rows: neighbors[rows], settings, checkpoint=folder / "checkpoint", task=Silence())
+        train_heads(features, neighbors, settings, checkpoint=folder / "checkpoint", task=Silence())
 
     return Pair(ours, lambda: [first @ second for _ in range(num_products)])
 

@@ -68,9 +68,13 @@ class TrainingImages(Protocol):
         ...
 
 
+def _grey_levels(values: Tensor, device: torch.device) -> Tensor:
+    """Return a mean or a deviation in units of grey levels, as `_normalized` takes it."""
+    return (255 * values.float()).view(1, 3, 1, 1).to(device)
+
+
 def _normalized(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    # By tensors in units of gray levels: CUDA multiplies by the reciprocal of a scalar divisor, which rounds otherwise.
-    mean, std = ((255 * values.float()).view(1, 3, 1, 1).to(images.device) for values in (mean, std))
+    # By tensors: CUDA multiplies by the reciprocal of a scalar divisor, which rounds otherwise.
     return images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
 
 
@@ -110,24 +114,30 @@ class CachedImages:
         part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as `TrainingImages` says; the same generator state gives the same crops on every device."""
-        for batch in nearly_equal(order, batch_size):
-            pixels = self.images[part.padded(batch).to(self.images.device)].to(device)
+        mean, std = _grey_levels(self.mean, device), _grey_levels(self.std, device)
+        place, sizes = self.images.device, [len(batch) for batch in nearly_equal(order, batch_size)]
+        draws = [self._draws(size, generator) for size in sizes] if augment else []
+        # At once, so that no batch waits for a GPU to take its numbers.
+        order_placed = order.to(place).split(sizes) if sizes else ()
+        draws_placed = torch.cat(draws).to(place).split(sizes) if draws else ()
+        for number, batch in enumerate(order.split(sizes) if sizes else ()):
+            pixels = self.images[part.padded(order_placed[number])].to(device)
             if augment:
-                draws = self._draws(len(batch), generator)
-                pixels = self._augmented(pixels, *(part.padded(draw) for draw in draws))
-            yield part.cut(batch), _normalized(pixels, self.mean, self.std)
+                pixels = self._augmented(pixels, part.padded(draws_placed[number]).to(device))
+            yield part.cut(batch), _normalized(pixels, mean, std)
 
-    def _draws(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Return shift down, shift to the right and whether to mirror [B, 1] for the images of a whole batch."""
-        shift = torch.randint(-self.padding, self.padding + 1, (2, count, 1), generator=generator)
-        mirrored = torch.rand(count, 1, generator=generator) < (0.5 if self.mirror else 0.0)
-        return shift[0], shift[1], mirrored
+    def _draws(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return shift down, shift to the right and whether to mirror [B, 3] for the images of a whole batch."""
+        shift = torch.randint(-self.padding, self.padding + 1, (2, count), generator=generator)
+        mirrored = torch.rand(count, generator=generator) < (0.5 if self.mirror else 0.0)
+        return torch.stack([*shift, mirrored.long()], dim=1)
 
-    def _augmented(self, pixels: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+    def _augmented(self, pixels: Tensor, draws_B3: Tensor) -> Tensor:
         count, side = len(pixels), pixels.shape[-1]
-        line = torch.arange(side).expand(count, side)
-        y = _reflected(line + down, side).to(pixels.device)
-        x = _reflected(torch.where(mirrored, side - 1 - line, line) + right, side).to(pixels.device)
+        down, right, mirrored = draws_B3.unsqueeze(2).unbind(dim=1)
+        line = torch.arange(side, device=pixels.device).expand(count, side)
+        y = _reflected(line + down, side)
+        x = _reflected(torch.where(mirrored > 0, side - 1 - line, line) + right, side)
         image, channel = torch.arange(count, device=pixels.device), torch.arange(3, device=pixels.device)
         return pixels[image[:, None, None, None], channel[:, None, None], y[:, None, :, None], x[:, None, None, :]]
 
@@ -183,6 +193,7 @@ class StreamedImages:
         part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as `TrainingImages` says; one that can no longer be read is an InputDataError."""
+        mean, std = _grey_levels(self.mean, device), _grey_levels(self.std, device)
         transform: RandomCrop | CenterCrop
         if augment:
             transform = RandomCrop(self.size, self.mirror)
@@ -203,7 +214,7 @@ class StreamedImages:
         )
         for batch, found in zip(nearly_equal(order, batch_size), decoded, strict=True):
             require_all(found)
-            yield part.cut(batch), _normalized(found.images.to(device, non_blocking=True), self.mean, self.std)
+            yield part.cut(batch), _normalized(found.images.to(device, non_blocking=True), mean, std)
 
 
 @dataclass(frozen=True, eq=False)

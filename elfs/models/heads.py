@@ -17,6 +17,9 @@ from elfs.errors import CorruptArtifactError
 
 __all__ = ["ClusterHeads"]
 
+_SHORTEST = 1e-12
+"""Below this length a bottleneck has no direction; as in ``torch.nn.functional.normalize``."""
+
 
 class ClusterHeads(nn.Module):
     """Heads of the form Linear - GELU - Linear - L2 normalisation - weight-normalised Linear without bias.
@@ -105,11 +108,18 @@ class ClusterHeads(nn.Module):
         return torch.stack(logits)
 
     def _batched(self, x_BD: Tensor) -> Tensor:
-        """All heads in one product per layer: on an accelerator it is the number of launches that counts."""
-        x_HBD = x_BD.expand(self.num_heads, -1, -1)
-        hidden_HBK = F.gelu(torch.baddbmm(self.hidden_bias.unsqueeze(1), x_HBD, self.hidden_weight.mT))
+        """All heads in one product per layer: on an accelerator launches count, and what passes through its memory.
+
+        So the bottleneck is not brought to length 1; the logits, which are few, are divided by its length.
+        """
+        hidden_BK = F.linear(x_BD, self.hidden_weight.flatten(0, 1), self.hidden_bias.flatten())
+        hidden_HBK = F.gelu(hidden_BK).unflatten(1, (self.num_heads, -1)).transpose(0, 1)
         bottleneck_HBN = torch.baddbmm(self.bottleneck_bias.unsqueeze(1), hidden_HBK, self.bottleneck_weight.mT)
-        return torch.bmm(_unit(bottleneck_HBN), _scaled(self.direction, self.gain).mT)
+        precise = torch.promote_types(bottleneck_HBN.dtype, torch.float32)
+        length_HB1 = torch.linalg.vector_norm(bottleneck_HBN, dim=-1, keepdim=True, dtype=precise)
+        product_HBC = torch.bmm(bottleneck_HBN, _scaled(self.direction, self.gain).mT)
+        logits_HBC: Tensor = product_HBC / length_HB1.clamp_min(_SHORTEST)
+        return logits_HBC
 
     def last_layer_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that stay frozen during the first epoch.

@@ -13,8 +13,10 @@ from torch import Tensor
 
 __all__ = ["SOLO", "Database", "Embeddings", "Ring", "RowReader", "Solo", "widened"]
 
-_BLOCK_BYTES = 1 << 26
+# Of a block as float32: 64 MiB; more for a GPU, which is slow with few rows, or a number of them that is odd.
+_BLOCK_BYTES = {"cpu": 1 << 26, "cuda": 1 << 28}
 _LEAST_BLOCK_ROWS = 4096
+_BLOCK_MULTIPLE = 64
 # Elements that are float64 at a time: 1 MiB, which a core's cache holds; more for a GPU.
 _WIDE_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 27}
 
@@ -90,8 +92,26 @@ def widened(raw: Tensor, out: Tensor) -> Tensor:
     return out.copy_(raw.float() if raw.dtype.itemsize == 2 else raw)
 
 
+def _resident(embeddings: Embeddings, device: torch.device) -> Embeddings:
+    """Return embeddings on a GPU where they take at most a quarter of what is free there: many rows are read often."""
+    if device.type != "cuda" or isinstance(embeddings, Tensor):
+        return embeddings
+    shape, dtype = tuple(embeddings.shape), torch.from_numpy(np.empty(0, embeddings.dtype)).dtype
+    if shape[0] * shape[1] * dtype.itemsize > torch.cuda.mem_get_info(device)[0] // 4:
+        return embeddings
+    resident = torch.empty(shape, dtype=dtype, device=device)
+    step = max(1, _BLOCK_BYTES["cuda"] // max(1, shape[1] * dtype.itemsize))
+    for start in range(0, shape[0], step):
+        stop = min(start + step, shape[0])
+        block = np.array(embeddings[start:stop]) if isinstance(embeddings, np.ndarray) else embeddings.read(start, stop)
+        resident[start:stop] = torch.from_numpy(block)
+    return resident
+
+
 class Database:
     """Embeddings that stay where they are, read in pieces; only their lengths are held.
+
+    A GPU holds them all where they take at most a quarter of its free memory.
 
     Parameters
     ----------
@@ -104,7 +124,7 @@ class Database:
     ring : Ring, optional
         Processes of which each reads a part of the lengths; all construct the same database at the same time.
     block_rows : int, optional
-        Rows of a block; None: 64 MiB of float32, at least 4096 rows.
+        Rows of a block; None: 64 MiB of float32, 256 MiB on a GPU, at least 4096 rows.
 
     Attributes
     ----------
@@ -136,10 +156,13 @@ class Database:
             raise ValueError("rows do not rise: expected each row once, in ascending order.")
         self.device = torch.device(device)
         self.num_dims = int(embeddings.shape[1])
-        self.block_rows = block_rows or max(_LEAST_BLOCK_ROWS, _BLOCK_BYTES // (4 * max(1, self.num_dims)))
+        wanted = _BLOCK_BYTES[self.device.type] // (4 * max(1, self.num_dims)) // _BLOCK_MULTIPLE * _BLOCK_MULTIPLE
+        self.block_rows = block_rows or max(_LEAST_BLOCK_ROWS, wanted)
         # The plain view of a memory map: each look at that itself costs more.
-        self._embeddings = np.asarray(embeddings) if isinstance(embeddings, np.ndarray) else embeddings
+        plain = np.asarray(embeddings) if isinstance(embeddings, np.ndarray) else embeddings
+        self._embeddings = _resident(plain, self.device)
         self._rows = rows
+        self._rows_placed: Tensor | None = None
         self._narrow: NDArray[Any] = np.empty((0, self.num_dims))
         self._single = torch.empty(0, self.num_dims)
         self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
@@ -192,6 +215,8 @@ class Database:
         Tensor of shape (n_taken, n_dims)
             A copy, in the embeddings' own dtype, on the device.
         """
+        if isinstance(self._embeddings, Tensor) and self._embeddings.device == self.device:
+            return self._embeddings[self._row_numbers(positions)]
         return self._take(self._rows_at(positions))
 
     def take_widened(self, positions: Tensor, out: Tensor) -> None:
@@ -214,6 +239,14 @@ class Database:
         raw = self._take(self._rows_at(positions), self._narrow[:num])
         # Half precision by way of float32: see `widened`.
         out.copy_(self._single[:num].copy_(raw) if raw.dtype.itemsize == 2 else raw)
+
+    def _row_numbers(self, positions: Tensor) -> Tensor:
+        """Return rows of the embeddings where these are."""
+        if self._rows is None:
+            return positions.to(self.device)
+        if self._rows_placed is None:
+            self._rows_placed = torch.from_numpy(self._rows).to(self.device)
+        return self._rows_placed[positions.to(self.device)]
 
     def _rows_at(self, positions: Tensor) -> NDArray[np.int64]:
         wanted = positions.cpu().numpy()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from elfs.ops.database import SOLO, Database, Embeddings, Ring, widened
-from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all
+from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all, rows_reaching
 
 __all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
 
@@ -30,6 +30,8 @@ _MOST_QUERIES = 65_536
 # Elements gathered at a time for the exact cosines: 512 KiB of float64, which a core's cache holds; more for a GPU.
 _GATHERED_ELEMENTS = {"cpu": 1 << 16, "cuda": 1 << 27}
 _RANKED_ROWS = 1024
+_UNSURE_ROWS = {"cpu": 1024, "cuda": 16_384}
+_MOST_REACHING = 1024
 _EXHAUSTIVE_ROWS = 1024
 _EXHAUSTIVE_COLUMNS = 8192
 _LOW_BITS = 2**32 - 1
@@ -116,6 +118,33 @@ def _exhaustive_keys(database: Database, queries_B: Tensor, k: int, advance: Adv
     return best_BK
 
 
+def _ranked(database: Database, queries_B: Tensor, positions_BM: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the rank keys of candidates, the lowest for the query itself and for none, and their cosines."""
+    exact_BM = _exact_cosines(database, queries_B, positions_BM.clamp_min(0))
+    key_BM = _rank_key(exact_BM, positions_BM)
+    key_BM[(positions_BM < 0) | (positions_BM == queries_B.unsqueeze(1))] = _LAST
+    return key_BM, exact_BM
+
+
+def _keys_among_all(database: Database, queries_B: Tensor, bound_B: Tensor, k: int, advance: Advance) -> Tensor:
+    """Return the rank keys of the k nearest of all rows, whose rounded cosines reach a bound.
+
+    Where very many reach it, as copies of a row do, all rows are compared in float64.
+    """
+    near_BM = rows_reaching(database, database.unit_rows(queries_B), bound_B, _MOST_REACHING + k, advance)
+    best_BK = torch.full((len(queries_B), k), _LAST, device=database.device)
+    num_B, order_B = (near_BM >= 0).sum(dim=1).sort()
+    for places in torch.arange(len(queries_B)).split(_RANKED_ROWS):
+        rows, most = order_B[places[0] : places[-1] + 1], int(num_B[places[-1]])
+        if most >= k:
+            best_BK[rows] = _ranked(database, queries_B[rows], near_BM[rows, :most])[0].topk(k, dim=1).values
+        advance(0.0)
+    left = (best_BK[:, -1] == _LAST).nonzero().squeeze(1)
+    for rows in left.split(_EXHAUSTIVE_ROWS) if len(left) else ():
+        best_BK[rows] = _exhaustive_keys(database, queries_B[rows], k, advance)
+    return best_BK
+
+
 def reranked(
     database: Database,
     queries: Tensor,
@@ -153,24 +182,22 @@ def reranked(
         Their cosines in [-1, 1] on the CPU, higher = more similar: float64 results rounded to float32.
     """
     best_QK = torch.empty(len(queries), k, dtype=torch.int64, device=database.device)
-    unsure_Q = torch.zeros(len(queries), dtype=torch.bool, device=database.device)
+    doubt_Q = torch.full((len(queries),), torch.inf, device=database.device)
     for start in range(0, len(queries), _RANKED_ROWS):
         block = slice(start, min(start + _RANKED_ROWS, len(queries)))
         fast_BM, positions_BM = proposed[0][block], proposed[1][block]
-        is_there = positions_BM >= 0
-        exact_BM = _exact_cosines(database, queries[block], positions_BM.clamp_min(0))
-        key_BM = _rank_key(exact_BM, positions_BM)
-        key_BM[~is_there | (positions_BM == queries[block].unsqueeze(1))] = _LAST
+        key_BM, exact_BM = _ranked(database, queries[block], positions_BM)
         best_QK[block] = key_BM.topk(k, dim=1).values
-        unsure_Q[block] = best_QK[block, -1] == _LAST
-        if complete:
-            # A row that is no candidate is at most as near as the last candidate, give or take the rounding of the
-            # proposals: float32's for unit vectors, or what is seen here (reduced precision may exceed it).
-            rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.num_dims * 2.0**-23)
-            unsure_Q[block] |= _from_rank_key(best_QK[block, -1])[1] <= fast_BM[:, -1] + rounding
+        last_B = _from_rank_key(best_QK[block, -1])[1].masked_fill(best_QK[block, -1] == _LAST, -torch.inf)
+        # A row that is no candidate is at most as near as the last candidate, give or take the rounding of the
+        # proposals: float32's for unit vectors, or what is seen here (reduced precision may exceed it).
+        rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.num_dims * 2.0**-23)
+        in_doubt = last_B <= (fast_BM[:, -1] + rounding if complete else -torch.inf)
+        doubt_Q[block] = torch.where(in_doubt, last_B - rounding, torch.inf)
         advance(0.0)
-    for unsure in torch.split(unsure_Q.nonzero().squeeze(1), _EXHAUSTIVE_ROWS):
-        best_QK[unsure] = _exhaustive_keys(database, queries[unsure], k, advance)
+    unsure_P = (doubt_Q < torch.inf).nonzero().squeeze(1)
+    for unsure in unsure_P.split(_UNSURE_ROWS[database.device.type]) if len(unsure_P) else ():
+        best_QK[unsure] = _keys_among_all(database, queries[unsure], doubt_Q[unsure], k, advance)
     positions, similarity = _from_rank_key(best_QK)
     return positions.cpu(), similarity.cpu()
 

@@ -1,6 +1,8 @@
 """Training state as a flat table of tensors, so that a killed run goes on from its last epoch."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,33 @@ from elfs.errors import StorageError
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.workspace.tensors import load_tensors, save_tensors
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["SavingPace", "load_checkpoint", "save_checkpoint"]
+
+_SHARE_OF_TIME = 1 / 20
+_CHEAP_SECONDS = 0.05
+
+
+class SavingPace:
+    """How often a training saves its state: always where that is cheap, else in at most a twentieth of its time."""
+
+    def __init__(self) -> None:
+        self._last_end = time.monotonic()
+        self._cost_seconds = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what was done since the last time is worth it; true before the first time."""
+        if self._cost_seconds <= _CHEAP_SECONDS:
+            return True
+        return time.monotonic() - self._last_end >= self._cost_seconds * (1 / _SHARE_OF_TIME - 1)
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Measure what saving costs, which is done meanwhile."""
+        begin = time.monotonic()
+        yield
+        self._last_end = time.monotonic()
+        self._cost_seconds = self._last_end - begin
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -104,6 +132,10 @@ def _loaded(
         number, quantity = key.split(".", 1)
         state.setdefault(int(number), {})[quantity] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, kept in optimizer.state.items():
+        for quantity, value in kept.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:  # laid out like it, as fused steps demand
+                kept[quantity] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     return int(tensors["step"][0]), _with_prefix(tensors, "extra.")
 
 

@@ -12,15 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from elfs.catalog import NETWORKS
 from elfs.data.batch_part import BatchPart
 from elfs.data.training_images import TrainingImages
 from elfs.ops.linear_classifier import LinearClassifier, fit_linear_classifier
 from elfs.ops.traces import trace_batch
 from elfs.parallel.runtime import Task
 from elfs.parallel.shared_batch_norm import with_shared_batch_norm
-from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.checkpoint import SavingPace, load_checkpoint, save_checkpoint
 from elfs.train.fit import Fit
 from elfs.train.numerics import mixed_precision, repeatable, require_finite, threads_for
+from elfs.train.recorded_step import RecordedStep, can_record, set_rate
 
 __all__ = ["predict", "predict_with_confidence", "record_dynamics", "train_on_labels"]
 
@@ -47,6 +49,39 @@ class _FitState:
         network = with_shared_batch_norm(fit.network, fit.ranks, fit.device) if fit.shares_statistics else fit.network
         self.network = fit.ranks.data_parallel(network)
         self.total_loss = torch.zeros((), device=fit.device)
+        # What a network of timm does may not be something that can be recorded.
+        is_recorded = can_record(fit.device, fit.ranks) and fit.recipe.network in NETWORKS
+        self._whole_step = RecordedStep(self._whole, is_recorded=is_recorded)
+
+    def step(self, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+        """Return logits [B, C] and labels [B] of a part of a batch of `num_samples`, after the step that they led to.
+
+        On a GPU the next step writes over the logits.
+        """
+        labels_B = self.labels_N[positions_B.to(self.labels_N.device, non_blocking=True)]
+        set_rate(self.optimizer, rate)
+        if self.fit.ranks.size == 1:
+            logits_BC = self._whole_step(inputs, labels_B)
+        else:
+            logits_BC = self._part(inputs, labels_B, num_samples)
+        self.fit.ranks.beat()
+        return logits_BC, labels_B
+
+    def _whole(self, inputs: Tensor, labels_B: Tensor) -> Tensor:
+        return self._part(inputs, labels_B, len(labels_B))
+
+    def _part(self, inputs: Tensor, labels_B: Tensor, num_samples: int) -> Tensor:
+        """Take a step at the rate that is set, and return the logits that led to it."""
+        with mixed_precision(self.fit.device):
+            logits: Tensor = self.network(inputs)
+        logits_BC = logits.float()[: len(labels_B)]  # without what stands in for an empty part
+        # The mean over the ranks, which their gradients undergo, is then the mean over the samples of the whole batch.
+        loss = F.cross_entropy(logits_BC, labels_B, reduction="sum") / (num_samples / self.fit.ranks.size)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.total_loss += loss.detach()
+        return logits_BC.detach()
 
     def check_finite(self, rate: float, when: str) -> None:
         """Stop, on all ranks alike, before a diverged network is written anywhere; rarely, since it waits for GPUs."""
@@ -60,35 +95,15 @@ class _FitState:
                 self.fit.ranks.sum_(buffer if self.fit.ranks.is_first else buffer.zero_())
 
 
-def _train_step(
-    training: _FitState, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int
-) -> tuple[Tensor, Tensor]:
-    """Return logits [B, C] and labels [B] of a part of a batch of `num_samples`, after the step that they led to."""
-    fit, optimizer = training.fit, training.optimizer
-    labels_B = training.labels_N[positions_B.to(fit.device)]
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    with mixed_precision(fit.device):
-        logits_BC = training.network(inputs)
-    logits_BC = logits_BC.float()[: len(labels_B)]  # without what stands in for an empty part
-    # The mean over the ranks, which their gradients undergo, is then the mean over the samples of the whole batch.
-    loss = F.cross_entropy(logits_BC, labels_B, reduction="sum") / (num_samples / fit.ranks.size)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
-    training.total_loss += loss.detach()
-    fit.ranks.beat()
-    return logits_BC.detach(), labels_B
-
-
 def record_dynamics(
     fit: Fit, num_epochs: int, checkpoint: Path, store: Callable[[int, dict[str, Tensor]], None], task: Task
 ) -> float:
     """Train a proxy and record how every sample is learned.
 
     The record is taken from the training forward pass (augmented, train mode), each sample exactly once per epoch.
-    After each epoch the first rank stores the traces and writes a checkpoint; a run that finds a checkpoint goes on
-    after it and ends with the same numbers. Of the traces, the other ranks keep their own part of one epoch.
+    After each epoch the first rank stores the traces and, as often as `SavingPace` says, a checkpoint; a run that finds
+    one goes on after it and ends with the same numbers. Of the traces, the other ranks keep their own part of one
+    epoch.
 
     Parameters
     ----------
@@ -120,15 +135,17 @@ def record_dynamics(
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
     task.advance(first_epoch * fit.steps_per_epoch(), f"agreement {agreement:.2f}" if resumed else "")
-    training = _FitState(fit, optimizer)
+    training, pace = _FitState(fit, optimizer), SavingPace()
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
             traces = _gathered(fit, epoch, _recorded_epoch(training, epoch, num_epochs, task))
             if fit.ranks.is_first:
                 agreement = float(traces["correct"].double().mean())
                 store(epoch, {name: trace.cpu() for name, trace in traces.items()})
-                extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
-                save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
+                if pace.is_due or epoch + 1 == num_epochs:
+                    extra = {"agreement": torch.tensor(agreement, dtype=torch.float64)}
+                    with pace.saving():
+                        save_checkpoint(checkpoint, epoch + 1, {"network": fit.network}, optimizer, extra)
                 loss = float(training.total_loss) / fit.steps_per_epoch()
                 task.advance(0, f"loss {loss:.2f}, agreement {agreement:.2f}")
         training.finish()
@@ -148,7 +165,7 @@ def _recorded_epoch(training: _FitState, number: int, num_epochs: int, task: Tas
     done = 0
     for index, (positions_B, inputs, num_samples) in enumerate(fit.epoch(number)):
         rate = fit.rate(number * steps + index, num_epochs * steps)
-        found = trace_batch(*_train_step(training, rate, positions_B, inputs, num_samples))
+        found = trace_batch(*training.step(rate, positions_B, inputs, num_samples))
         for name, value_B in found.items():
             dtype = torch.uint8 if value_B.dtype == torch.uint8 else torch.float16
             if name not in traces:
@@ -202,7 +219,7 @@ def train_on_labels(fit: Fit, num_iterations: int, task: Task) -> None:
     with repeatable(fit.num_threads), fit.ranks.working():
         for step, batch in enumerate(itertools.islice(epochs, num_iterations)):
             rate = fit.rate(step, num_iterations)
-            _train_step(training, rate, *batch)
+            training.step(rate, *batch)
             task.advance()
             if (step + 1) % _STEPS_PER_LOOK == 0 or step + 1 == num_iterations:
                 training.check_finite(rate, f"{step + 1:,} steps")

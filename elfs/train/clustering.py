@@ -5,7 +5,7 @@ the whole batch. Shapes: H heads, B pairs of (the part of) a batch, C clusters, 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,10 @@ from elfs.ops.temi import (
 )
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.parallel.runtime import Task
-from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.checkpoint import SavingPace, load_checkpoint, save_checkpoint
 from elfs.train.features import Features
 from elfs.train.numerics import mixed_precision, repeatable, threads_for
+from elfs.train.recorded_step import RecordedStep, can_record, changing_rate, set_rate
 from elfs.train.seeding import generator
 
 __all__ = ["HeadSettings", "HeadTraining", "train_heads"]
@@ -118,7 +119,7 @@ class _HeadState:
         self.loss_H = torch.full((settings.heads,), math.nan, device=self.device)
         self.optimizer = _adamw(self.student, settings)
         self.num_batches = math.ceil(len(features) / settings.batch_size)
-        self._frozen = {id(parameter) for parameter in self.student.last_layer_parameters()}
+        self._whole_step = RecordedStep(self._whole, is_recorded=can_record(self.device, ranks))
 
     @property
     def num_threads(self) -> int:
@@ -141,8 +142,10 @@ class _HeadState:
             total_HC, _ = probability_sum(student[0][:, :num_own])
             return scan_loss(student, self.ranks.sum_(total_HC), num_pairs)
         total_HC, _ = probability_sum(*(view_HBC[:, :num_own] for view_HBC in teacher))
-        self.prior_HC = updated_prior(
-            self.prior_HC, self.ranks.sum_(total_HC), len(teacher) * num_pairs, momentum=settings.prior_momentum
+        self.prior_HC.copy_(
+            updated_prior(
+                self.prior_HC, self.ranks.sum_(total_HC), len(teacher) * num_pairs, momentum=settings.prior_momentum
+            )
         )
         mode: WeightMode = settings.loss  # type: ignore[assignment]  # checked by the config
         return temi_loss(student, teacher, self.prior_HC, pair_weights(teacher, mode), beta=settings.beta)
@@ -167,8 +170,20 @@ class _HeadState:
             num_steps=settings.epochs * self.num_batches,
             num_warmup_steps=min(settings.warmup_epochs, settings.epochs // 2) * self.num_batches,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimizer, rate)
+        is_frozen = step < self.num_batches
+        if is_frozen or self.ranks.size > 1:
+            loss_H = self._part(inputs, num_own, num_pairs, is_frozen=is_frozen)
+        else:
+            loss_H = self._whole_step(inputs)
+        self.ranks.beat()
+        return loss_H
+
+    def _whole(self, inputs: Tensor) -> Tensor:
+        return self._part(inputs, len(inputs) // 2, len(inputs) // 2, is_frozen=False)
+
+    def _part(self, inputs: Tensor, num_own: int, num_pairs: int, *, is_frozen: bool) -> Tensor:
+        """Take a step at the rate that is set; while the last layers are frozen they get no gradient."""
         student = self.views(self.parallel, inputs)
         with torch.no_grad():
             teacher = self.views(self.teacher, inputs)
@@ -177,29 +192,38 @@ class _HeadState:
         self.optimizer.zero_grad(set_to_none=True)
         # The mean over the ranks, which their gradients undergo, is then the mean over the pairs of the whole batch.
         (loss_H.mean() * (weight * self.ranks.size)).backward()
-        if step < self.num_batches:
-            for parameter in self.student.parameters():
-                if id(parameter) in self._frozen:
-                    parameter.grad = None
+        if is_frozen:
+            for parameter in self.student.last_layer_parameters():
+                parameter.grad = None
         self.optimizer.step()
         with torch.no_grad():
             for kept, new in zip(self.teacher.parameters(), self.student.parameters(), strict=True):
-                kept.lerp_(new, 1 - settings.teacher_momentum)
-        self.ranks.beat()
+                kept.lerp_(new, 1 - self.settings.teacher_momentum)
         return loss_H.detach() * weight
 
-    def epoch(self, number: int, neighbors_of: Callable[[Tensor], Tensor], task: Task) -> None:
+    def _pairs(self, number: int, neighbors_NK: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images of each batch of an epoch, and of each one of its neighbours, where features are taken."""
+        draws = generator(self.settings.seed, "pairs", number)
+        order_N = torch.randperm(len(self.features), generator=draws)
+        num_kept = neighbors_NK.shape[1]
+        columns = [
+            torch.randint(num_kept, (len(batch),), generator=draws) for batch in order_N.tensor_split(self.num_batches)
+        ]
+        partners_N = neighbors_NK[order_N, torch.cat(columns)].long()
+        yield from zip(
+            *(
+                positions.to(self.features.index_device).tensor_split(self.num_batches)
+                for positions in (order_N, partners_N)
+            ),
+            strict=True,
+        )
+
+    def epoch(self, number: int, neighbors_NK: Tensor, task: Task) -> None:
         """See every image once, each paired with one of its neighbours."""
         settings = self.settings
-        draws = generator(settings.seed, "pairs", number)
-        order = torch.randperm(len(self.features), generator=draws)
         total_H = torch.zeros_like(self.loss_H)
-        for index, positions_B in enumerate(order.tensor_split(self.num_batches)):
-            own_B = self.part.padded(positions_B)
-            neighbors_BK = neighbors_of(own_B)
-            column_B = torch.randint(neighbors_BK.shape[1], (len(positions_B), 1), generator=draws)
-            partners_B = neighbors_BK.gather(1, self.part.padded(column_B)).squeeze(1)
-            inputs = self.features.take(torch.cat([own_B, partners_B]))
+        for index, (positions_B, partners_B) in enumerate(self._pairs(number, neighbors_NK)):
+            inputs = self.features.take(torch.cat([self.part.padded(positions_B), self.part.padded(partners_B)]))
             num_own = len(self.part.cut(positions_B))
             total_H += self.step(inputs, num_own, len(positions_B), number * self.num_batches + index)
             task.advance()
@@ -217,12 +241,15 @@ def _adamw(student: ClusterHeads, settings: HeadSettings) -> torch.optim.AdamW:
     kept = {id(parameter) for parameter in plain}
     decayed = [parameter for parameter in student.parameters() if id(parameter) not in kept]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    device = student.gain.device
+    return torch.optim.AdamW(
+        groups, lr=changing_rate(settings.learning_rate, device), fused=True, capturable=device.type == "cuda"
+    )
 
 
 def train_heads(
     features: Features,
-    neighbors_of: Callable[[Tensor], Tensor],
+    neighbors: Tensor,
     settings: HeadSettings,
     *,
     checkpoint: Path,
@@ -235,8 +262,8 @@ def train_heads(
     ----------
     features : Features
         Embeddings of N images.
-    neighbors_of : Callable
-        Positions int64 [B] to the positions of their neighbours int64 [B, K], both on the CPU.
+    neighbors : Tensor of shape (n_images, n_neighbors), int32 or int64
+        Positions of the neighbours of each image, on the CPU.
     settings : HeadSettings
         Everything else.
     checkpoint : Path
@@ -263,16 +290,17 @@ def train_heads(
     first_epoch = 0
     if resumed is not None:
         first_epoch, extra = resumed
-        training.prior_HC = extra["prior"].to(training.device)
+        training.prior_HC.copy_(extra["prior"])
         training.loss_H = extra["loss"].to(training.device)
         task.advance(first_epoch * training.num_batches)
     training.start()
-    interval = math.ceil(settings.epochs / _CHECKPOINTS)
+    interval, pace = math.ceil(settings.epochs / _CHECKPOINTS), SavingPace()
     with repeatable(training.num_threads), ranks.working():
         for number in range(first_epoch, settings.epochs):
-            training.epoch(number, neighbors_of, task)
+            training.epoch(number, neighbors, task)
             task.advance(0, f"loss {float(training.loss_H.min()):.2f}")
-            if (number + 1) % interval == 0 and ranks.is_first:
+            if (number + 1) % interval == 0 and ranks.is_first and pace.is_due:
                 extra = {"prior": training.prior_HC, "loss": training.loss_H}
-                save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)
+                with pace.saving():
+                    save_checkpoint(checkpoint, number + 1, modules, training.optimizer, extra)
     return HeadTraining(training.teacher.eval(), training.loss_H.cpu())

@@ -94,6 +94,11 @@ def _take(embeddings: EmbeddingRows, rows: NDArray[np.int64]) -> NDArray[np.floa
     return embeddings.take(rows)
 
 
+def _most_bytes(device: torch.device) -> int:
+    """Return how much memory the rows of a pool may take."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _IN_MEMORY_BYTES
+
+
 class Features:
     """The pool's embeddings by position, shifted and scaled, on a device.
 
@@ -106,7 +111,8 @@ class Features:
     device : torch.device
         Where batches are delivered.
     in_memory : bool, default True
-        Whether to keep the rows on the device, as float32, if they take at most 4 GiB; else they are read as needed.
+        Whether to keep the rows on the device, as float32, if they take at most 4 GiB of the CPU's memory or half of
+        what is free of a GPU's; else they are read as needed.
     mean, inverse_deviation : Tensor of shape (n_dims,), float32, optional
         Subtracted and multiplied; None leaves the embeddings as they are.
     """
@@ -127,8 +133,13 @@ class Features:
         self._mean = None if mean is None else mean.to(device)
         self._scale = None if inverse_deviation is None else inverse_deviation.to(device)
         self._cache: Tensor | None = None
-        if in_memory and len(rows) * self.dim * 4 <= _IN_MEMORY_BYTES:
+        if in_memory and len(rows) * self.dim * 4 <= _most_bytes(device):
             self._cache = self._read(rows)
+
+    @property
+    def index_device(self) -> torch.device:
+        """Where `take` uses positions; from elsewhere they are copied, and a copy from a GPU waits for it."""
+        return torch.device("cpu") if self._cache is None else self.device
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -167,5 +178,6 @@ class Features:
         part: BatchPart = WHOLE,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield embeddings [b, D] as `TrainingImages` says; they know no augmentation."""
-        for batch in nearly_equal(order, batch_size):
-            yield part.cut(batch), self.take(part.padded(batch)).to(device)
+        placed = nearly_equal(order.to(self.index_device), batch_size)  # at once: a copy of each would wait for the GPU
+        for batch, own in zip(nearly_equal(order, batch_size), placed, strict=True):
+            yield part.cut(batch), self.take(part.padded(own)).to(device)

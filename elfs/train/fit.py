@@ -19,6 +19,7 @@ from elfs.ops.schedules import warmup_cosine
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import Recipe
+from elfs.train.recorded_step import changing_rate
 from elfs.train.seeding import generator
 
 __all__ = ["Fit"]
@@ -109,10 +110,11 @@ class Fit:
         """Return SGD with Nesterov momentum 0.9 over all parameters."""
         return torch.optim.SGD(
             self.network.parameters(),
-            lr=self.recipe.learning_rate,
+            lr=changing_rate(self.recipe.learning_rate, self.device),
             momentum=0.9,
             weight_decay=self.recipe.weight_decay,
             nesterov=True,
+            fused=self.device.type == "cuda",
         )
 
     def steps_per_epoch(self) -> int:

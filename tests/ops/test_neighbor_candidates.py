@@ -4,7 +4,7 @@ from torch import Tensor
 
 from elfs.ops import neighbor_candidates
 from elfs.ops.database import SOLO, Database
-from elfs.ops.neighbor_candidates import Candidates, candidates_among_all, candidates_of_all
+from elfs.ops.neighbor_candidates import Candidates, candidates_among_all, candidates_of_all, rows_reaching
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ def test_fewer_rows_than_candidates() -> None:
 
 @pytest.mark.parametrize(("num_rows", "tile_rows"), [(2, 4096), (9, 4), (600, 4096), (601, 100)])
 def test_two_rows_are_multiplied_once(num_rows: int, tile_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbor_candidates, "_TILE_ROWS", tile_rows)
+    monkeypatch.setitem(neighbor_candidates._TILE_ROWS, "cpu", tile_rows)
     num_products, multiply = 0, torch.mm
 
     def counted(first: Tensor, second: Tensor, *, out: Tensor) -> Tensor:
@@ -76,9 +76,23 @@ def test_two_rows_are_multiplied_once(num_rows: int, tile_rows: int, monkeypatch
 
 
 def test_products_with_a_block_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbor_candidates, "_PRODUCT_ELEMENTS", 500)
+    monkeypatch.setitem(neighbor_candidates._PRODUCT_ELEMENTS, "cpu", 500)
     unit, shares = unit_rows(300, 6), list[float]()
     database, queries = Database(unit, device=CPU, block_rows=110), torch.tensor([299, 3, 3, 77])
     cosine, positions = candidates_among_all(database, unit[queries], 12, SOLO, shares.append)
     assert_are_the_largest((cosine, positions), unit[queries] @ unit.T, 12)
     assert sum(shares) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("block_rows", [7, 64, 5000])
+@pytest.mark.parametrize("product_elements", [50, 1 << 24])
+def test_all_rows_that_reach_a_bound(block_rows: int, product_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Query 3 has no such row, query 4 more than are asked for, and a row that equals the bound counts."""
+    monkeypatch.setitem(neighbor_candidates._PRODUCT_ELEMENTS, "cpu", product_elements)
+    rows = torch.eye(90)[torch.arange(270) % 90]  # products are 0 or 1: nothing is rounded
+    queries = rows[:5]
+    bound = torch.tensor([1.0, 0.5, 1.0, 1.5, 0.0])
+    found = rows_reaching(
+        Database(rows, device=CPU, block_rows=block_rows), queries, bound, most=3, advance=lambda _: None
+    )
+    assert found.tolist() == [[0, 90, 180], [1, 91, 181], [2, 92, 182], [-1] * 3, [-1] * 3]

@@ -121,6 +121,26 @@ def test_coarse_proposals_do_not_change_the_result(among: str, monkeypatch: pyte
     assert_equals_oracle(rows, 9, block_rows=128 if among == "some" else 1000)
 
 
+@pytest.mark.parametrize("most", [0, 40, 1024])
+@pytest.mark.parametrize("among", ["all", "some"])
+def test_rows_in_doubt_are_looked_for_among_those_that_reach_a_bound(
+    most: int, among: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tight groups of 60: more are near than there are candidates. Few reach the bound, too many, or some do."""
+    monkeypatch.setattr(neighbors, "_MOST_REACHING", most)
+    monkeypatch.setattr(neighbors, "NUM_SPARE", 3)
+    compared, exhaustive = [], neighbors._exhaustive_keys
+
+    def counted(database: Database, queries: Tensor, *others: Any) -> Tensor:
+        compared.append(len(queries))
+        return exhaustive(database, queries, *others)
+
+    monkeypatch.setattr(neighbors, "_exhaustive_keys", counted)
+    rows = random_rows(5, 6).repeat_interleave(60, dim=0) + 1e-5 * random_rows(300, 6, seed=1)
+    assert_equals_oracle(rows, 9, block_rows=128 if among == "some" else 1000)
+    assert (sum(compared) > 0) == (most < 1024)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["highest", "high"])

@@ -139,7 +139,7 @@ def test_dynamics_stopped_while_it_publishes(
     with pytest.raises(KeyboardInterrupt):
         run_stage("dynamics", workspace, force=True)
     monkeypatch.undo()
-    monkeypatch.setattr("elfs.train.classifier._train_step", stop)
+    monkeypatch.setattr("elfs.train.classifier._FitState.step", stop)
     outcome = run_stage("dynamics", workspace, force=True)
     assert outcome.summary == Workspace.open(digits.path).manifest.records["dynamics"].summary
     assert artifacts_of(workspace) == artifacts_of(digits.path)

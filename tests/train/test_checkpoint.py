@@ -1,5 +1,6 @@
 """Training state to a file and back."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from elfs.errors import CorruptArtifactError
-from elfs.train.checkpoint import load_checkpoint, save_checkpoint
+from elfs.train.checkpoint import SavingPace, load_checkpoint, save_checkpoint
 
 MakeOptimizer = Callable[[nn.Module], torch.optim.Optimizer]
 
@@ -79,3 +80,33 @@ def test_damaged_file_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
     with pytest.raises(CorruptArtifactError, match=r"checkpoint\.safetensors"):
         load_checkpoint(path, {"network": module}, sgd(module))
+
+
+def test_momenta_come_back_in_the_layout_of_their_parameters(tmp_path: Path) -> None:
+    """Fused steps refuse any other."""
+    path = tmp_path / "checkpoint.safetensors"
+    module = nn.Conv2d(4, 3, 3).to(memory_format=torch.channels_last)
+    optimizer = sgd(module)
+    module(torch.ones(1, 4, 5, 5)).sum().backward()
+    optimizer.step()
+    save_checkpoint(path, 1, {"network": module}, optimizer, {})
+    fresh = sgd(module)
+    load_checkpoint(path, {"network": module}, fresh)
+    for parameter in module.parameters():
+        momentum = fresh.state[parameter]["momentum_buffer"]
+        assert momentum.stride() == parameter.stride()
+        assert torch.equal(momentum, optimizer.state[parameter]["momentum_buffer"])
+
+
+@pytest.mark.parametrize(("cost", "wait", "is_due"), [(0.04, 0.0, True), (1.0, 18.9, False), (1.0, 19.1, True)])
+def test_saving_takes_a_twentieth_of_the_time_where_it_is_not_cheap(
+    cost: float, wait: float, is_due: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    pace = SavingPace()
+    assert pace.is_due
+    with pace.saving():
+        now += cost
+    now += wait
+    assert pace.is_due == is_due

@@ -107,7 +107,9 @@ def heads(ranks: Ranks, path: Path, stop_after: int = 10**9, *, plain: bool = Fa
     task = Steps(stop_after)
     try:
         clustering._adamw = sgd if plain else original  # type: ignore[assignment]
-        found = train_heads(features(), neighbors_of, settings, checkpoint=path, task=task, ranks=ranks)
+        found = train_heads(
+            features(), neighbors_of(torch.arange(NUM_ROWS)), settings, checkpoint=path, task=task, ranks=ranks
+        )
     except KeyboardInterrupt:
         return {}
     finally:

@@ -68,7 +68,7 @@ def _trained(job: Job, pool: Pool, settings: HeadSettings, neighbors: Tensor) ->
     with job.runtime.long_task("cluster", _num_steps(pool, settings), "steps", advice) as task:
         return train_heads(
             pool.features,
-            lambda positions: neighbors[positions].long(),
+            neighbors,
             settings,
             checkpoint=job.draft.directory / "checkpoint.safetensors",
             task=task,

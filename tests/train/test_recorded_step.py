@@ -1,0 +1,175 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from elfs.data.training_images import CachedImages
+from elfs.models.networks import build_network
+from elfs.parallel.ranks import ALONE
+from elfs.parallel.runtime import Silence
+from elfs.train import classifier, clustering, recorded_step
+from elfs.train.classifier import record_dynamics
+from elfs.train.clustering import HeadSettings, train_heads
+from elfs.train.features import Features
+from elfs.train.fit import Fit
+from elfs.train.recipes import RECIPES
+from elfs.train.recorded_step import RecordedStep, can_record, changing_rate, set_rate
+
+CPU = torch.device("cpu")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+class FakeRecorder:
+    """Does on the CPU what a GPU does: a recorded step reads and writes the places it was recorded with."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+        self.log.append("warm up")
+        return step()
+
+    def record(self, step: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        self.log.append("record")
+
+        def replay() -> Tensor:
+            self.log.append("replay")
+            return step()
+
+        return replay
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> FakeRecorder:
+    made = FakeRecorder()
+    monkeypatch.setattr(recorded_step, "_CudaRecorder", lambda: made)
+    return made
+
+
+def test_a_shape_is_recorded_after_three_steps_and_then_replayed(recorder: FakeRecorder) -> None:
+    step = RecordedStep(lambda x: 2 * x, is_recorded=True)
+    found = [step(torch.full((2,), float(number))).tolist() for number in range(6)]
+    assert found == [[2.0 * number] * 2 for number in range(6)]
+    assert recorder.log == ["warm up"] * 3 + ["record"] + ["replay"] * 3
+
+
+def test_each_shape_is_recorded_by_itself(recorder: FakeRecorder) -> None:
+    step = RecordedStep(lambda x: x + 1, is_recorded=True)
+    for number in range(5):
+        for length in (2, 3):
+            assert step(torch.full((length,), float(number))).tolist() == [number + 1.0] * length
+    assert recorder.log.count("record") == 2
+    assert recorder.log.count("warm up") == 6
+    assert recorder.log.count("replay") == 4
+
+
+def test_a_step_that_is_not_recorded_is_called(recorder: FakeRecorder) -> None:
+    step = RecordedStep(lambda x: x + 1, is_recorded=False)
+    assert [float(step(torch.tensor(float(number)))) for number in range(5)] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert recorder.log == []
+
+
+def test_steps_are_recorded_on_a_gpu_by_one_process() -> None:
+    assert not can_record(CPU, ALONE)
+    assert can_record(torch.device("cuda"), ALONE)
+
+
+@pytest.mark.parametrize("rate", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
+def test_a_rate_is_changed_in_place_where_it_is_a_tensor(rate: float | Tensor) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
+    before = optimizer.param_groups[0]["lr"]
+    set_rate(optimizer, 0.25)
+    assert float(optimizer.param_groups[0]["lr"]) == 0.25
+    assert isinstance(before, Tensor) == (optimizer.param_groups[0]["lr"] is before)
+
+
+def test_a_rate_is_a_number_on_the_cpu() -> None:
+    assert changing_rate(0.5, CPU) == 0.5
+    assert isinstance(changing_rate(0.5, CPU), float)
+
+
+HEADS = HeadSettings(
+    clusters=5,
+    heads=4,
+    hidden=32,
+    bottleneck=16,
+    loss="temi",
+    epochs=6,
+    warmup_epochs=1,
+    batch_size=128,
+    learning_rate=1e-3,
+    min_learning_rate=1e-5,
+    weight_decay=1e-4,
+    beta=0.6,
+    temperature=0.1,
+    teacher_momentum=0.9,
+    prior_momentum=0.9,
+    seed=0,
+)
+
+
+class Stopped(Silence):
+    """Ends like Ctrl-C after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.left -= count
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
+def heads_on_gpu(path: Path, task: Silence) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    features = Features(random.standard_normal((1000, 24), dtype=np.float32), np.arange(1000), torch.device("cuda"))
+    near = torch.from_numpy(random.integers(0, 1000, (1000, 7)))
+    return train_heads(features, near, HEADS, checkpoint=path, task=task).teacher.to_tensors()
+
+
+def traces_on_gpu(path: Path, task: Silence) -> dict[str, np.ndarray]:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (300, 3, 16, 16), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(0, 5, (300,), generator=generator)
+    device = torch.device("cuda")
+    images = CachedImages(pixels.to(device), torch.full((3,), 0.5), torch.full((3,), 0.25), mirror=True, padding=2)
+    network = build_network("resnet8", num_classes=5, image_size=16, dim=None, seed=0).to(device)
+    recipe = replace(RECIPES["small"], batch_size=32)
+    found: dict[str, np.ndarray] = {}
+
+    def store(epoch: int, traces: dict[str, Tensor]) -> None:
+        found.update({f"{name} {epoch}": trace.numpy() for name, trace in traces.items()})
+
+    record_dynamics(Fit(network, images, labels, recipe, 0, device), 6, path, store, task)
+    return found | {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+
+
+TRAININGS = {"heads": heads_on_gpu, "proxy": traces_on_gpu}
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("training", TRAININGS)
+def test_recorded_steps_are_the_plain_ones(training: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = TRAININGS[training](tmp_path / "recorded", Silence())
+    for module in (classifier, clustering):
+        monkeypatch.setattr(module, "can_record", lambda *_: False)
+    plain = TRAININGS[training](tmp_path / "plain", Silence())
+    for name, values in plain.items():
+        np.testing.assert_array_equal(recorded[name], values, err_msg=name)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("training", TRAININGS)
+def test_a_stopped_training_ends_with_the_same_numbers(training: str, tmp_path: Path) -> None:
+    whole = TRAININGS[training](tmp_path / "whole", Silence())
+    with pytest.raises(KeyboardInterrupt):
+        TRAININGS[training](tmp_path / "stopped", Stopped(35))
+    resumed = TRAININGS[training](tmp_path / "stopped", Silence())
+    for name, values in resumed.items():
+        np.testing.assert_array_equal(whole[name], values, err_msg=name)
