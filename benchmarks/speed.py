@@ -242,7 +242,7 @@ CASES: dict[str, Case] = {
     "pictures": Case(
         "embed", "JPEGs of 400x300 prepared at 64 pixels", "torchvision's transforms", _pictures, 100, (1000,)
     ),
-    "neighbors": Case("embed", "50 neighbours, 768 dims", "FAISS flat", _neighbors, 5000, (10_000, 20_000)),
+    "neighbors": Case("embed", "50 neighbours, 768 dims", "FAISS flat", _neighbors, 5000, (10_000, 20_000, 50_000)),
     "heads": Case("cluster", "5 TEMI heads, an epoch, 384 dims", "products of 2048 alone", _heads, 1024, (8192,)),
     "kmeans": Case("cluster", "k-means, 20 of 64 dims, 5 starts", "scikit-learn", _kmeans, 5000, (50_000,)),
     "resnet8": Case("dynamics", "resnet8, an epoch, 32x32", "plain loop", partial(_network, "resnet8"), 512, (4096,)),

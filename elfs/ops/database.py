@@ -163,8 +163,6 @@ class Database:
         self._embeddings = _resident(plain, self.device)
         self._rows = rows
         self._rows_placed: Tensor | None = None
-        self._narrow: NDArray[Any] = np.empty((0, self.num_dims))
-        self._single = torch.empty(0, self.num_dims)
         self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
         norm_N = torch.empty(self._num_rows, dtype=torch.float64, device=self.device)
         for start, stop, norms in self._handed_round(ring, self._norms):
@@ -219,26 +217,32 @@ class Database:
             return self._embeddings[self._row_numbers(positions)]
         return self._take(self._rows_at(positions))
 
-    def take_widened(self, positions: Tensor, out: Tensor) -> None:
-        """Write rows as they are into a buffer of float64, by way of buffers that are kept: they stay in the cache.
+    @property
+    def is_outside(self) -> bool:
+        """Whether rows are numpy's, in memory or on a disk, and used on the CPU."""
+        return not isinstance(self._embeddings, Tensor) and self.device.type == "cpu"
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of each number; of rows that are `is_outside`."""
+        assert not isinstance(self._embeddings, Tensor)
+        return self._embeddings.dtype
+
+    def take_into(self, out: NDArray[Any], positions: Tensor) -> None:
+        """Write rows as they are into an array; of rows that are `is_outside`.
 
         Parameters
         ----------
+        out : ndarray of shape (n_taken, n_dims)
+            In the embeddings' own dtype.
         positions : Tensor of shape (n_taken,), int64
-            Any order, repeats allowed; on any device.
-        out : Tensor of shape (n_taken, n_dims), float64
-            On the device.
+            Any order, repeats allowed; on the CPU.
         """
-        if isinstance(self._embeddings, Tensor) or self.device.type != "cpu":
-            widened(self.take(positions), out)
-            return
-        num = len(positions)
-        if len(self._narrow) < num:
-            self._narrow = np.empty((num, self.num_dims), dtype=self._embeddings.dtype)
-            self._single = torch.empty(self._narrow.shape)
-        raw = self._take(self._rows_at(positions), self._narrow[:num])
-        # Half precision by way of float32: see `widened`.
-        out.copy_(self._single[:num].copy_(raw) if raw.dtype.itemsize == 2 else raw)
+        rows = self._rows_at(positions)
+        if isinstance(self._embeddings, np.ndarray):
+            self._embeddings.take(rows, 0, out, "clip")  # any other mode makes a copy
+        elif not isinstance(self._embeddings, Tensor):
+            self._embeddings.take(rows, out)
 
     def _row_numbers(self, positions: Tensor) -> Tensor:
         """Return rows of the embeddings where these are."""
@@ -252,13 +256,12 @@ class Database:
         wanted = positions.cpu().numpy()
         return wanted if self._rows is None else self._rows[wanted]
 
-    def _take(self, rows: NDArray[np.int64], out: NDArray[Any] | None = None) -> Tensor:
+    def _take(self, rows: NDArray[np.int64]) -> Tensor:
         if isinstance(self._embeddings, Tensor):
             return self._embeddings[torch.from_numpy(rows).to(self._embeddings.device)].to(self.device)
         if isinstance(self._embeddings, np.ndarray):
-            taken = np.take(self._embeddings, rows, axis=0, out=out, mode="clip")  # any other mode makes a copy
-            return torch.from_numpy(taken).to(self.device)
-        return torch.from_numpy(self._embeddings.take(rows, out)).to(self.device)
+            return torch.from_numpy(np.take(self._embeddings, rows, axis=0)).to(self.device)
+        return torch.from_numpy(self._embeddings.take(rows)).to(self.device)
 
     def unit_run(self, start: int, stop: int) -> Tensor:
         """Return a run of rows scaled to length 1.

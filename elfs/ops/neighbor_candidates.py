@@ -20,7 +20,7 @@ __all__ = ["Candidates", "candidates_among_all", "candidates_of_all", "rows_reac
 
 # Cosines of one product: 64 MiB; on a GPU, where each takes a dozen launches, 1 GiB.
 _PRODUCT_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
-_TILE_ROWS = {"cpu": 4096, "cuda": 16_384}
+_TILE_ROWS = {"cpu": 2048, "cuda": 16_384}
 _MOST_IN_A_GROUP = 32
 # With more columns above the bounds than so many times the number of candidates, a closer bound is looked for, ...
 _MANY = 2

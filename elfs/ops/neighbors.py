@@ -16,6 +16,7 @@ from torch import Tensor
 
 from elfs.ops.database import SOLO, Database, Embeddings, Ring, widened
 from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all, rows_reaching
+from elfs.ops.wide_rows import WideRows
 
 __all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
 
@@ -80,19 +81,24 @@ def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) 
     """Return the cosines of queries and their candidates, computed in float64, rounded to float32.
 
     Each is a product of two rows as they are, times both scales. A product whose rounding hangs on the order of its
-    summands, which depends on the shapes, is computed again, one order for all.
+    summands, which depends on the shapes, is computed again, one order for all. At the end of a row of candidates may
+    stand -1, where nothing is computed.
     """
     num_candidates, num_dims = positions_BM.shape[1], database.num_dims
-    scale_BM = database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM]
-    cosine_BM = torch.empty_like(scale_BM)
+    scale_BM = database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM.clamp_min(0)]
+    scale_BM.masked_fill_(positions_BM < 0, 0.0)
+    cosine_BM = torch.zeros_like(scale_BM)
     num_rows = max(1, _GATHERED_ELEMENTS[database.device.type] // max(1, num_candidates * num_dims))
-    wide = torch.empty(num_rows, num_candidates, num_dims, dtype=torch.float64, device=database.device)
-    query_BD1 = widened(database.take(queries_B), out=wide.new_empty(len(queries_B), num_dims)).unsqueeze(2)
-    for start in range(0, len(queries_B), num_rows):
-        part = slice(start, min(start + num_rows, len(queries_B)))
-        raw_BMD = wide[: part.stop - start]
-        database.take_widened(positions_BM[part].flatten(), out=raw_BMD.view(-1, num_dims))
-        torch.bmm(raw_BMD, query_BD1[part], out=cosine_BM[part].unsqueeze(2))
+    wide_rows = WideRows(database, num_rows * num_candidates)
+    raw_BD = database.take(queries_B)
+    query_BD1 = widened(raw_BD, out=torch.empty_like(raw_BD, dtype=torch.float64)).unsqueeze(2)
+    num_B = (positions_BM >= 0).sum(dim=1)
+    most = [int(part.max()) for part in num_B.split(num_rows)] if num_rows > 1 else num_B.tolist()
+    parts = (values.split(num_rows) for values in (positions_BM.clamp_min(0), query_BD1, cosine_BM))
+    for width, asked_BM, asking_BD1, found_BM in zip(most, *parts, strict=True):
+        wanted_BM = asked_BM if width == num_candidates else asked_BM[:, :width]
+        raw_PD = wide_rows.take(wanted_BM.flatten())
+        found_BM[:, :width] = torch.bmm(raw_PD.view(*wanted_BM.shape, num_dims), asking_BD1).squeeze(2)
     cosine_BM *= scale_BM
     bound = (num_dims + 8) * 2.0**-52  # of the sums' error, for the rows have length 1
     in_doubt = ((cosine_BM - bound).float() != (cosine_BM + bound).float()) & (scale_BM > 0)
@@ -100,6 +106,16 @@ def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) 
         raw_PD = database.take(queries_B[rows]).double() * database.take(positions_BM[rows, columns]).double()
         cosine_BM[rows, columns] = raw_PD.sum(dim=1) * scale_BM[rows, columns]
     return cosine_BM.float()
+
+
+def _near_enough(fast_BM: Tensor, positions_BM: Tensor, k: int, num_dims: int) -> Tensor:
+    """Return the candidates of products in float32, -1 in place of those that cannot be among the k nearest.
+
+    Of the first k + 1, one may be the query itself; what is below the last of them by more than both are rounded is
+    below k others.
+    """
+    needed_BM = fast_BM >= fast_BM[:, k : k + 1] - num_dims * 2.0**-23
+    return positions_BM.masked_fill(~needed_BM, -1)
 
 
 def _exhaustive_keys(database: Database, queries_B: Tensor, k: int, advance: Advance) -> Tensor:
@@ -119,11 +135,16 @@ def _exhaustive_keys(database: Database, queries_B: Tensor, k: int, advance: Adv
 
 
 def _ranked(database: Database, queries_B: Tensor, positions_BM: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the rank keys of candidates, the lowest for the query itself and for none, and their cosines."""
-    exact_BM = _exact_cosines(database, queries_B, positions_BM.clamp_min(0))
+    """Return the rank keys of candidates, the lowest for the query itself and for -1, and their cosines."""
+    exact_BM = _exact_cosines(database, queries_B, positions_BM)
     key_BM = _rank_key(exact_BM, positions_BM)
     key_BM[(positions_BM < 0) | (positions_BM == queries_B.unsqueeze(1))] = _LAST
     return key_BM, exact_BM
+
+
+def _rounding(fast_BM: Tensor, exact_BM: Tensor, positions_BM: Tensor) -> Tensor:
+    """Return twice the largest error of the candidates' cosines."""
+    return 2 * (fast_BM - exact_BM).masked_fill(positions_BM < 0, 0.0).abs().amax()
 
 
 def _keys_among_all(database: Database, queries_B: Tensor, bound_B: Tensor, k: int, advance: Advance) -> Tensor:
@@ -183,15 +204,22 @@ def reranked(
     """
     best_QK = torch.empty(len(queries), k, dtype=torch.int64, device=database.device)
     doubt_Q = torch.full((len(queries),), torch.inf, device=database.device)
+    is_float32 = complete and database.device.type == "cpu" and proposed[0].shape[1] > k
+    theory = database.num_dims * 2.0**-23  # what float32 rounds a product of unit vectors by, twice
     for start in range(0, len(queries), _RANKED_ROWS):
         block = slice(start, min(start + _RANKED_ROWS, len(queries)))
         fast_BM, positions_BM = proposed[0][block], proposed[1][block]
-        key_BM, exact_BM = _ranked(database, queries[block], positions_BM)
+        near_BM = _near_enough(fast_BM, positions_BM, k, database.num_dims) if is_float32 else positions_BM
+        key_BM, exact_BM = _ranked(database, queries[block], near_BM)
+        rounding = _rounding(fast_BM, exact_BM, near_BM)
+        if is_float32 and rounding > theory:  # the device multiplies in reduced precision
+            key_BM, exact_BM = _ranked(database, queries[block], positions_BM)
+            rounding = _rounding(fast_BM, exact_BM, positions_BM)
         best_QK[block] = key_BM.topk(k, dim=1).values
         last_B = _from_rank_key(best_QK[block, -1])[1].masked_fill(best_QK[block, -1] == _LAST, -torch.inf)
         # A row that is no candidate is at most as near as the last candidate, give or take the rounding of the
-        # proposals: float32's for unit vectors, or what is seen here (reduced precision may exceed it).
-        rounding = (2 * (fast_BM - exact_BM).abs().amax()).clamp_min(database.num_dims * 2.0**-23)
+        # proposals: float32's for unit vectors, or what is seen here.
+        rounding = rounding.clamp_min(theory)
         in_doubt = last_B <= (fast_BM[:, -1] + rounding if complete else -torch.inf)
         doubt_Q[block] = torch.where(in_doubt, last_B - rounding, torch.inf)
         advance(0.0)
