@@ -5,14 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from elfs.catalog import SELECTORS
-from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
-from elfs.cli._next import commands_after
-from elfs.cli._text import clock, plural, stage_row
+from elfs.cli._text import clock, stage_row
 from elfs.config import ClusterConfig, EmbedConfig, SelectConfig, StageConfig
-from elfs.pipeline.facts import SelectionFacts
-from elfs.pipeline.verdict import verdict
-from elfs.workspace.names import selection_file
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
@@ -22,8 +17,6 @@ __all__ = [
     "SMOKE_WARNING",
     "call_stage",
     "run_stage",
-    "selection_document",
-    "selection_lines",
     "show_end",
 ]
 
@@ -35,7 +28,6 @@ _CLUSTER_OPTIONS = {
     "turtle": frozenset({"clusters", "method", "heads", "batch_size", "learning_rate"}),
 }
 _NOT_OF_TEST_SETS = frozenset({"balance", "blocks", "budget", "key", "method", "per_group"})
-_SHOWN_VALUES = 12
 _ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})
 
 
@@ -54,6 +46,8 @@ def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_ro
         Folder of the images, for embed.
     """
     if invocation.dry_run:
+        from elfs.cli._dry_run import show_plan
+
         show_plan(invocation, [(stage, config)])
         return
     from elfs.pipeline.graph import STAGES
@@ -165,103 +159,19 @@ def show_end(invocation: Invocation, outcomes: Sequence["Outcome"]) -> None:
         ],
     }
     if last.stage == "select":
+        from elfs.cli._selection_lines import selection_document, selection_lines
+        from elfs.pipeline.facts import SelectionFacts
+        from elfs.pipeline.trust import doubt
+
         document["selection"] = selection_document(invocation.workspace, last)
         for line in selection_lines(invocation.workspace, last, quiet=output.quiet):
             output.data(line)
-        from elfs.pipeline.trust import doubt
-
         if (reason := doubt(SelectionFacts.of(last.summary))) is not None:
             output.warn(reason)
     if last.smoke:
         output.warn(SMOKE_WARNING)
+    from elfs.cli._next import commands_after
+
     for position, line in enumerate(commands_after(last.stage, last.record, invocation.workspace)):
         output.note(f"{'next' if position == 0 else '':<10} {line}", style="cyan")
     output.document("stages", document)
-
-
-def selection_document(workspace: Path, outcome: "Outcome") -> dict[str, Any]:
-    """Return what ``--json`` says about a selection.
-
-    Parameters
-    ----------
-    workspace : Path
-        The workspace.
-    outcome : Outcome
-        What select made or found.
-
-    Returns
-    -------
-    dict
-        Its name and file beside the facts of its summary.
-    """
-    path = selection_file(workspace, outcome.record)
-    return {**outcome.summary, "name": outcome.record.partition("/")[2], "path": str(path)}
-
-
-def selection_lines(workspace: Path, outcome: "Outcome", *, quiet: bool) -> list[str]:
-    """Return what people read about a selection: where it lies and what it contains.
-
-    Parameters
-    ----------
-    workspace : Path
-        The workspace.
-    outcome : Outcome
-        What select made or found.
-    quiet : bool
-        The file's name alone, for scripts.
-
-    Returns
-    -------
-    list of str
-        Lines for stdout.
-    """
-    path = selection_file(workspace, outcome.record)
-    if quiet:
-        return [str(path)]
-    facts = SelectionFacts.of(outcome.summary)
-    share = f"{plural(facts.count, 'image')} of {facts.eligible:,} ({facts.share:.1%})"
-    lines = [f"selection  {path}", f"contains   {share}"]
-    if facts.clusters is not None:
-        of = plural(facts.clusters, "cluster")
-        lines[-1] += f", {facts.clusters_covered} of {of}, {facts.picks_per_cluster} from each"
-    if facts.included:
-        lines[-1] += f"; {plural(facts.included, 'image')} annotated before"
-    lines += _group_lines(facts)
-    if facts.holdout:
-        lines.append("held out   no later selection takes any of them; elfs train tests on those that get a label")
-    else:
-        lines += _verdict_lines(facts)
-    if facts.annotated:
-        lines.append(f"left out   {plural(facts.annotated, 'image')} that people have annotated already")
-    if facts.copies_left_out:
-        lines.append(f"left out   {plural(facts.copies_left_out, 'image')} as copies of others")
-    if facts.without_score:
-        lines.append(f"left out   {plural(facts.without_score, 'image')} without a score")
-    return lines
-
-
-def _verdict_lines(facts: SelectionFacts) -> list[str]:
-    said = verdict(facts)
-    lines = [f"verdict    {said.level}: {said.reasons}"] if said.findings else []
-    lines += [f"{'':<10} {text}" for text in said.besides]
-    return lines + ([f"{'':<10} try {said.advice}"] if said.advice else [])
-
-
-def _group_lines(facts: SelectionFacts) -> list[str]:
-    """Return what is said of groups and of the column that was balanced."""
-    lines = []
-    if (known := facts.groups) is not None:
-        of = plural(known.groups, "group") + (f" and {known.alone:,} images without one" if known.alone else "")
-        if known.whole:
-            text = f"{known.picked:,} of {of}, each as a whole"
-        elif known.per_group is not None:
-            text = f"at most {known.per_group:,} of each of {of}: {known.picked:,} are in"
-        else:
-            text = f"{known.picked:,} of {of}, up to {known.most:,} images of one; --per-group sets a limit"
-        lines.append(f"groups     {text}")
-    if (column := facts.column) is not None:
-        counts = list(column.images.items())
-        shown = ", ".join(f"{value or '(none)'} {count:,}" for value, count in counts[:_SHOWN_VALUES])
-        more = f" and {len(counts) - _SHOWN_VALUES:,} more" if len(counts) > _SHOWN_VALUES else ""
-        lines.append(f"balance    {column.name}: {shown}{more}")
-    return lines

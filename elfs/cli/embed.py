@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._ranks import own_place
@@ -68,6 +67,8 @@ def body(
     config, source_root = embed_config(invocation, source, root, base=base, recorded=recorded)
     sources = other_source(invocation.workspace, config, source_root, moved=root is not None)
     if invocation.dry_run and part is None:
+        from elfs.cli._dry_run import show_plan
+
         show_plan(invocation, [("embed", config)], sources, source_root)
         return
     if not invocation.dry_run:

@@ -1,6 +1,5 @@
 """``elfs plan``."""
 
-from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._stage import SMOKE_WARNING
@@ -19,6 +18,8 @@ def body(invocation: Invocation) -> None:
     config = invocation.config("plan")
     assert isinstance(config, PlanConfig)
     if invocation.dry_run:
+        from elfs.cli._dry_run import show_plan
+
         show_plan(invocation, [("select", selection) for selection in config.selections()[:1]])
         return
     from elfs.stages.selection.plan import plan_budgets

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from elfs.catalog import STAGES
-from elfs.cli._dry_run import show_plan
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
@@ -62,6 +61,8 @@ def body(
 
         sources = other_source(invocation.workspace, embed, source_root, moved=root is not None)
     if invocation.dry_run:
+        from elfs.cli._dry_run import show_plan
+
         show_plan(invocation, list(configs.items()), sources, source_root)
         return
     if isinstance(embed, EmbedConfig):

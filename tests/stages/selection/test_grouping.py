@@ -12,7 +12,7 @@ from torch import Tensor
 
 from elfs.annotations.annotating import annotate
 from elfs.catalog import SELECTORS
-from elfs.cli._stage import selection_lines
+from elfs.cli._selection_lines import selection_lines
 from elfs.cli.app import run as elfs
 from elfs.config import PlanConfig
 from elfs.data.samples import SampleTable
