@@ -46,9 +46,9 @@ def text_of(value: Any) -> str:
     Returns
     -------
     str
-        Empty for None.
+        Empty for None, and for a number that is none, as data frames hold where nothing is said.
     """
-    return "" if value is None else from_code_page(str(value)).strip()
+    return "" if value is None or value != value else from_code_page(str(value)).strip()
 
 
 def one_or_more(values: Any) -> tuple[str, ...]:

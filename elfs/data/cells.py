@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 
 __all__ = ["csv_text", "plain_cell", "safe_cell"]
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_STARTS = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile("'*" + _STARTS)
 """What a spreadsheet takes for a formula, and what looks like one that was made safe, so that it comes back too."""
 
-_SAFE = re.compile(r"'+[=+\-@\t\r]")
+_SAFE = re.compile("'+" + _STARTS)
 
 
 def safe_cell(text: str) -> str:
@@ -24,8 +25,8 @@ def safe_cell(text: str) -> str:
     Returns
     -------
     str
-        The text; behind an apostrophe where it begins with ``=``, ``+``, ``-``, ``@``, a tab or a carriage return, or
-        with apostrophes before one of these.
+        The text; behind an apostrophe where it begins with ``=``, ``+``, ``-``, ``@`` or a full-width one of these,
+        with a tab or a line end, or with apostrophes before one of them.
 
     References
     ----------

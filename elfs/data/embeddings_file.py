@@ -1,5 +1,8 @@
 """Embeddings that a user brings along: one ``.npy`` or ``.safetensors`` file, and a text file with the ids."""
 
+import json
+import struct
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,11 +145,16 @@ def _npy(path: Path) -> _Matrix:
         if file.read(len(_ARCHIVE)) == _ARCHIVE:  # numpy would leave one that is damaged open
             raise InputDataError(f"{path} is an .npz archive, expected a plain .npy array.")
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers by Python 2, and of shapes that it refuses next
+            array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # the header is a Python literal: whatever the parser of Python says of a broken one
         raise InputDataError(f"{path} is no .npy file that can be used: {_first_line(error)}.") from None
+    behind = path.stat().st_size - array.offset - array.nbytes if isinstance(array, np.memmap) else 0
+    if behind:
+        raise InputDataError(f"{path} has {behind:,} bytes behind the array of shape {array.shape} that it describes.")
     return _Matrix(array.dtype, array.shape, lambda: array)
 
 
@@ -169,10 +177,22 @@ def _safetensors(path: Path) -> _Matrix:
     if name is None:
         seen = ", ".join(f"{key}: {dtype} {shape}" for key, (dtype, shape) in shapes.items()) or "nothing"
         raise InputDataError(f"{path} holds {seen}; expected a floating tensor 'embeddings' with two axes.")
+    _require_unique_names(path)
     dtype, shape = shapes[name]
     if dtype not in _FLOATS:
         raise InputDataError(f"{path}: '{name}' is {dtype} of shape {shape}, expected F16, F32 or F64.")
     return _Matrix(np.dtype(_FLOATS[dtype]), shape, lambda: file.get_tensor(name))
+
+
+def _require_unique_names(path: Path) -> None:
+    """Refuse a header that names a tensor, or a property of it, twice: readers take the last in silence."""
+
+    def pairs(found: list[tuple[str, Any]]) -> None:
+        if len(dict(found)) < len(found):
+            raise InputDataError(f"{path} names a tensor twice.")
+
+    with open(path, "rb") as file:
+        json.loads(file.read(struct.unpack("<Q", file.read(8))[0]), object_pairs_hook=pairs)
 
 
 def read_ids(path: Path | None, num_rows: int) -> TextColumn:
@@ -200,7 +220,7 @@ def read_ids(path: Path | None, num_rows: int) -> TextColumn:
     try:
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="\n") as file:
             ids = TextColumn.from_strings(line.removesuffix("\n").removesuffix("\r") for line in file)
-        if any(b"\0" in ids.encoded(row) for row in range(min(len(ids), 2))):
+        if not ids.blob.all():
             raise InputDataError(f"{path} holds NULs, as UTF-16 does; expected ids in UTF-8, one a line.")
     except OSError as error:
         raise InputDataError(f"cannot read {path}: {error.strerror or error}.") from None

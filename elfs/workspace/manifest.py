@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import pickle
 import reprlib
 import shlex
@@ -262,6 +263,10 @@ def open_manifest(root: Path) -> Manifest:
     """
     with storage_errors("read", root):
         found = (root / MANIFEST_NAME).is_file()
+    if not found and os.path.lexists(root / MANIFEST_NAME):
+        raise CorruptArtifactError(
+            f"{root / MANIFEST_NAME} is no file.", hint="elfs embed SOURCE --workspace NEW_DIRECTORY"
+        )
     if not found:
         raise MissingUpstreamError(
             f"there is no workspace at {root}: it has no {MANIFEST_NAME}.",

@@ -7,7 +7,14 @@ from elfs.annotations.answers import one_or_more, text_of
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(None, ""), (" cat ", "cat"), (3, "3"), (b"ni\xe9".decode("utf-8", "surrogateescape"), "nié"), ("\ud800", "�")],
+    [
+        (None, ""),
+        (float("nan"), ""),
+        (" cat ", "cat"),
+        (3, "3"),
+        (b"ni\xe9".decode("utf-8", "surrogateescape"), "nié"),
+        ("\ud800", "�"),
+    ],
 )
 def test_text_of(value: Any, expected: str) -> None:
     assert text_of(value) == expected

@@ -3,7 +3,7 @@ import pytest
 from elfs.data.cells import csv_text, plain_cell, safe_cell
 from elfs.data.decoded_text import table_rows
 
-STARTS = ["=", "+", "-", "@", "\t", "\r", "'=", "''@", "'\r"]
+STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'=", "'\uff1d", "''@", "'\r"]
 
 
 @pytest.mark.parametrize("start", STARTS)

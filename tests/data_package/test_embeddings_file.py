@@ -211,3 +211,37 @@ def test_row_51_headers_that_are_no_dictionary_of_an_array_are_refused(tmp_path:
     path = tmp_path / "x.npy"
     path.write_bytes(b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(24))
     refuse(path, r"x\.npy (is no \.npy file that can be used: .|holds )")
+
+
+def test_bytes_behind_the_array_are_refused(tmp_path: Path) -> None:
+    """As of two arrays in one file, or of a header that lost a row: what it names is not what is there."""
+    path = tmp_path / "x.npy"
+    with path.open("wb") as file:
+        np.save(file, VALUES)
+        np.save(file, VALUES)
+    with pytest.raises(InputDataError, match=r"has 176 bytes behind the array of shape \(4, 3\)"):
+        load_embeddings(path, None)
+
+
+def test_headers_of_old_programs_are_read_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "x.npy"
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (4L, 3L), }"
+    path.write_bytes(b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + VALUES.astype("<f4").tobytes())
+    assert np.array_equal(load_embeddings(path, None)[1], VALUES)
+    assert not recwarn
+
+
+def test_safetensors_that_name_a_tensor_twice_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    entry = '"embeddings":{"dtype":"F32","shape":[%d,%d],"data_offsets":[0,48]}'
+    header = ("{" + entry % (4, 3) + "," + entry % (2, 6) + "}").encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + VALUES.astype("<f4").tobytes())
+    with pytest.raises(InputDataError, match="names a tensor twice"):
+        load_embeddings(path, None)
+
+
+def test_an_id_with_a_nul_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", VALUES)
+    (tmp_path / "ids.txt").write_bytes(b"a\nb\nc\nd\0e\n")
+    with pytest.raises(InputDataError, match="holds NULs"):
+        load_embeddings(tmp_path / "x.npy", tmp_path / "ids.txt")

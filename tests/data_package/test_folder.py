@@ -1,4 +1,5 @@
 import errno
+import io
 import logging
 import os
 import pickle
@@ -369,3 +370,17 @@ def test_skipping_is_logged_and_not_printed(
         listed(tmp_path)
     assert capsys.readouterr() == ("", "")
     assert sys.platform == "win32" or "skipped pipe.png: not a regular file" in caplog.text
+
+
+def test_a_file_that_has_nothing_to_read_yet_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /proc/kmsg: a regular file by its mode, whose reads return nothing instead of waiting."""
+
+    class Waiting(io.BufferedReader):
+        def read(self, size: int | None = -1) -> bytes:
+            return None  # type: ignore[return-value]
+
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(folder_module, "open", lambda number, _: Waiting(io.FileIO(number)), raising=False)
+    with pytest.raises(BadImageError, match="not a regular file"):
+        folder_module.read_image(os.fsencode(path), 100)

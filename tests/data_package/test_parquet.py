@@ -198,3 +198,19 @@ def test_flipped_metadata_is_refused_or_harmless(tmp_path: Path, position: int) 
         source = ParquetSource(path, LIMIT)
         assert len(source.list()) == 2
         source.reader(source.list()).read(0)
+
+
+def test_pages_are_held_against_their_checksums(tmp_path: Path) -> None:
+    """BMP has no check of its own; a page may have one."""
+    file = io.BytesIO()
+    Image.new("RGB", (40, 40), (7, 7, 7)).save(file, "BMP")
+    options = {"write_page_checksum": True, "compression": "none", "use_dictionary": False}
+    path = write(tmp_path / "x.parquet", {"image": [file.getvalue()] * 3}, **options)
+    source = ParquetSource(path, LIMIT)
+    table = source.list()
+    assert levels(source, table) == [7, 7, 7]
+    data = bytearray(path.read_bytes())
+    data[data.index(b"\7" * 100) + 50] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(BadImageError, match="its row group cannot be read"):
+        source.reader(table).read(0)

@@ -12,7 +12,7 @@ from PIL import Image
 from elfs.data.decoding import BadImageError
 from elfs.data.loaders import load_images
 from elfs.data.samples import SampleTable, Split
-from elfs.data.sources import open_source
+from elfs.data.sources import open_source, tar_damage
 from elfs.data.sources.tar_shards import TarSource
 from elfs.errors import InputDataError
 
@@ -154,7 +154,7 @@ def test_a_shard_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.Monke
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(tarfile, "open", denied)
+    monkeypatch.setattr(tar_damage.Shard, "open", denied)
     with pytest.raises(InputDataError, match=r"a\.tar cannot be read: Permission denied \(EACCES\)"):
         TarSource(tmp_path, LIMIT).list()
 

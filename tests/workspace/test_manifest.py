@@ -1,4 +1,5 @@
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from elfs.workspace.manifest import (
     Manifest,
     Record,
     TensorInfo,
+    open_manifest,
     read_manifest,
     write_manifest,
 )
@@ -260,3 +262,16 @@ def test_reading_names_the_file_and_the_next_command(tmp_path: Path, monkeypatch
     monkeypatch.setattr(documents, "MAX_JSON_BYTES", 1)
     with pytest.raises(CorruptArtifactError, match="larger than 1 bytes"):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "loop"])
+def test_what_is_there_in_the_place_of_a_manifest_is_no_manifest(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "manifest.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("manifest.json")
+    with pytest.raises(CorruptArtifactError, match=r"manifest\.json is no file"):
+        open_manifest(tmp_path)

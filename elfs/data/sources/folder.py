@@ -137,7 +137,10 @@ def _read_regular_file(path: bytes, limit: int) -> bytes:
             raise BadImageError(Outcome.BROKEN, "not a regular file")
         if status.st_size > limit:
             raise BadImageError(Outcome.TOO_LARGE, f"a file of {status.st_size:,} bytes, expected at most {limit:,}")
-        return file.read()
+        data = file.read()
+    if data is None:  # as some files below /proc that wait
+        raise BadImageError(Outcome.BROKEN, "not a regular file")
+    return data
 
 
 @dataclass(frozen=True)

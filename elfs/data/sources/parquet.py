@@ -104,7 +104,8 @@ class ParquetReader:
         from pyarrow import ArrowException, parquet
 
         try:
-            with parquet.ParquetFile(self.files[self.group_file[group]]) as file:
+            path = self.files[self.group_file[group]]
+            with parquet.ParquetFile(path, page_checksum_verification=True) as file:
                 number = int(self.group_number[group])
                 return file.read_row_group(number, columns=[self.column], use_threads=False).column(0)
         except (OSError, ArrowException, ValueError, OverflowError) as error:

@@ -2,11 +2,12 @@
 
 import logging
 import re
+import sys
 import tarfile
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["has_whole_name", "tell_end", "tell_gap"]
+__all__ = ["Shard", "has_whole_name", "tell_end", "tell_gap"]
 
 _log = logging.getLogger(__name__)
 
@@ -15,8 +16,33 @@ _BLOCK_BYTES = 512
 _NAME_BYTES = 100
 _TYPE, _SIZE = slice(156, 157), slice(124, 136)
 _LONG_NAME, _PAX = b"L", b"x"
-_MAX_HEADER_BYTES = 2**20
+_MAX_HEADER_BYTES = 2**26
 _RECORD = re.compile(rb"([1-9]\d{0,9}) [^=]+=")
+
+
+class Shard(tarfile.TarFile):
+    """A tar file whose list goes on behind headers that `tarfile` stumbles over; `tell_gap` finds what they leave."""
+
+    def next(self) -> tarfile.TarInfo | None:
+        """Return the next member, or None at the end.
+
+        Raises
+        ------
+        tarfile.TarError
+            If nothing can be read from here on.
+        """
+        while True:
+            start = self.offset
+            try:
+                member = super().next()
+            except (OverflowError, RecursionError):
+                raise tarfile.ReadError(f"the header at byte {start:,} has no end") from None
+            except ValueError:  # numbers that are none, as of sparse members
+                self.offset = start + _BLOCK_BYTES
+                continue
+            if member is None or (0 <= member.size <= sys.maxsize and self.offset > member.offset):
+                return member
+            self.offset = member.offset + _BLOCK_BYTES
 
 
 def tell_gap(path: Path, file: BinaryIO, end: int, start: int | None) -> None:

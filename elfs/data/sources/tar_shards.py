@@ -34,7 +34,7 @@ from elfs.data.sniffing import IMAGE_EXTENSIONS
 from elfs.data.sources.folder import most_bytes
 from elfs.data.sources.path_table import describe_error, outcome_of
 from elfs.data.sources.shards import find_shards, shard_splits
-from elfs.data.sources.tar_damage import has_whole_name, tell_end, tell_gap
+from elfs.data.sources.tar_damage import Shard, has_whole_name, tell_end, tell_gap
 from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError
 
@@ -225,7 +225,7 @@ class _Members:
             shard.members.clear()  # type: ignore[attr-defined]  # else it keeps each
             tell_gap(path, file, end, member.offset)
             end = shard.offset
-            if not has_whole_name(file, member):
+            if "\0" in member.name or not has_whole_name(file, member):
                 _log.warning("%s is damaged: the name of the member at byte %d; it is not listed", path, member.offset)
             elif _is_image(member) and member.name.lower().endswith(self.suffix):
                 if member.islnk() or member.issym():
@@ -263,7 +263,7 @@ class _Members:
 
 
 def _open(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape", ignore_zeros=True)
+    return Shard.open(path, "r:", encoding="utf-8", errors="surrogateescape", ignore_zeros=True)
 
 
 def _clean(name: str) -> str:
