@@ -127,6 +127,8 @@ def _listed(source: str | None, remapped: Path | None) -> SourceChoice:
 
 def _place(source: str, remapped: Path | None) -> SourceChoice:
     """Return the source of a folder, or of a file that holds images."""
+    if not source and remapped is None:
+        raise UsageError("SOURCE is empty, expected a folder of images (. is the current one) or a data set by name.")
     path = Path(source)
     if path.is_dir():
         return SourceChoice(FOLDER, remapped or _whole(path))
@@ -150,7 +152,7 @@ def _shards(kind: str, place: str, remapped: Path | None) -> SourceChoice:
     folder, colon, suffix = place.rpartition(":")
     if kind == "tar" and colon and suffix.startswith(".") and "/" not in suffix and not Path(place).exists():
         kind, place = f"tar:{suffix}", folder
-    if remapped is None and not Path(place).exists():
+    if remapped is None and not (place and Path(place).exists()):
         raise UsageError(
             f"{kind.partition(':')[0]}:{place}: there is no such file or folder. "
             f"Expected {SOURCES[kind.partition(':')[0]]}."

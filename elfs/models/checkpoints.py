@@ -193,7 +193,7 @@ def _unwrapped(checkpoint: Any, layout: Layout, path: Path) -> dict[str, Tensor]
     weights = {
         key: value.float() if value.is_floating_point() else value
         for key, value in tensors.items()
-        if isinstance(value, Tensor)
+        if isinstance(key, str) and isinstance(value, Tensor)
     }
     if not weights:
         raise InputDataError(

@@ -1,6 +1,7 @@
 """The table of stages: what each reads, what it makes, where its code is. Importing this costs no torch."""
 
 import itertools
+import os
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,9 @@ __all__ = [
     "series",
     "stage_of",
 ]
+
+_MAX_NAME_BYTES = 200
+"""Of a selection: its folder and that of its draft have names a little longer, and systems allow 255."""
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -306,6 +310,8 @@ def record_name(stage: str, config: StageConfig) -> str:
     name = config.name or default_selection_name(config)
     if name.startswith(".") or any(character in name for character in "/\\:") or not name.isprintable():
         raise UsageError(f"--name is {name!r}, expected a plain folder name without '/', '\\' or ':'.")
+    if (length := len(os.fsencode(name))) > _MAX_NAME_BYTES:
+        raise UsageError(f"--name has {length:,} bytes, expected a plain folder name of at most {_MAX_NAME_BYTES}.")
     return f"{stage}/{name}"
 
 

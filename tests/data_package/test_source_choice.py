@@ -115,6 +115,15 @@ def test_tar_shards_with_the_suffix_of_their_images() -> None:
             choose(wrong)
 
 
+def test_an_empty_source_is_not_the_current_folder() -> None:
+    """As of a variable that a script has not set."""
+    with pytest.raises(UsageError, match="SOURCE is empty, expected a folder of images"):
+        choose("")
+    for kind in ("tar", "parquet"):
+        with pytest.raises(UsageError, match=f"{kind}:: there is no such file or folder"):
+            choose(f"{kind}:")
+
+
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.zst"])
 def test_compressed_shards_are_left_to_the_source_to_refuse(name: str) -> None:
     Path(name).touch()

@@ -155,7 +155,7 @@ def test_pickle_renamed_to_safetensors(tmp_path: Path) -> None:
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {}}])
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"state_dict": {}}, {1: torch.zeros(2)}])
 def test_no_weights_in_the_file(content: Any, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "weights.pth")
     with pytest.raises(InputDataError, match="holds no weights: expected names with tensors"):

@@ -76,6 +76,13 @@ def test_name_with_a_place_in_it_is_refused(name: str) -> None:
         record_name("select", SelectConfig(name=name))
 
 
+@pytest.mark.parametrize("name", ["x" * 201, "\u00e9" * 101])
+def test_a_name_that_is_too_long_for_a_folder_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=r"^--name has 20\d bytes, expected a plain folder name of at most 200"):
+        record_name("select", SelectConfig(name=name))
+    assert record_name("select", SelectConfig(name="\u00e9" * 100)) == "select/" + "\u00e9" * 100
+
+
 def test_random_needs_what_embed_makes() -> None:
     made = STAGES["embed"].makes
     assert set(needed_artifacts("select", SelectConfig(method="random", dedup="near"))) == set(made)
