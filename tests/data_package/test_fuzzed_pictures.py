@@ -27,6 +27,10 @@ FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
     "bmp": ("RGB", "BMP", {}),
     "ppm": ("RGB", "PPM", {}),
     "tiff": ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+    "deflate": ("L", "TIFF", {"compression": "tiff_adobe_deflate"}),
+    "lzma": ("RGB", "TIFF", {"compression": "lzma"}),
+    "group4": ("1", "TIFF", {"compression": "group4"}),
+    "runs": ("1", "TIFF", {"compression": "tiff_ccitt"}),
     "webp": ("RGBA", "WEBP", {"lossless": True}),
     "jpeg2000": ("RGB", "JPEG2000", {}),
     "avif": ("RGB", "AVIF", {}),
@@ -42,8 +46,8 @@ def encoded(kind: str) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (12, 16, bands), dtype=np.uint8)
     if mode == "I;16":
         image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
-    elif mode == "P":
-        image = Image.fromarray(pixels[..., 0]).convert("P")
+    elif mode in ("P", "1"):
+        image = Image.fromarray(pixels[..., 0]).convert(mode)
     else:
         image = Image.frombytes(mode, (16, 12), pixels.tobytes())
     file = io.BytesIO()

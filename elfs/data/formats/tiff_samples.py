@@ -119,7 +119,7 @@ def _cell(data: bytes, page: TiffPage, piece: memoryview, shape: tuple[int, int,
         if page.number(266, 1) == 2:
             found = REVERSED[found]
     else:
-        most = num_bytes if 324 in page.directory else page.number(278, rows) * row_bytes
+        most = num_bytes if 324 in page.directory else min(page.number(278, rows), 2 * page.height) * row_bytes
         found = unpacked(page, bytes(piece), num_bytes, most)
     if len(found) < num_bytes:
         raise broken(f"damaged tiff image (truncated: {len(found):,} of {num_bytes:,} bytes of a piece)")

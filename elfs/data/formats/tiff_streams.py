@@ -5,9 +5,12 @@ of their streams. The codes of LZW have no check: known ones are put in the plac
 not follow the pixels, codes were lost or overwritten. Zstandard counts its bytes.
 """
 
+import contextlib
 import io
+import itertools
 import lzma
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from elfs.data.bad_image import broken, unsupported
+from elfs.data.bad_image import BadImageError, broken, unsupported
 from elfs.data.formats.tiff_pages import TiffPage
 
 __all__ = ["CHECKED", "REVERSED", "STREAMS", "in_order", "refuse_unknown", "require_end", "unpacked"]
@@ -65,13 +68,14 @@ def unpacked(page: TiffPage, piece: bytes, num_bytes: int, most: int) -> NDArray
     codes = in_order(page, piece)
     if page.compression in STREAMS:
         return np.frombuffer(_from_stream(page.compression, codes, num_bytes, (num_bytes, most)), np.uint8)
-    marked = _marked(codes) if page.compression == _LZW else None
-    if marked is None:
+    marked = list(_marked(codes)) if page.compression == _LZW else []
+    if not marked:
         return _by_libtiff(page.compression, codes, num_bytes)
-    for count in dict.fromkeys((num_bytes, most)):
-        found = _by_libtiff(page.compression, marked, count + len(_MARK))
-        if found[count:].tobytes() == _MARK:
-            return found[:num_bytes]
+    for count, candidate in itertools.product(dict.fromkeys((num_bytes, most)), marked):
+        with contextlib.suppress(BadImageError):
+            found = _by_libtiff(page.compression, candidate, count + len(_MARK))
+            if found[count:].tobytes() == _MARK:
+                return found[:num_bytes]
     raise broken("damaged tiff image (its codes do not end with its pixels)")
 
 
@@ -130,20 +134,27 @@ def _from_stream(compression: int, codes: bytes, num_bytes: int, without_end: tu
     return found
 
 
-def _marked(codes: bytes) -> bytes | None:
-    """Return codes of LZW with those of a mark in the place of their end; None where they have none."""
+def _marked(codes: bytes) -> Iterator[bytes]:
+    """Yield codes of LZW with those of a mark in the place of their end, if they have one.
+
+    No decoder reads the end, so that a program may write it with a bit too many or too few where codes become longer.
+    """
     used = codes.rstrip(b"\0")
     last = used[-4:]
     bits = int.from_bytes(last, "big")
     num_unused = (bits & -bits).bit_length() - 1
     bits >>= max(num_unused, 0)
     if codes[:1] != b"\x80" or bits % (1 << _CODE_BITS) != _END:
-        return None
-    bits -= 1  # start over, whose code is one less
+        return
+    mark = _END - 1  # start over, whose code is one less
     for code in (*_MARK, _END):
-        bits = bits << _CODE_BITS | code
-    num_bits = 8 * len(last) - num_unused + _CODE_BITS * (len(_MARK) + 1)
-    return used[: len(used) - len(last)] + (bits << -num_bits % 8).to_bytes(-(-num_bits // 8), "big")
+        mark = mark << _CODE_BITS | code
+    mark_bits = _CODE_BITS * (len(_MARK) + 2)
+    head, num_head = bits >> _CODE_BITS, 8 * len(last) - num_unused - _CODE_BITS
+    for before, more in ((head, 0), (head << 1, 1), *([] if head & 1 else [(head >> 1, -1)])):
+        num_bits = num_head + more + mark_bits
+        whole = (before << mark_bits | mark) << -num_bits % 8
+        yield used[: len(used) - len(last)] + whole.to_bytes(-(-num_bits // 8), "big")
 
 
 def _by_libtiff(compression: int, codes: bytes, num_bytes: int) -> NDArray[np.uint8]:

@@ -62,6 +62,25 @@ def test_codes_of_lzw_without_their_end_are_read() -> None:
     ].tolist() == list(ROW)
 
 
+def test_an_end_of_lzw_with_a_bit_too_many_is_one() -> None:
+    """As programs write it that make codes longer one code earlier; no decoder reads it."""
+    bits = f"{int.from_bytes(lzw(2 * ROW)):b}"[: 9 * (2 * len(ROW) + 1)] + f"{257:010b}"
+    data = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8))
+    assert pixels(file(LZW, data))[1, :, 0].tolist() == list(ROW)
+
+
+@pytest.mark.parametrize("rows_per_strip", [2, 2**32 - 1])
+def test_a_page_of_one_strip_may_say_that_strips_have_no_end(rows_per_strip: int) -> None:
+    said = b"\x16\1\4\0\1\0\0\0"
+
+    def page(codes: bytes) -> bytes:
+        data = tiff("<", len(ROW), 2, {258: [8], 259: [LZW], 262: [1]}, [codes])
+        return data.replace(said + b"\2\0\0\0", said + rows_per_strip.to_bytes(4, "little"))
+
+    assert pixels(page(lzw(2 * ROW)))[1, :, 0].tolist() == list(ROW)
+    refused(page(lzw(2 * ROW + ROW[:1])), Outcome.BROKEN, "its codes do not end with its pixels")
+
+
 @pytest.mark.parametrize("change", [-1, 1, 9])
 def test_codes_of_lzw_that_do_not_end_with_their_pixels_are_damage(change: int) -> None:
     data = (3 * ROW)[: 2 * len(ROW) + change]
