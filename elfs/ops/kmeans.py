@@ -12,6 +12,8 @@ from elfs.ops._engine import Engine, resolved_engine
 
 __all__ = ["KMeans", "kmeans", "kmeans_probabilities", "nearest_centroid"]
 
+_BLOCK_ROWS = 2048
+
 
 class KMeans(NamedTuple):
     """A clustering of rows.
@@ -31,7 +33,7 @@ class KMeans(NamedTuple):
     inertia: float
 
 
-def nearest_centroid(x: Tensor, centroids: Tensor, *, block_rows: int = 65_536) -> tuple[Tensor, Tensor]:
+def nearest_centroid(x: Tensor, centroids: Tensor, *, block_rows: int = _BLOCK_ROWS) -> tuple[Tensor, Tensor]:
     """Return each row's nearest centroid by Euclidean distance.
 
     Parameters
@@ -40,8 +42,8 @@ def nearest_centroid(x: Tensor, centroids: Tensor, *, block_rows: int = 65_536) 
         Rows; computed with in float32, a block at a time.
     centroids : Tensor of shape (n_clusters, n_dims), float32
         Centres, on the device of `x`.
-    block_rows : int, default 65536
-        Rows at a time.
+    block_rows : int, default 2048
+        Rows at a time: what is computed of them stays in the cache of a CPU.
 
     Returns
     -------
@@ -57,7 +59,7 @@ def nearest_centroid(x: Tensor, centroids: Tensor, *, block_rows: int = 65_536) 
     assignment, distance = [], []
     for block in torch.split(x, block_rows):
         block_BD = block.float() - shift_D
-        least = (squares_C - 2 * block_BD @ centred_CD.T).min(dim=1)
+        least = (block_BD @ centred_CD.T).mul_(-2).add_(squares_C).min(dim=1)
         assignment.append(least.indices)
         distance.append((least.values + block_BD.square().sum(dim=1)).clamp_min(0))
     return torch.cat(assignment), torch.cat(distance)

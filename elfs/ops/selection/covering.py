@@ -26,8 +26,10 @@ _BLOCK_ROWS = 2048
 _NUM_ITERATIONS = 10
 # Candidates looked at for each pick, where the budget is small.
 _CANDIDATES_PER_PICK = 16
+# Candidates whose gains are computed at once.
+_AT_ONCE = 8
 # Rows of a product whose result is reduced at once.
-_PRODUCT_ROWS = 1024
+_PRODUCT_ROWS = 256
 # Cosines are whole multiples of 1 / _GRID where gains are summed: the sums are exact then, and equal gains are equal.
 _GRID = 2.0**14
 
@@ -155,6 +157,7 @@ def greedy_coverage(
     picks, gains = [], []
     blocks = _blocks(embeddings, (eligible_M, settled_M), budget, generator)
     quotas = proportional_quotas(torch.tensor([len(rows) for rows, _, _ in blocks]), budget)
+    buffer = torch.empty(max((len(rows) * len(to_cover) for rows, to_cover, _ in blocks), default=0))
     for (rows, to_cover, covering), quota in zip(blocks, quotas.tolist(), strict=True):
         weights = _weights(emphasis, to_cover, num_settled, budget / max(1, quota))
         unit_TD = unit_rows(embeddings[to_cover])
@@ -162,7 +165,9 @@ def greedy_coverage(
         covered_T = _nearness(_GRID * largest_cosine(unit_TD, unit_rows(embeddings[covering])), width)
         if not len(covering):
             covered_T.zero_()
-        similarity_CT, bound_C = _similarity(unit_rows(embeddings[rows]), unit_TD, (covered_T, weights(0)), width)
+        similarity_CT, bound_C = _similarity(
+            unit_rows(embeddings[rows]), unit_TD, (covered_T, weights(0)), width, buffer
+        )
         # Half more than its share, so that blocks where more is to be gained get more.
         most = quota if len(blocks) == 1 else min(quota + quota // 2, len(rows))
         taken, gain = _lazy_greedy(similarity_CT.numpy(), covered_T.numpy(), weights, bound_C.tolist(), most)
@@ -238,14 +243,14 @@ def _nearness(scaled_cosine: Tensor, width: float | None) -> Tensor:
 
 
 def _similarity(
-    unit_CD: Tensor, unit_TD: Tensor, state: tuple[Tensor, Tensor], width: float | None
+    unit_CD: Tensor, unit_TD: Tensor, state: tuple[Tensor, Tensor], width: float | None, buffer: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the nearness on the grid, and for each candidate a number that its first gain does not exceed.
+    """Return the nearness on the grid, in a buffer, and of each candidate what its first gain does not exceed.
 
     `state` is how well each row that is to be covered is covered, and what it counts.
     """
     covered_T, weight_T = state
-    similarity_CT = torch.empty(len(unit_CD), len(unit_TD))
+    similarity_CT = buffer[: len(unit_CD) * len(unit_TD)].view(len(unit_CD), len(unit_TD))
     bound_C = torch.empty(len(unit_CD))
     for start in range(0, len(unit_CD), _PRODUCT_ROWS):
         block = slice(start, start + _PRODUCT_ROWS)
@@ -260,8 +265,8 @@ def _lazy_greedy(
 ) -> tuple[Tensor, Tensor]:
     """Return the greedy picks and their gains, best first; `covered_T` changes.
 
-    Gains never grow, since weights do not, so the candidate whose last known gain is the largest is computed anew,
-    until that one is new. NumPy, since a call costs a tenth of what it costs in torch.
+    Gains never grow, since weights do not, so the candidates whose last known gains are the largest are computed anew,
+    a few at once, until the first of all is new. NumPy, since a call costs a tenth of what it costs in torch.
     """
     heap = [(-bound, row) for row, bound in enumerate(bounds)]
     heapq.heapify(heap)
@@ -269,7 +274,8 @@ def _lazy_greedy(
     picks: list[int] = []
     gains: list[float] = []
     weight_T = weights(0).numpy()
-    rise_T, wide_T = np.empty_like(covered_T), np.empty_like(weight_T)
+    rise_AT = np.empty((_AT_ONCE, len(covered_T)), dtype=np.float32)
+    wide_AT = np.empty(rise_AT.shape)
     while len(picks) < budget:
         negated, row = heap[0]
         if known_at[row] == len(picks) or negated == 0:
@@ -279,12 +285,17 @@ def _lazy_greedy(
             np.maximum(covered_T, similarity_CT[row], out=covered_T)
             weight_T = weights(len(picks)).numpy()
             continue
-        np.maximum(similarity_CT[row], covered_T, out=rise_T)
-        np.subtract(rise_T, covered_T, out=rise_T)
-        wide_T[:] = rise_T
-        known_at[row] = len(picks)
-        gain = float(np.float32(wide_T.dot(weight_T)))  # float32: weighted sums may differ in their last digits
-        heapq.heapreplace(heap, (-gain, row))
+        rows: list[int] = []
+        while heap and len(rows) < _AT_ONCE and known_at[heap[0][1]] < len(picks) and heap[0][0] != 0:
+            rows.append(heapq.heappop(heap)[1])
+        num = len(rows)
+        rise = np.take(similarity_CT, rows, axis=0, out=rise_AT[:num], mode="clip")  # any other mode makes a copy
+        np.maximum(rise, covered_T, out=rise)
+        np.subtract(rise, covered_T, out=rise)
+        wide_AT[:num] = rise
+        for row, gain in zip(rows, (wide_AT[:num] @ weight_T).astype(np.float32).tolist(), strict=True):
+            known_at[row] = len(picks)
+            heapq.heappush(heap, (-gain, row))  # float32: weighted sums may differ in their last digits
     return torch.tensor(picks, dtype=torch.int64), torch.tensor(gains, dtype=torch.float64)
 
 
