@@ -22,7 +22,7 @@ from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Trainer
 from elfs.models.networks import build_network
 from elfs.parallel.runtime import Runtime
-from elfs.train.classifier import _train_step, predict
+from elfs.train.classifier import _FitState, predict
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES
 from elfs.workspace.workspace import Workspace
@@ -104,15 +104,17 @@ def test_last_iterate_is_reported_after_exactly_so_many_steps(used: Path, monkey
     """The test images are looked at once, when the training is over."""
     events: list[str] = []
 
+    step = _FitState.step
+
     def watched_step(*arguments: Any) -> Any:
         events.append("step")
-        return _train_step(*arguments)
+        return step(*arguments)
 
     def watched_predict(*arguments: Any, **options: Any) -> Any:
         events.append("test")
         return predict(*arguments, **options)
 
-    monkeypatch.setattr("elfs.train.classifier._train_step", watched_step)
+    monkeypatch.setattr(_FitState, "step", watched_step)
     monkeypatch.setattr("elfs.evaluation.training.predict", watched_predict)
     trained(used, iterations=7)
     assert events == 7 * ["step"] + ["test"]
