@@ -15,7 +15,7 @@ from elfs.errors import CorruptArtifactError, MissingUpstreamError
 from elfs.workspace.documents import MAX_JSON_BYTES, parse_json
 from elfs.workspace.files import atomic_write, digest_json, json_bytes, storage_errors
 from elfs.workspace.names import EXTERNAL, JOURNAL_NAME, MANIFEST_NAME, PARTIAL_NAME, RESERVED_NAMES
-from elfs.workspace.parsing import PlainPath, fail, parse, parse_fields
+from elfs.workspace.parsing import PlainPath, fail, parse, parse_fields, plain
 from elfs.workspace.records import Artifact, ArtifactFile, Record, TensorInfo, artifact_digest
 
 __all__ = [
@@ -126,7 +126,7 @@ class Manifest:
         bytes
             UTF-8 JSON with sorted keys and a trailing newline; ``parse`` gives the equal manifest back.
         """
-        value = {"format": FORMAT, "format_version": FORMAT_VERSION, **dataclasses.asdict(self)}
+        value = {"format": FORMAT, "format_version": FORMAT_VERSION, **plain(self)}
         return json_bytes({**value, "digest": digest_json(value)})
 
     def without_record(self, name: str) -> "Manifest":
