@@ -54,6 +54,28 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture
+def few_atoms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the dictionaries of ``patches`` be smaller: it learns in a tenth of the time, and is tested as well.
+
+    For tests that are not about how good its embeddings are, and whose processes all begin here.
+    """
+    monkeypatch.setattr("elfs.models.shape_features.NUM_ATOMS", 40)
+
+
+@pytest.fixture
+def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the linear classifier of annotated images be cross-validated with two penalties instead of five."""
+    monkeypatch.setattr("elfs.ops.linear_classifier._PENALTIES", (0.1, 0.01))
+
+
+@pytest.fixture
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the report and compare have empty figures: drawing one takes longer than training a network does in tests."""
+    monkeypatch.setattr("elfs.delivery.figures._svg", lambda name, *_: f'<svg data-name="{name}"></svg>')
+    monkeypatch.setattr("elfs.evaluation.compare.accuracy_figure", lambda _: b"<svg/>")
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return finished("folder", tmp_path_factory)

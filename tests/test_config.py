@@ -118,11 +118,9 @@ def test_hard_rate_that_is_worked_out(given: str | None) -> None:
         if field_type(field)[0] in (int, float)
     ],
 )
-@pytest.mark.parametrize(
-    "value", [2**63, -(2**63), 2**64, 10**400, 16**5000], ids=["63", "-63", "64", "10^400", "16^5000"]
-)
-def test_a_number_that_no_machine_counts_is_refused(config: type[StageConfig], name: str, value: int) -> None:
-    shown = str(value) if value.bit_length() == 64 else f"a number of {value.bit_length()} bits"
-    bound = f"at most {2**63 - 1}" if value > 0 else f"at least -{2**63 - 1}"
-    with pytest.raises(UsageError, match=rf"^--[a-z-]+ is {shown}, expected {bound}\.$"):
-        config(**{name: value})
+def test_a_number_that_no_machine_counts_is_refused(config: type[StageConfig], name: str) -> None:
+    for value in (2**63, -(2**63), 2**64, 10**400, 16**5000):
+        shown = str(value) if value.bit_length() == 64 else f"a number of {value.bit_length()} bits"
+        bound = f"at most {2**63 - 1}" if value > 0 else f"at least -{2**63 - 1}"
+        with pytest.raises(UsageError, match=rf"^--[a-z-]+ is {shown}, expected {bound}\.$"):
+            config(**{name: value})

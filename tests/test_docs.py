@@ -13,13 +13,15 @@ import pytest
 from elfs.cli.app import run
 from tests.chain import ROOT, make_pictures
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("few_atoms", "few_penalties")]
 
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ELFS_DEVICES", "cpu")
+    monkeypatch.setattr("elfs.train.graph_clustering._SEEDS", 1)
+    monkeypatch.setattr("elfs.train.graph_clustering._DISTILL_STEPS", 150)
 
 
 def commands(document: str) -> list[str]:

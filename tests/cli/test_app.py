@@ -17,6 +17,7 @@ import typer
 import elfs as package
 from elfs.cli._commands import COMMANDS, next_commands
 from elfs.cli.app import assemble
+from tests.warm import WarmCommand
 
 Elfs = Callable[..., Any]
 
@@ -40,11 +41,12 @@ def python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, **options)
 
 
-@pytest.mark.parametrize("arguments", LIGHT, ids=" ".join)
-def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
-    check = f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
-    done = python(f"{PREFIX} code = run({arguments}); {check}; sys.exit(code)")
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "[]")
+def test_light_commands_import_nothing_heavy() -> None:
+    """One after the other in one process: what one imported all later ones would have."""
+    check = f"[name for name in {HEAVY} if name in sys.modules]"
+    done = python(f"{PREFIX}\nfor line in {LIGHT}:\n    print('ran', line, run(line), {check}, file=sys.stderr)")
+    said = [line for line in done.stderr.splitlines() if line.startswith("ran ")]
+    assert said == [f"ran {line} 0 []" for line in LIGHT], done.stderr
 
 
 def test_help_without_arguments(elfs: Elfs) -> None:
@@ -136,11 +138,10 @@ def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_row_7_signals_unwind_the_stage(number: signal.Signals, code: int) -> None:
-    done = python(f"""
+def test_row_7_signals_unwind_the_stage(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    (tmp_path / "first.py").write_text(f"""
 import os, signal, sys, time
 import elfs.pipeline.execution as execution
-from elfs.cli.app import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests in the background ignores it
 
@@ -152,12 +153,13 @@ def execute(*arguments, **options):
         print("unwound", file=sys.stderr)
 
 execution.execute = execute
-sys.argv = ["elfs", "label", "--force"]
-main()
 """)
-    assert done.returncode == code
-    assert done.stderr.splitlines()[0] == "unwound"
-    assert done.stderr.splitlines()[-1].startswith("stopped:")
+    environ = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = WarmCommand(["label", "--force"], tmp_path, environ, tmp_path / "written", tmp_path / "first.py")
+    _, said = process.communicate(60)
+    assert process.returncode == code
+    assert said.splitlines()[0] == "unwound"
+    assert said.splitlines()[-1].startswith("stopped:")
 
 
 def test_row_7_ctrl_c_in_executed_text_and_again_at_the_end_is_130_without_a_traceback() -> None:

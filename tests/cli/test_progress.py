@@ -83,10 +83,10 @@ def test_a_narrow_terminal_gets_a_line_for_each_part(width: int, lines: list[str
     assert shown_lines(far(1_500, 60.0, "loss 0.41, agreement 0.87"), width) == lines
 
 
-@pytest.mark.parametrize("width", range(2, 200))
-def test_no_line_is_as_wide_as_the_terminal(width: int) -> None:
+def test_no_line_is_as_wide_as_the_terminal() -> None:
     for work in (far(0, 0.0), far(1_500, 60.0, "loss 0.41, agreement 0.87"), far(3_000, 1.0)):
-        assert all(len(line) < width for line in shown_lines(work, width))
+        for width in range(2, 200):
+            assert all(len(line) < width for line in shown_lines(work, width)), width
 
 
 @pytest.mark.parametrize("done", [2_999, 3_000, 3_001])

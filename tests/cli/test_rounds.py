@@ -11,6 +11,8 @@ import pytest
 
 from tests.chain import make_pictures
 
+pytestmark = pytest.mark.usefixtures("few_penalties")
+
 Elfs = Callable[..., Any]
 
 COLOURS = {"colour a", "colour b", "colour c"}

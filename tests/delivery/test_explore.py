@@ -20,6 +20,8 @@ from elfs.delivery.report import render_report
 from elfs.delivery.thumbnails import Thumbnails
 from tests.chain import Finished, run_stage
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 
 def data_of(path: Path, wanted: str | None = None) -> dict[str, Any]:
     selection = load_selection(path, wanted)

@@ -20,6 +20,8 @@ from elfs.errors import UsageError
 from tests.chain import finished, run_stage
 from tests.damage import edited_manifest
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 VOID = {"meta", "img", "br", "link", "input"}
 
 

@@ -45,6 +45,16 @@ def compared(
     return compare(path, settings(**changes), CPU, force=force, say=say or (lambda text: None))
 
 
+def no_figure(comparison: object) -> bytes:
+    """Stand for the figure, which takes longer to draw than these networks to train."""
+    return b"<svg/>"
+
+
+@pytest.fixture(autouse=True)
+def _no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.evaluation.compare.accuracy_figure", no_figure)
+
+
 @pytest.fixture
 def used(digits: Finished, workspace: Path) -> Path:
     return digits.copy(workspace)
@@ -54,7 +64,9 @@ def used(digits: Finished, workspace: Path) -> Path:
 def compared_once(digits: Finished, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CompareReport]:
     """A workspace in which the comparison has run, to be read or copied; and what it reported."""
     path = digits.copy(tmp_path_factory.mktemp("compared") / "workspace")
-    return path, compared(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("elfs.evaluation.compare.accuracy_figure", no_figure)
+        return path, compared(path)
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from elfs.train.annotated import AnnotatedClassifier
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished
 
+pytestmark = pytest.mark.usefixtures("few_penalties", "no_drawing")
+
 CPU = Runtime(devices="cpu")
 SMALL: dict[str, Any] = {
     "methods": "random,margin,uherding,auto,badge,dropquery,entropy",

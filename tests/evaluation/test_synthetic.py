@@ -18,6 +18,8 @@ from elfs.evaluation.labels import true_labels
 from elfs.evaluation.synthetic import Kind, synthetic_classes, synthetic_kinds
 from elfs.workspace.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 SOURCE = "synthetic:clean,classes=8,images=500,test=200,clutter=0.8,outliers=0.05,duplicates=0.1"
 
 

@@ -11,6 +11,8 @@ from elfs.models.encoder import Encoder
 from elfs.models.encoders import build_encoder
 from elfs.models.pixels import PixelEncoder
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 def pictures(count: int, side: int) -> list[Image.Image]:
     pixels = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)

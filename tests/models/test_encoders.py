@@ -18,6 +18,8 @@ from elfs.models.encoders import NetworkEncoder, build_encoder, weights_availabl
 from elfs.models.pixels import PixelEncoder
 from elfs.models.published import PUBLISHED
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 VIT, RESNET = "vit_tiny_patch16_224", "resnet10t"
 
 

@@ -11,6 +11,8 @@ from elfs.models import patches
 from elfs.models.encoders import build_encoder
 from elfs.models.patches import PatchEncoder, SquareTransform
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 def striped_images(count: int, size: int = 16, channels: int = 1) -> tuple[Tensor, Tensor]:
     """Stripes of random phase; every second image has them upright, the others lying."""

@@ -1,6 +1,7 @@
 """Laws that every score and every selector obeys; a new one is tested by being in its table."""
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -185,26 +186,23 @@ def run(name: str, pool: Pool, budget: int, *, hard_rate: float = 0.0, seed: int
 
 @each_selector
 @each_way
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("budget", [1, 7, 26, 27])
-def test_selection_has_the_exact_size_no_row_twice_and_none_that_is_settled(
-    name: str, how: dict[str, Any], ties: bool, budget: int
-) -> None:
-    pool = make_pool(ties=ties)
-    positions = run(name, pool, budget, **how)
-    assert (positions.dtype, positions.shape) == (torch.int64, (budget,))
-    assert len(set(positions.tolist())) == budget
-    assert pool.candidates()[positions].all()
+def test_selection_has_the_exact_size_no_row_twice_and_none_that_is_settled(name: str, how: dict[str, Any]) -> None:
+    for ties, budget in itertools.product((False, True), (1, 7, 26, 27)):
+        pool = make_pool(ties=ties)
+        positions = run(name, pool, budget, **how)
+        assert (positions.dtype, positions.shape) == (torch.int64, (budget,)), (ties, budget)
+        assert len(set(positions.tolist())) == budget, (ties, budget)
+        assert pool.candidates()[positions].all(), (ties, budget)
 
 
 @each_selector
 @each_way
-@pytest.mark.parametrize("ties", [False, True])
-def test_selection_follows_the_samples_when_rows_move(name: str, how: dict[str, Any], ties: bool) -> None:
-    pool = make_pool(ties=ties)
+def test_selection_follows_the_samples_when_rows_move(name: str, how: dict[str, Any]) -> None:
     permutation = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(5))
-    moved = run(name, permuted_pool(pool, permutation), 9, hard_rate=0.2, **how)
-    assert torch.equal(permutation[moved], run(name, pool, 9, hard_rate=0.2, **how))
+    for ties in (False, True):
+        pool = make_pool(ties=ties)
+        moved = run(name, permuted_pool(pool, permutation), 9, hard_rate=0.2, **how)
+        assert torch.equal(permutation[moved], run(name, pool, 9, hard_rate=0.2, **how)), ties
 
 
 @each_selector
@@ -262,10 +260,11 @@ def test_row_without_a_score_is_never_selected_by_it(name: str) -> None:
 
 
 @each_selector
-@pytest.mark.parametrize("budget", [0, -1, 28])
-def test_budget_out_of_range(name: str, budget: int) -> None:
-    with pytest.raises(UsageError, match=f"the budget is {budget} images, expected 1 to 27: that many are eligible"):
-        run(name, make_pool(), budget)
+def test_budget_out_of_range(name: str) -> None:
+    for budget in (0, -1, 28):
+        expected = f"the budget is {budget} images, expected 1 to 27: that many are eligible"
+        with pytest.raises(UsageError, match=expected):
+            run(name, make_pool(), budget)
 
 
 @each_selector
@@ -325,6 +324,9 @@ each_limited_way = pytest.mark.parametrize(
 )
 
 
+LIMITS: list[dict[str, Any]] = [{"per_group": 2}, {"whole_groups": True}]
+
+
 def limited(name: str, pool: Pool, budget: int, how: dict[str, Any], **limits: Any) -> list[int]:
     options = SelectorOptions(hard_rate=0.1, **limits)
     return [int(row) for row in select(name, pool, budget, options, torch.Generator().manual_seed(0), **how)]
@@ -337,15 +339,12 @@ def counted(pool: Pool, rows: list[int]) -> Tensor:
 
 @each_selector
 @each_limited_way
-@pytest.mark.parametrize("per_group", [1, 3])
-def test_no_group_has_more_than_the_limit_and_settled_rows_count(
-    name: str, how: dict[str, Any], per_group: int
-) -> None:
-    pool = make_pool(ties=per_group == 3)
-    assert pool.groups is not None
-    held = counted(pool, torch.nonzero(pool.held()).flatten().tolist())
-    room = (per_group - held).clamp_min(0).minimum(counted(pool, torch.nonzero(pool.candidates()).flatten().tolist()))
-    for budget in (5, 20):
+def test_no_group_has_more_than_the_limit_and_settled_rows_count(name: str, how: dict[str, Any]) -> None:
+    for per_group, budget in itertools.product((1, 3), (5, 20)):
+        pool = make_pool(ties=per_group == 3)
+        held = counted(pool, torch.nonzero(pool.held()).flatten().tolist())
+        free = counted(pool, torch.nonzero(pool.candidates()).flatten().tolist())
+        room = (per_group - held).clamp_min(0).minimum(free)
         rows = limited(name, pool, budget, how, per_group=per_group)
         assert len(set(rows)) == len(rows)
         assert bool(pool.candidates()[rows].all())
@@ -385,20 +384,15 @@ def test_groups_are_taken_whole_within_the_budget_until_none_fits(name: str, how
 
 
 @each_selector
-@pytest.mark.parametrize("limits", [{"per_group": 2}, {"whole_groups": True}])
-def test_limited_selection_follows_the_samples_and_the_seed(name: str, limits: dict[str, Any]) -> None:
+def test_limited_selection_follows_the_samples_and_the_seed_and_needs_groups(name: str) -> None:
     pool = make_pool()
     permutation = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(5))
-    rows = limited(name, pool, 9, {}, **limits)
-    assert permutation[limited(name, permuted_pool(pool, permutation), 9, {}, **limits)].tolist() == rows
-    assert limited(name, pool, 9, {}, **limits) == rows
-
-
-@each_selector
-@pytest.mark.parametrize("limits", [{"per_group": 2}, {"whole_groups": True}])
-def test_limit_needs_groups(name: str, limits: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="this selector needs the pool's groups, got None"):
-        limited(name, dataclasses.replace(make_pool(), groups=None), 3, {}, **limits)
+    for limits in LIMITS:
+        rows = limited(name, pool, 9, {}, **limits)
+        assert permutation[limited(name, permuted_pool(pool, permutation), 9, {}, **limits)].tolist() == rows, limits
+        assert limited(name, pool, 9, {}, **limits) == rows, limits
+        with pytest.raises(ValueError, match="this selector needs the pool's groups, got None"):
+            limited(name, dataclasses.replace(pool, groups=None), 3, {}, **limits)
 
 
 @each_selector

@@ -1,9 +1,9 @@
 """Ranks that talk: gloo on the CPU, two and three of them."""
 
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from elfs.errors import DeviceError, RankLostError
 from elfs.parallel.meeting import _compare, join
 from elfs.parallel.place import Place
 from elfs.parallel.ranks import ALONE, Ranks
-from tests.ranks import free_port, in_ranks
+from tests.ranks import SERVER, free_port, in_ranks
 
 
 def _talk(ranks: Ranks, factor: int) -> dict[str, Any]:
@@ -71,6 +71,23 @@ def test_alone() -> None:
         ALONE.beat()
 
 
+def _meet_and(function: Callable[[Ranks], object], place: Place) -> None:
+    torch.set_num_threads(1)
+    function(join(place, torch.device("cpu"), 20))
+
+
+def exit_codes(size: int, function: Callable[[Ranks], object]) -> list[int | None]:
+    """Return how processes end that have met as ranks and then call a function."""
+    port = free_port()
+    places = [Place(rank, size, rank, size, "127.0.0.1", port) for rank in range(size)]
+    running = [SERVER.Process(target=_meet_and, args=(function, place)) for place in places]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(timeout=100)
+    return [process.exitcode for process in running]
+
+
 def _fail(ranks: Ranks) -> str:
     if ranks.rank == 1:
         os._exit(0)
@@ -80,15 +97,7 @@ def _fail(ranks: Ranks) -> str:
 
 
 def test_lost_rank_in_a_collective() -> None:
-    code = (
-        "import sys; from tests.parallel.test_ranks import _fail; from elfs.parallel.meeting import join; "
-        "from elfs.parallel.place import Place; import torch; rank, port = map(int, sys.argv[1:]); "
-        "_fail(join(Place(rank, 2, rank, 2, '127.0.0.1', port), torch.device('cpu'), 20))"
-    )
-    port = free_port()
-    command = [sys.executable, "-c", code]
-    running = [subprocess.Popen([*command, str(rank), str(port)]) for rank in range(2)]
-    assert [process.wait(timeout=100) for process in running] == [77, 0]
+    assert exit_codes(2, _fail) == [77, 0]
 
 
 def _work(ranks: Ranks) -> None:
@@ -115,14 +124,7 @@ def _give_up(ranks: Ranks) -> None:
 
 @pytest.mark.slow
 def test_ranks_end_when_one_fails() -> None:
-    code = (
-        "import sys; from tests.parallel.test_ranks import _give_up; from elfs.parallel.meeting import join; "
-        "from elfs.parallel.place import Place; import torch; rank, port = map(int, sys.argv[1:]); "
-        "_give_up(join(Place(rank, 4, rank, 4, '127.0.0.1', port), torch.device('cpu'), 20))"
-    )
-    port = free_port()
-    running = [subprocess.Popen([sys.executable, "-c", code, str(rank), str(port)]) for rank in range(4)]
-    assert [process.wait(timeout=100) for process in running] == [77, 1, 77, 8]
+    assert exit_codes(4, _give_up) == [77, 1, 77, 8]
 
 
 def test_errors_of_other_kinds_pass() -> None:

@@ -22,6 +22,8 @@ from tests.chain import (
     run_stage,
 )
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 def table_of(workspace: Workspace) -> SampleTable:
     return SampleTable.from_tensors(workspace.arrays("samples"))

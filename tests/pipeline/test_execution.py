@@ -25,6 +25,8 @@ from elfs.workspace.lock import writer_lock
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, bytes_of, make_pictures, run_chain, run_stage
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 def rerun(path: Path, **embed: Any) -> dict[str, bool]:
     return {stage: outcome.ran for stage, outcome in run_chain(path, **embed).items()}

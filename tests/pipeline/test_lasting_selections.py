@@ -20,6 +20,8 @@ from elfs.workspace.workspace import Workspace
 from tests.chain import bytes_of, make_pictures, run_chain, run_stage
 from tests.damage import edited_manifest
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 NAMES = ("aum-0.2", "chance", "even", "round2")
 """By scores, by chance, with a share of each cluster, and a round after another one."""
 

@@ -14,6 +14,8 @@ from elfs.delivery.report import write_report
 from elfs.parallel.runtime import Runtime
 from tests.chain import run_stage
 
+pytestmark = pytest.mark.usefixtures("no_drawing")
+
 
 class Listener:
     """Collects what stages warn of."""

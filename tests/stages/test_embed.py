@@ -24,6 +24,8 @@ from elfs.stages.embedding.rows import check_broken
 from elfs.workspace.workspace import Workspace
 from tests.chain import Interruption, make_embeddings, make_pictures, run_stage
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 class TestEncoder:
     """``auto``: a pretrained one where it makes sense and can be had, else patches."""

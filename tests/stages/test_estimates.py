@@ -26,6 +26,8 @@ from elfs.stages.estimates.chain import chain_costs
 from elfs.stages.estimates.costs import core_speed, encoder_seconds, stage_cost
 from elfs.stages.estimates.pool_facts import PoolFacts, facts_before_embed, facts_of
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 POOL = PoolFacts(num_images=10_000, image_side=32, dims=176, num_clusters=10)
 
 

@@ -20,12 +20,12 @@ from elfs.workspace.workspace import Workspace
 from tests.chain import artifacts_of, run_stage
 
 CLASSES = ("n01440764", "n02102040", "n03000684")
-NUM_TRAIN, NUM_TEST = 14, 4
-RECIPE: dict[str, Any] = {"recipe": "imagenet", "network": "resnet34", "batch_size": 14, "image_size": 72}
+NUM_TRAIN, NUM_TEST = 6, 3
+RECIPE: dict[str, Any] = {"recipe": "imagenet", "network": "resnet34", "batch_size": 6, "image_size": 72}
 
 
 def make_tree(root: Path) -> Path:
-    """Write 42 training and 12 validation images: a hue for each class, fine texture, 80 to 200 pixels a side."""
+    """Write 18 training and 9 validation images: a hue for each class, fine texture, 80 to 200 pixels a side."""
     random = np.random.default_rng(0)
     for part, count in (("train", NUM_TRAIN), ("val", NUM_TEST)):
         for channel, name in enumerate(CLASSES):
@@ -69,7 +69,7 @@ def test_whole_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         run_stage("dynamics", workspace, runtime=runtime, **RECIPE, epochs=2)
         run_stage("score", workspace, window=1)
         run_stage("select", workspace, budget="12")
-        report = train(workspace, TrainConfig(**RECIPE, iterations=4), runtime)
+        report = train(workspace, TrainConfig(**RECIPE, iterations=2), runtime)
         assert report.summary["test_images"] == 3 * NUM_TEST
         assert 0 <= report.summary["mean"] <= 1
     assert artifacts_of(tmp_path / "workspace-0") == artifacts_of(tmp_path / "workspace-1")
@@ -93,5 +93,5 @@ def test_a_folder_of_the_same_shape_has_the_same_splits(tmp_path: Path, workspac
     weights = save_weights(tmp_path / "weights.safetensors", "vit_tiny_patch16_224")
     options: dict[str, Any] = {"source": "folder", "root": root, "encoder": "vit_tiny_patch16_224", "weights": weights}
     summary = run_stage("embed", workspace, **options, limit=18, batch_size=18).summary
-    assert (summary["train"], summary["test"], summary["dimensions"]) == (14, 4, 192)
+    assert (summary["train"], summary["test"], summary["dimensions"]) == (12, 6, 192)
     assert np.isfinite(Workspace.open(workspace).arrays("embeddings")["embeddings"]).all()

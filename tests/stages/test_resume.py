@@ -14,6 +14,8 @@ from elfs.stages.embedding.batches import encode_rows
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, Interruption, artifacts_of, make_pictures, run_chain, run_stage
 
+pytestmark = pytest.mark.usefixtures("few_atoms")
+
 
 def stopped(stage: str, path: Path, label: str, after: int, **options: Any) -> None:
     with pytest.raises(KeyboardInterrupt):

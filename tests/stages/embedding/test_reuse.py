@@ -1,8 +1,9 @@
 """A second embed looks at new and changed images alone, and ends with the bytes of one that looked at all."""
 
+import itertools
+import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,10 @@ from elfs.stages.embedding import reuse as known_rows
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
 from elfs.workspace.workspace import Workspace
-from tests.chain import CORRUPT, NUM_PICTURES, ROOT, artifacts_of, make_pictures, run_stage
+from tests.chain import CORRUPT, NUM_PICTURES, artifacts_of, make_pictures, run_stage
+from tests.ranks import SERVER
+
+pytestmark = pytest.mark.usefixtures("few_atoms")
 
 
 @pytest.fixture
@@ -259,24 +263,17 @@ def test_row_54_what_was_embedded_before_memory_ran_out_is_kept(
     assert artifacts_of(workspace) == artifacts_of(tmp_path / "whole")
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from elfs.models.pixels import PixelEncoder
-from elfs.stages.embedding import rows as embedding_rows
-from tests.chain import run_stage
+def embed_and_die(workspace: Path, root: Path, passes: int) -> None:
+    """Embed in a process of its own, which is killed after so many passes."""
+    embedding_rows.SHARD_ROWS, encode, done = 10, PixelEncoder.encode, itertools.count(1)
 
-embedding_rows.SHARD_ROWS, encode, passes = 10, PixelEncoder.encode, []
+    def counted(self: PixelEncoder, batch: torch.Tensor) -> torch.Tensor:
+        if next(done) > passes:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(self, batch)
 
-def counted(self, batch):
-    passes.append(len(batch))
-    if len(passes) > int(sys.argv[3]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, batch)
-
-PixelEncoder.encode = counted
-run_stage("embed", Path(sys.argv[1]), source="folder", root=Path(sys.argv[2]), batch_size=5)
-"""
+    PixelEncoder.encode = counted  # type: ignore[method-assign]
+    run_stage("embed", workspace, source="folder", root=root, batch_size=5)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -292,9 +289,10 @@ def test_rows_1_to_6_a_killed_run_loses_at_most_one_shard(
     kept: int,
 ) -> None:
     """Shards of 10 rows, passes of 5; the kill comes with the pass after these."""
-    command = [sys.executable, "-c", KILLED, str(workspace), str(pictures), str(passes)]
-    killed = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    killed = SERVER.Process(target=embed_and_die, args=(workspace, pictures, passes))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 10)
     options: dict[str, Any] = {"source": "folder", "root": pictures, "batch_size": 5}
     run_stage("embed", workspace, **options)

@@ -1,11 +1,11 @@
 """Shards that know nothing of each other, and the merge: the bytes of an embed in one go."""
 
+import itertools
 import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
 from elfs.stages.embedding.shards import ShardReport, make_shard, merge, shard_run
 from elfs.workspace.workspace import Workspace
-from tests.chain import NUM_PICTURES, ROOT, artifacts_of, config, make_embeddings, make_pictures, run_stage
+from tests.chain import NUM_PICTURES, artifacts_of, config, make_embeddings, make_pictures, run_stage
+from tests.ranks import SERVER
+
+pytestmark = pytest.mark.usefixtures("few_atoms")
 
 OPTIONS: dict[str, Any] = {"source": "folder", "batch_size": 4}
 
@@ -331,30 +334,23 @@ class TestMerge:
             merged(workspace)
 
 
-SHARD = """
-import os, signal, sys
-from pathlib import Path
-from elfs.models.pixels import PixelEncoder
-from elfs.stages.embedding import rows as embedding_rows
-from tests.stages.embedding.test_shards import shard
+def make_shard_and_die(workspace: Path, root: Path, number: int, count: int, passes: int) -> None:
+    """Make a shard in a process of its own, which is killed after so many passes."""
+    embedding_rows.SHARD_ROWS, encode, done = 9, PixelEncoder.encode, itertools.count(1)
 
-embedding_rows.SHARD_ROWS, encode, passes = 9, PixelEncoder.encode, []
+    def counted(self: PixelEncoder, batch: torch.Tensor) -> torch.Tensor:
+        if next(done) > passes:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return encode(self, batch)
 
-def counted(self, batch):
-    passes.append(len(batch))
-    if len(passes) > int(sys.argv[5]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return encode(self, batch)
-
-PixelEncoder.encode = counted
-shard(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
-"""
+    PixelEncoder.encode = counted  # type: ignore[method-assign]
+    shard(workspace, root, number, count)
 
 
-def started(workspace: Path, root: Path, number: int, count: int, passes: int = 1000) -> "subprocess.Popen[bytes]":
-    arguments = [str(workspace), str(root), str(number), str(count), str(passes)]
-    command = [sys.executable, "-c", SHARD, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+def started(workspace: Path, root: Path, number: int, count: int, passes: int = 1000) -> ForkServerProcess:
+    process = SERVER.Process(target=make_shard_and_die, args=(workspace, root, number, count, passes))
+    process.start()
+    return process
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
@@ -363,12 +359,9 @@ def test_shards_at_the_same_time_killed_and_repeated(pictures: Path, tmp_path: P
     """Two of them make the same shard, a third is killed in the middle, and its rows are made by others."""
     running = [started(workspace, pictures, 1, 2), started(workspace, pictures, 1, 2)]
     killed = started(workspace, pictures, 2, 2, passes=5)
-    for process in running:
-        assert process.wait() == 0, process.stderr
-    assert killed.wait() == -signal.SIGKILL
     for process in (*running, killed):
-        assert process.stderr is not None
-        process.stderr.close()
+        process.join()
+    assert [process.exitcode for process in (*running, killed)] == [0, 0, -signal.SIGKILL]
     report = shard(workspace, pictures, 3, 4)
     assert 30 <= report.num_finished - report.num_made < 60
     shard(workspace, pictures, 4, 4)
