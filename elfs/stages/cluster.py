@@ -25,11 +25,14 @@ from elfs.workspace.files import json_bytes
 
 __all__ = ["CODE", "run"]
 
-_LEAST_TRUST = 0.3
-"""Pools without clusters stay below, pools with clusters above."""
+_LEAST_TRUST = 0.5
+"""Below, difficulty says little. Noise stays at 0 to 0.22; single classes may have kinds of their own, and so no bound
+tells them from pools of several (benchmarks/RESULTS.md)."""
 
 _LEAST_ENTROPY = 0.5
 """Of the use of clusters; below, most are nearly empty."""
+
+_TRY = "Try another --clusters, a better encoder, or select by coverage."
 
 
 def run(job: Job, config: ClusterConfig) -> Result:
@@ -88,8 +91,15 @@ def _warn(job: Job, head: HeadFacts, clusters: int) -> None:
     elif head.trust is not None and head.trust < _LEAST_TRUST:
         job.runtime.warn(
             f"the pool shows no {clusters} clusters: trust is {head.trust:.2f} of 1, neighbours or other starts "
-            "disagree. Try another --clusters, a better encoder, or select by coverage."
+            f"disagree. {_TRY}"
         )
+    elif head.trust is None and head.agreement is not None:
+        above_chance = (head.agreement - 1 / clusters) / (1 - 1 / clusters)
+        if above_chance < _LEAST_TRUST:
+            job.runtime.warn(
+                f"the pool shows no {clusters} clusters: another clustering agrees on {head.agreement:.0%} of the "
+                f"images. {_TRY}"
+            )
 
 
 def _collapse(used: int, clusters: int, entropy: float) -> str:

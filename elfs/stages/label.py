@@ -21,7 +21,7 @@ from elfs.ops.kmeans import kmeans_probabilities
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.parallel.limits import require_rows
 from elfs.parallel.runtime import Task
-from elfs.pipeline.cluster_facts import ClustersFacts
+from elfs.pipeline.cluster_facts import ClustersFacts, HeadFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.annotated_labels import Learned, learn_classes
 from elfs.train.features import Features
@@ -39,6 +39,9 @@ _FILE_ROWS = 1 << 26
 _CONFIDENT = 0.9
 """A pseudo-label above this confidence counts as confident in the summary. The mean confidence of the pool is how often
 clusterings agree: those that the consensus of ``graph`` is of, and one of another kind for the other methods."""
+
+_FEW = 0.1
+"""Share of confident pseudo-labels below which it is said that they are few."""
 
 Labels = tuple[NDArray[np.int64], NDArray[np.float32]]
 """Label and confidence of some samples."""
@@ -78,15 +81,25 @@ def run(job: Job, config: LabelConfig) -> Result:
     confident = num_confident / int(sizes.sum())
     summary: dict[str, Any] = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
-    trusted, agreement = clustering.heads[head].trust, clustering.heads[head].agreement
-    summary |= {"trust": trusted, "agreement": agreement}
-    said = f"{confident:.0%} confident" if trusted is None else f"trust {trusted:.2f}"
-    said += "" if agreement is None else f", another clustering agrees on {agreement:.0%}"
-    facts: dict[str, Any] = {"trust": trusted, "clusters": clusters}
+    chosen = clustering.heads[head]
+    summary |= {"trust": chosen.trust, "agreement": chosen.agreement}
+    facts: dict[str, Any] = {"trust": chosen.trust, "clusters": clusters}
     if learned is None:
-        return Result(f"{clusters} clusters, {said}", summary, {"pseudo_labels": facts})
+        return Result(_clusters_headline(job, chosen, clusters, confident), summary, {"pseudo_labels": facts})
     facts |= learned.facts | {"names": list(learned.names)}
     return Result(_headline(learned), summary | learned.facts, {"pseudo_labels": facts})
+
+
+def _clusters_headline(job: Job, head: HeadFacts, clusters: int, confident: float) -> str:
+    """Return what there is to say of clusters that nobody has annotated; note where few labels are confident."""
+    if confident < _FEW:
+        job.runtime.note(
+            f"{confident:.0%} of the pseudo-labels are confident, above {_CONFIDENT}: most images lie between "
+            "clusters. Another --clusters, --method or encoder may tell more of them apart."
+        )
+    said = f"{confident:.0%} confident" if head.trust is None else f"trust {head.trust:.2f}"
+    said += "" if head.agreement is None else f", another clustering agrees on {head.agreement:.0%}"
+    return f"{clusters} clusters, {said}"
 
 
 def _learned(job: Job, table: SampleTable, rows: NDArray[np.int64], pieces: Pieces) -> Learned | None:

@@ -312,6 +312,36 @@ def test_pool_without_clusters_is_said_to_be_one(
     ]
 
 
+def test_clusters_that_no_other_clustering_finds_are_doubted_without_a_trust(
+    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.copy(workspace)
+    said: list[str] = []
+    monkeypatch.setattr(cluster, "_LEAST_TRUST", 1.5)
+    run_stage("cluster", workspace, method="turtle", runtime=Runtime(devices="cpu", warn=said.append))
+    report = Workspace.open(workspace).json("clusters")
+    agreement = report["heads"][report["chosen"]]["agreement"]
+    assert said == [
+        f"the pool shows no 3 clusters: another clustering agrees on {agreement:.0%} of the images. "
+        "Try another --clusters, a better encoder, or select by coverage."
+    ]
+
+
+@pytest.mark.parametrize(("least", "num_said"), [(0.0, 0), (1.01, 1)])
+def test_few_confident_labels_are_commented_on(
+    least: float, num_said: int, digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.copy(workspace)
+    said: list[str] = []
+    monkeypatch.setattr(label, "_FEW", least)
+    outcome = run_stage("label", workspace, runtime=Runtime(devices="cpu", note=said.append), force=True)
+    expected = (
+        f"{outcome.summary['confident']:.0%} of the pseudo-labels are confident, above 0.9: most images lie between "
+        "clusters. Another --clusters, --method or encoder may tell more of them apart."
+    )
+    assert said == [expected] * num_said
+
+
 @pytest.mark.parametrize(("offset", "is_searched"), [(0.0, False), (100.0, True)])
 def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_asked(
     offset: float, is_searched: bool, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
