@@ -51,7 +51,8 @@ def id_hashes(table: SampleTable, rows: NDArray[np.int64], seed: int) -> NDArray
         The first 8 bytes of BLAKE2b keyed with the seed: a function of id and seed alone, on every machine.
     """
     key = seed.to_bytes(8, "little")
-    hashes = (hashlib.blake2b(table.names.encoded(row), digest_size=8, key=key).digest() for row in rows.tolist())
+    names = table.names.encoded_rows(rows)
+    hashes = (hashlib.blake2b(name, digest_size=8, key=key).digest() for name in names)
     return np.frombuffer(b"".join(hashes), dtype="<i8").astype(np.int64)
 
 

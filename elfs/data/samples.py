@@ -124,7 +124,8 @@ class SampleTable:
         list of str
             One id per row asked for.
         """
-        return [self.names[row] for row in np.asarray(rows, np.int64).tolist()]
+        names = self.names.encoded_rows(np.asarray(rows, np.int64))
+        return [name.decode("utf-8", "surrogateescape") for name in names]
 
     def rows_of(self, ids: Sequence[str] | TextColumn) -> NDArray[np.int64]:
         """Return the row of each id.

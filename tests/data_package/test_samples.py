@@ -194,3 +194,10 @@ def test_rows_of_the_tables_own_ids() -> None:
     table = make_table()
     assert table.rows_of(table.names).tolist() == [0, 1, 2, 3]
     assert table.rows_of(table.names.take(np.array([3, 1]))).tolist() == [3, 1]
+
+
+def test_rows_of_a_column_in_any_order_are_those_that_were_stored() -> None:
+    names = TextColumn.from_strings(["a", "", "ü", "b\udcff", "longer"])
+    rows = np.array([4, 0, 3, 3, 1, 2])
+    assert list(names.encoded_rows(rows)) == [names.encoded(int(row)) for row in rows]
+    assert list(names.encoded_rows(rows[:0])) == []

@@ -101,16 +101,16 @@ def select(
     choose("method", name, SELECTORS)
     if num_blocks < 1:
         raise ValueError(f"num_blocks is {num_blocks}, expected at least 1.")
-    order_M = torch.sort(pool.tie_breaker, stable=True).indices
-    in_order = bool((order_M[1:] > order_M[:-1]).all())
-    ordered = pool if in_order else take(pool, order_M)
+    in_order = bool((pool.tie_breaker[1:] >= pool.tie_breaker[:-1]).all())
+    order_M = None if in_order else torch.sort(pool.tie_breaker, stable=True).indices
+    ordered = pool if order_M is None else take(pool, order_M)
     check_budget(budget, eligible_rows(name, ordered))
     go = _Go(name, options, generator, balance, num_blocks)
     if options.per_group is None and not options.whole_groups:
         picked = go(ordered, budget)
     else:
         picked = _limited(go, ordered, budget)
-    return picked if in_order else order_M[picked]
+    return picked if order_M is None else order_M[picked]
 
 
 @dataclass(frozen=True)

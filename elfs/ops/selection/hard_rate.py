@@ -24,7 +24,8 @@ _STIFFNESS = 0.1  # how many standard deviations of the judgement a step of 0.1 
 _EVENNESS = 0.2  # how much a selection that leaves no cluster out is worth beside one that covers the pool
 _STEP = 0.1
 _NUM_JUDGED = 4096
-_BLOCK_ROWS = 4096
+_MOST_COVERING = 16_384
+_BLOCK_ROWS = 512
 
 
 def usual_hard_rate(share: float) -> float:
@@ -83,18 +84,25 @@ class CoverageJudge:
     ----------
     embeddings : Tensor of shape (n_rows, n_dims), floating
         Of the pool.
+    rows : Tensor of shape (n_judged,), int64
+        Positions of the rows that are to be covered: all, or 4,096 at random.
     judged : Tensor of shape (n_judged, n_dims), float32
-        Unit vectors of the rows that are to be covered: all, or 4,096 at random.
+        Their unit vectors.
     weights : Tensor of shape (n_judged,), float32
         Share of the pool that is easier than each.
     clusters : Tensor of shape (n_rows,), int64, or None
         Pseudo-label of each row of the pool, at least 0.
+    luck : Tensor of shape (n_rows,), float32, or None
+        A random number in [0, 1) for each row of the pool: of a selection of more than 16,384 rows about as many, those
+        with the least, count as covering others, whatever the window. None where the pool has no more.
     """
 
     embeddings: Tensor
+    rows: Tensor
     judged: Tensor
     weights: Tensor
     clusters: Tensor | None = None
+    luck: Tensor | None = None
 
     @classmethod
     def of(cls, pool: Pool, generator: torch.Generator) -> "CoverageJudge":
@@ -105,7 +113,7 @@ class CoverageJudge:
         pool : Pool
             Needs ``embeddings`` and ``hardness``; evenness counts where there are ``pseudo_labels``.
         generator : torch.Generator
-            On the CPU; draws the rows that are judged where the pool has more than 4,096.
+            On the CPU; draws the rows that are judged where the pool has more than 4,096, and those that cover.
 
         Returns
         -------
@@ -121,7 +129,8 @@ class CoverageJudge:
         rows = torch.arange(len(pool))
         if len(pool) > _NUM_JUDGED:
             rows = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
-        return cls(embeddings, unit_rows(embeddings[rows]), share_M[rows].float(), pool.pseudo_labels)
+        luck_M = torch.rand(len(pool), generator=generator) if len(pool) > _MOST_COVERING else None
+        return cls(embeddings, rows, unit_rows(embeddings[rows]), share_M[rows].float(), pool.pseudo_labels, luck_M)
 
     def coverage(self, positions: Tensor) -> float:
         """Return how well some rows cover the pool.
@@ -138,6 +147,11 @@ class CoverageJudge:
             higher = better. 0 where all weights are 0.
         """
         nearest_J = torch.zeros(len(self.judged))
+        if self.luck is not None and len(positions) > _MOST_COVERING:
+            is_selected_M = torch.zeros(len(self.embeddings), dtype=torch.bool)
+            is_selected_M[positions] = True
+            nearest_J[is_selected_M[self.rows]] = 1.0  # by themselves
+            positions = positions[self.luck[positions] < _MOST_COVERING / len(positions)]
         for block in positions.split(_BLOCK_ROWS):
             cosine = self.judged @ unit_rows(self.embeddings[block]).T
             nearest_J = torch.maximum(nearest_J, cosine.amax(dim=1))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -29,7 +30,7 @@ _PER_ROW = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Pool:
     """The samples that a selection is made of, one row for each; all tensors are on the CPU.
 
@@ -104,6 +105,13 @@ class Pool:
     def candidates(self) -> Tensor:
         """Return which rows may be selected, bool [M]: those that are neither settled nor barred."""
         return ~self.held() if self.barred is None else ~(self.held() | self.barred)
+
+    @cached_property
+    def hardest_first(self) -> Tensor:
+        """Positions of finite hardness, int64, from hard to easy, of equals the lower first; sorted once."""
+        hardness_M = required(self, "hardness")
+        rows = torch.nonzero(hardness_M.isfinite()).flatten()
+        return rows[torch.sort(hardness_M[rows], descending=True, stable=True).indices]
 
     def held(self) -> Tensor:
         """Return which rows are settled, bool [M]."""

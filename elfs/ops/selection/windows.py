@@ -16,8 +16,10 @@ def _ranked(pool: Pool, budget: int, *, hard_first: bool) -> Tensor:
     """Return the positions with finite hardness in order of hardness, settled ones too; `budget` are not settled."""
     hardness_M = required(pool, "hardness")
     check_budget(budget, pool.candidates() & hardness_M.isfinite())
+    if hard_first:
+        return pool.hardest_first
     order_M = torch.nonzero(hardness_M.isfinite()).flatten()
-    return order_M[torch.sort(hardness_M[order_M], descending=hard_first, stable=True).indices]
+    return order_M[torch.sort(hardness_M[order_M], stable=True).indices]
 
 
 def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:

@@ -112,6 +112,23 @@ def test_large_pool_is_judged_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> No
     assert torch.equal(judge.weights, again.weights)
 
 
+def test_a_large_selection_covers_by_itself_and_by_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is selected is covered whole; of what covers others a part counts, the same of whatever is selected."""
+    rows = pool(400)
+    whole = CoverageJudge.of(rows, torch.Generator())
+    everything, half = torch.arange(400), torch.arange(0, 400, 2)
+    monkeypatch.setattr(module, "_MOST_COVERING", 100)
+    sampled = CoverageJudge.of(rows, torch.Generator())
+    assert whole.luck is None
+    assert sampled.luck is not None
+    assert sampled.coverage(everything) == 1
+    assert sampled.coverage(half[:100]) == pytest.approx(whole.coverage(half[:100]))  # as many as count
+    assert half[sampled.luck[half] < 0.5].numel() == pytest.approx(100, abs=20)
+    weight_of_selected = float(sampled.weights[half].sum() / sampled.weights.sum())
+    assert weight_of_selected < sampled.coverage(half) < whole.coverage(half)
+    assert sampled.coverage(half) == sampled.coverage(half.flip(0))
+
+
 @pytest.mark.parametrize("name", ["embeddings", "hardness"])
 def test_judge_needs_its_fields(name: str) -> None:
     whole = pool()
