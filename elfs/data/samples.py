@@ -124,7 +124,8 @@ class SampleTable:
         list of str
             One id per row asked for.
         """
-        names = self.names.encoded_rows(np.asarray(rows, np.int64))
+        wanted = np.asarray(rows, np.int64)
+        names = self.names.encoded_rows(np.where(wanted < 0, wanted + len(self), wanted))
         return [name.decode("utf-8", "surrogateescape") for name in names]
 
     def rows_of(self, ids: Sequence[str] | TextColumn) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ __all__ = ["SOLO", "Database", "Embeddings", "Ring", "RowReader", "Solo", "widen
 _BLOCK_BYTES = {"cpu": 1 << 26, "cuda": 1 << 28}
 _LEAST_BLOCK_ROWS = 4096
 _BLOCK_MULTIPLE = 64
+_MOST_READ_BY_ALL = 4 << 30
 # Elements that are float64 at a time: 1 MiB, which a core's cache holds; more for a GPU.
 _WIDE_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 27}
 
@@ -92,12 +93,16 @@ def widened(raw: Tensor, out: Tensor) -> Tensor:
     return out.copy_(raw.float() if raw.dtype.itemsize == 2 else raw)
 
 
-def _resident(embeddings: Embeddings, device: torch.device) -> Embeddings:
-    """Return embeddings on a GPU where they take at most a quarter of what is free there: many rows are read often."""
-    if device.type != "cuda" or isinstance(embeddings, Tensor):
+def _resident(embeddings: Embeddings, device: torch.device, num_used: int, ring: Ring) -> Embeddings:
+    """Return embeddings on a GPU where they take at most a quarter of what is free there: many rows are read often.
+
+    Each of several processes would read all of them, so there they are few: 4 GiB at most.
+    """
+    if device.type != "cuda" or isinstance(embeddings, Tensor) or 2 * num_used < embeddings.shape[0]:
         return embeddings
     shape, dtype = tuple(embeddings.shape), torch.from_numpy(np.empty(0, embeddings.dtype)).dtype
-    if shape[0] * shape[1] * dtype.itemsize > torch.cuda.mem_get_info(device)[0] // 4:
+    most = torch.cuda.mem_get_info(device)[0] // 4
+    if shape[0] * shape[1] * dtype.itemsize > (most if ring.size == 1 else min(most, _MOST_READ_BY_ALL)):
         return embeddings
     resident = torch.empty(shape, dtype=dtype, device=device)
     step = max(1, _BLOCK_BYTES["cuda"] // max(1, shape[1] * dtype.itemsize))
@@ -111,7 +116,8 @@ def _resident(embeddings: Embeddings, device: torch.device) -> Embeddings:
 class Database:
     """Embeddings that stay where they are, read in pieces; only their lengths are held.
 
-    A GPU holds them all where they take at most a quarter of its free memory.
+    A GPU holds them all where most rows are used and they take at most a quarter of its free memory; of several
+    processes each then reads all of them.
 
     Parameters
     ----------
@@ -160,10 +166,10 @@ class Database:
         self.block_rows = block_rows or max(_LEAST_BLOCK_ROWS, wanted)
         # The plain view of a memory map: each look at that itself costs more.
         plain = np.asarray(embeddings) if isinstance(embeddings, np.ndarray) else embeddings
-        self._embeddings = _resident(plain, self.device)
+        self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
+        self._embeddings = _resident(plain, self.device, self._num_rows, ring)
         self._rows = rows
         self._rows_placed: Tensor | None = None
-        self._num_rows = int(embeddings.shape[0]) if rows is None else len(rows)
         norm_N = torch.empty(self._num_rows, dtype=torch.float64, device=self.device)
         for start, stop, norms in self._handed_round(ring, self._norms):
             norm_N[start:stop] = norms

@@ -222,7 +222,7 @@ def rows_reaching(
     query_QD : Tensor of shape (n_queries, n_dims), float32
         Rows of length 1, on the device of the database.
     bound_Q : Tensor of shape (n_queries,), float32
-        Cosines.
+        Cosines; where it is -inf, none are returned.
     most : int
         Rows of a query at most; of one that more reach, none are returned.
     advance : Callable
@@ -235,6 +235,7 @@ def rows_reaching(
     """
     query_QD, device = _factor(query_QD), database.device
     num_Q = torch.zeros(len(query_QD), dtype=torch.int64, device=device)
+    bound_Q = bound_Q.masked_fill(bound_Q == -torch.inf, torch.inf)
     found: list[Tensor] = []  # numbers of query and row, in one
     for start, stop, unit_BD in database.unit_blocks():
         block_BD = _factor(unit_BD)
@@ -243,6 +244,8 @@ def rows_reaching(
             flat = _true_places(_cosines(query_QD[queries], block_BD) >= bound_R.unsqueeze(1))
             rows = flat.div(stop - start, rounding_mode="floor")
             num_Q[queries] += rows.bincount(minlength=len(bound_R))
+            is_kept = num_Q[queries][rows] <= most  # of copies a block may hold very many
+            flat, rows = flat[is_kept], rows[is_kept]
             found.append((rows + queries.start) * len(database) + flat - rows * (stop - start) + start)
         advance(0.0)
     both_P = torch.cat(found).sort().values

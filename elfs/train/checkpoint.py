@@ -1,4 +1,4 @@
-"""Training state as a flat table of tensors, so that a killed run goes on from its last epoch."""
+"""Training state as a flat table of tensors, so that a killed run goes on from the last one that was saved."""
 
 import time
 from collections.abc import Iterator, Mapping

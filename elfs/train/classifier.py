@@ -22,7 +22,7 @@ from elfs.parallel.shared_batch_norm import with_shared_batch_norm
 from elfs.train.checkpoint import SavingPace, load_checkpoint, save_checkpoint
 from elfs.train.fit import Fit
 from elfs.train.numerics import mixed_precision, repeatable, require_finite, threads_for
-from elfs.train.recorded_step import RecordedStep, can_record, set_rate
+from elfs.train.recorded_step import RecordedStep, recording_device, set_rate
 
 __all__ = ["predict", "predict_with_confidence", "record_dynamics", "train_on_labels"]
 
@@ -50,8 +50,8 @@ class _FitState:
         self.network = fit.ranks.data_parallel(network)
         self.total_loss = torch.zeros((), device=fit.device)
         # What a network of timm does may not be something that can be recorded.
-        is_recorded = can_record(fit.device, fit.ranks) and fit.recipe.network in NETWORKS
-        self._whole_step = RecordedStep(self._whole, is_recorded=is_recorded)
+        is_ours = fit.recipe.network in NETWORKS
+        self._recorded_step = RecordedStep(recording_device(fit.device, fit.ranks) if is_ours else None)
 
     def step(self, rate: float, positions_B: Tensor, inputs: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
         """Return logits [B, C] and labels [B] of a part of a batch of `num_samples`, after the step that they led to.
@@ -61,7 +61,7 @@ class _FitState:
         labels_B = self.labels_N[positions_B.to(self.labels_N.device, non_blocking=True)]
         set_rate(self.optimizer, rate)
         if self.fit.ranks.size == 1:
-            logits_BC = self._whole_step(inputs, labels_B)
+            logits_BC = self._recorded_step(self._whole, inputs, labels_B)
         else:
             logits_BC = self._part(inputs, labels_B, num_samples)
         self.fit.ranks.beat()

@@ -32,13 +32,13 @@ from elfs.parallel.runtime import Task
 from elfs.train.checkpoint import SavingPace, load_checkpoint, save_checkpoint
 from elfs.train.features import Features
 from elfs.train.numerics import mixed_precision, repeatable, threads_for
-from elfs.train.recorded_step import RecordedStep, can_record, changing_rate, set_rate
+from elfs.train.recorded_step import RecordedStep, changing_rate, recording_device, set_rate
 from elfs.train.seeding import generator
 
 __all__ = ["HeadSettings", "HeadTraining", "train_heads"]
 
 _CHECKPOINTS = 10
-"""How many checkpoints a training writes at most, evenly spaced: a kill costs a tenth of the work."""
+"""How many checkpoints a training writes at most, evenly spaced; fewer where `SavingPace` finds them dear."""
 
 _PRODUCTS_PER_THREAD = 1 << 26
 """Multiplications of a step's first layer that are worth a CPU thread."""
@@ -119,7 +119,7 @@ class _HeadState:
         self.loss_H = torch.full((settings.heads,), math.nan, device=self.device)
         self.optimizer = _adamw(self.student, settings)
         self.num_batches = math.ceil(len(features) / settings.batch_size)
-        self._whole_step = RecordedStep(self._whole, is_recorded=can_record(self.device, ranks))
+        self._recorded_step = RecordedStep(recording_device(self.device, ranks))
 
     @property
     def num_threads(self) -> int:
@@ -175,7 +175,7 @@ class _HeadState:
         if is_frozen or self.ranks.size > 1:
             loss_H = self._part(inputs, num_own, num_pairs, is_frozen=is_frozen)
         else:
-            loss_H = self._whole_step(inputs)
+            loss_H = self._recorded_step(self._whole, inputs)
         self.ranks.beat()
         return loss_H
 

@@ -134,7 +134,9 @@ class Features:
         self._scale = None if inverse_deviation is None else inverse_deviation.to(device)
         self._cache: Tensor | None = None
         if in_memory and len(rows) * self.dim * 4 <= _most_bytes(device):
-            self._cache = self._read(rows)
+            self._cache = torch.empty(len(rows), self.dim, device=device)
+            for start in range(0, len(rows), _BLOCK_ROWS):  # else all of them are on the host at once
+                self._cache[start : start + _BLOCK_ROWS] = self._read(rows[start : start + _BLOCK_ROWS])
 
     @property
     def index_device(self) -> torch.device:
@@ -145,7 +147,7 @@ class Features:
         return len(self._rows)
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor:
-        block = torch.from_numpy(_take(self._embeddings, rows)).to(self.device, torch.float32)
+        block = torch.from_numpy(_take(self._embeddings, rows)).to(self.device).to(torch.float32)
         if self._mean is not None and self._scale is not None:
             block.sub_(self._mean).mul_(self._scale)  # the block is a copy already
         return block

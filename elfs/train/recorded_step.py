@@ -10,7 +10,7 @@ from torch import Tensor
 
 from elfs.parallel.ranks import Ranks
 
-__all__ = ["RecordedStep", "can_record", "changing_rate", "set_rate"]
+__all__ = ["RecordedStep", "changing_rate", "recording_device", "set_rate"]
 
 _WARM_UPS = 3
 """Steps of a shape before it is recorded: optimisers make their state, libraries choose their kernels."""
@@ -18,8 +18,8 @@ _WARM_UPS = 3
 Replay = Callable[[], Tensor]
 
 
-def can_record(device: torch.device, ranks: Ranks) -> bool:
-    """Return whether steps can be recorded.
+def recording_device(device: torch.device, ranks: Ranks) -> torch.device | None:
+    """Return where steps can be recorded.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def can_record(device: torch.device, ranks: Ranks) -> bool:
 
     Returns
     -------
-    bool
-        On a GPU, where one process takes them: several wait for each other in between.
+    torch.device or None
+        The GPU, where one process takes them; None elsewhere, for several wait for each other in between.
     """
-    return device.type == "cuda" and ranks.size == 1
+    return device if device.type == "cuda" and ranks.size == 1 else None
 
 
 def changing_rate(rate: float, device: torch.device) -> float | Tensor:
@@ -74,26 +74,36 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 class _CudaRecorder:
     """Records what a step does with its inputs, and does it again; all recordings share their memory."""
 
-    def __init__(self) -> None:
-        self._stream = torch.cuda.Stream()
-        self._pool = torch.cuda.graph_pool_handle()
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        with torch.cuda.device(device):
+            self._stream = torch.cuda.Stream()
+            self._pool = torch.cuda.graph_pool_handle()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the memory holds a recording beside a step of another shape, which takes as much once more."""
+        free = torch.cuda.mem_get_info(self._device)[0] + torch.cuda.memory_reserved(self._device)
+        return 2 * torch.cuda.max_memory_allocated(self._device) <= free
 
     def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
         """Take the step on the stream that recordings are made on: gradients remember theirs."""
-        self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self._stream):
-            found = step()
-        torch.cuda.current_stream().wait_stream(self._stream)
+        with torch.cuda.device(self._device):
+            self._stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self._stream):
+                found = step()
+            torch.cuda.current_stream().wait_stream(self._stream)
         return found
 
     def record(self, step: Callable[[], Tensor]) -> Replay:
         """Return what takes the step again; recording alone takes none."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with torch.cuda.device(self._device), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             found = step()
 
         def replay() -> Tensor:
-            graph.replay()
+            with torch.cuda.device(self._device):
+                graph.replay()
             return found
 
         return replay
@@ -102,30 +112,28 @@ class _CudaRecorder:
 class RecordedStep:
     """A step of a training, which a GPU is sent as a whole.
 
-    What the step reads and writes besides its inputs stays in the same memory from step to step, numbers that change
-    among them in tensors; it neither waits for the GPU nor draws from a generator of the CPU.
-
     Parameters
     ----------
-    step : Callable
-        Takes tensors and returns one.
-    is_recorded : bool
-        Whether steps are recorded, which needs tensors on a GPU and one process; else `step` is called each time.
+    device : torch.device or None
+        The GPU that steps are recorded on; None: they are not, see `recording_device`.
     """
 
-    def __init__(self, step: Callable[..., Tensor], *, is_recorded: bool) -> None:
-        self._step = step
-        self._recorder = _CudaRecorder() if is_recorded else None
+    def __init__(self, device: torch.device | None) -> None:
+        self._recorder = None if device is None else _CudaRecorder(device)
         self._calls: dict[tuple[torch.Size, ...], int] = {}
         self._recorded: dict[tuple[torch.Size, ...], tuple[tuple[Tensor, ...], Replay]] = {}
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, step: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Take a step.
 
         Parameters
         ----------
+        step : Callable
+            Takes the inputs and returns a tensor; the same each time. It is not kept: it would keep its owner, and so
+            this. What it reads and writes besides its inputs stays in the same memory from step to step, numbers that
+            change among them in tensors; it neither waits for the GPU nor draws from a generator of the CPU.
         *inputs : Tensor
-            Of any shapes. Each that comes often is recorded.
+            Of any shapes. Each that comes often is recorded, where the GPU has room for it.
 
         Returns
         -------
@@ -133,14 +141,17 @@ class RecordedStep:
             What the step returns; on a GPU the next step writes over it.
         """
         if self._recorder is None:
-            return self._step(*inputs)
+            return step(*inputs)
         shapes = tuple(tensor.shape for tensor in inputs)
         self._calls[shapes] = self._calls.get(shapes, 0) + 1
         if self._calls[shapes] <= _WARM_UPS:
-            return self._recorder.warm_up(lambda: self._step(*inputs))
+            return self._recorder.warm_up(lambda: step(*inputs))
+        if not self._recorded and not self._recorder.has_room:
+            self._recorder = None
+            return step(*inputs)
         if shapes not in self._recorded:
             kept = tuple(tensor.clone() for tensor in inputs)
-            self._recorded[shapes] = kept, self._recorder.record(lambda: self._step(*kept))
+            self._recorded[shapes] = kept, self._recorder.record(lambda: step(*kept))
         kept, replay = self._recorded[shapes]
         for place, tensor in zip(kept, inputs, strict=True):
             place.copy_(tensor)

@@ -87,12 +87,12 @@ def test_products_with_a_block_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("block_rows", [7, 64, 5000])
 @pytest.mark.parametrize("product_elements", [50, 1 << 24])
 def test_all_rows_that_reach_a_bound(block_rows: int, product_elements: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Query 3 has no such row, query 4 more than are asked for, and a row that equals the bound counts."""
+    """Query 3 has no such row, 4 more than are asked for, 5 no bound; a row that equals the bound counts."""
     monkeypatch.setitem(neighbor_candidates._PRODUCT_ELEMENTS, "cpu", product_elements)
     rows = torch.eye(90)[torch.arange(270) % 90]  # products are 0 or 1: nothing is rounded
-    queries = rows[:5]
-    bound = torch.tensor([1.0, 0.5, 1.0, 1.5, 0.0])
+    queries = rows[:6]
+    bound = torch.tensor([1.0, 0.5, 1.0, 1.5, 0.0, -torch.inf])
     found = rows_reaching(
         Database(rows, device=CPU, block_rows=block_rows), queries, bound, most=3, advance=lambda _: None
     )
-    assert found.tolist() == [[0, 90, 180], [1, 91, 181], [2, 92, 182], [-1] * 3, [-1] * 3]
+    assert found.tolist() == [[0, 90, 180], [1, 91, 181], [2, 92, 182], [-1] * 3, [-1] * 3, [-1] * 3]

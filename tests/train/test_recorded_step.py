@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +19,14 @@ from elfs.train.clustering import HeadSettings, train_heads
 from elfs.train.features import Features
 from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
-from elfs.train.recorded_step import RecordedStep, can_record, changing_rate, set_rate
+from elfs.train.recorded_step import RecordedStep, changing_rate, recording_device, set_rate
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+def plus_one(x: Tensor) -> Tensor:
+    return x + 1
 
 
 class FakeRecorder:
@@ -28,6 +34,7 @@ class FakeRecorder:
 
     def __init__(self) -> None:
         self.log: list[str] = []
+        self.has_room = True
 
     def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
         self.log.append("warm up")
@@ -46,36 +53,59 @@ class FakeRecorder:
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> FakeRecorder:
     made = FakeRecorder()
-    monkeypatch.setattr(recorded_step, "_CudaRecorder", lambda: made)
+    monkeypatch.setattr(recorded_step, "_CudaRecorder", lambda _: made)
     return made
 
 
 def test_a_shape_is_recorded_after_three_steps_and_then_replayed(recorder: FakeRecorder) -> None:
-    step = RecordedStep(lambda x: 2 * x, is_recorded=True)
-    found = [step(torch.full((2,), float(number))).tolist() for number in range(6)]
+    recorded = RecordedStep(GPU)
+    found = [recorded(lambda x: 2 * x, torch.full((2,), float(number))).tolist() for number in range(6)]
     assert found == [[2.0 * number] * 2 for number in range(6)]
     assert recorder.log == ["warm up"] * 3 + ["record"] + ["replay"] * 3
 
 
 def test_each_shape_is_recorded_by_itself(recorder: FakeRecorder) -> None:
-    step = RecordedStep(lambda x: x + 1, is_recorded=True)
+    recorded = RecordedStep(GPU)
     for number in range(5):
         for length in (2, 3):
-            assert step(torch.full((length,), float(number))).tolist() == [number + 1.0] * length
+            assert recorded(plus_one, torch.full((length,), float(number))).tolist() == [number + 1.0] * length
     assert recorder.log.count("record") == 2
     assert recorder.log.count("warm up") == 6
     assert recorder.log.count("replay") == 4
 
 
 def test_a_step_that_is_not_recorded_is_called(recorder: FakeRecorder) -> None:
-    step = RecordedStep(lambda x: x + 1, is_recorded=False)
-    assert [float(step(torch.tensor(float(number)))) for number in range(5)] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    recorded = RecordedStep(None)
+    assert [float(recorded(plus_one, torch.tensor(float(number)))) for number in range(3)] == [1.0, 2.0, 3.0]
     assert recorder.log == []
 
 
+def test_nothing_is_recorded_where_a_gpu_has_no_room_for_it(recorder: FakeRecorder) -> None:
+    recorder.has_room = False
+    recorded = RecordedStep(GPU)
+    assert [float(recorded(plus_one, torch.tensor(float(number)))) for number in range(5)] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert recorder.log == ["warm up"] * 3
+
+
+def test_a_training_goes_when_it_is_over(recorder: FakeRecorder, tmp_path: Path) -> None:
+    """Not when garbage is next collected: it holds the memory of a GPU."""
+    features = Features(np.zeros((40, 3), np.float32), np.arange(40), CPU)
+    state = clustering._HeadState(features, replace(HEADS, batch_size=10), ALONE)
+    gc.disable()
+    try:
+        watched = weakref.ref(state)
+        state.start()
+        for number in range(2):
+            state.epoch(number, torch.zeros(40, 1, dtype=torch.int64), Silence())
+        del state
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
 def test_steps_are_recorded_on_a_gpu_by_one_process() -> None:
-    assert not can_record(CPU, ALONE)
-    assert can_record(torch.device("cuda"), ALONE)
+    assert recording_device(CPU, ALONE) is None
+    assert recording_device(GPU, ALONE) == GPU
 
 
 @pytest.mark.parametrize("rate", [0.5, torch.tensor(0.5)], ids=["number", "tensor"])
@@ -157,7 +187,7 @@ TRAININGS = {"heads": heads_on_gpu, "proxy": traces_on_gpu}
 def test_recorded_steps_are_the_plain_ones(training: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = TRAININGS[training](tmp_path / "recorded", Silence())
     for module in (classifier, clustering):
-        monkeypatch.setattr(module, "can_record", lambda *_: False)
+        monkeypatch.setattr(module, "recording_device", lambda *_: None)
     plain = TRAININGS[training](tmp_path / "plain", Silence())
     for name, values in plain.items():
         np.testing.assert_array_equal(recorded[name], values, err_msg=name)
