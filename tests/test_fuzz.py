@@ -122,6 +122,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return (path / "manifest.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_row_16_manifests(manifest: bytes) -> None:
     @FUZZ
     @given(mutated(manifest) | replaced(json.loads(manifest)) | st.binary())
@@ -137,6 +138,7 @@ def test_row_16_json(data: bytes) -> None:
     survives(lambda: parse_json(data, "x"))
 
 
+@pytest.mark.slow
 def test_row_18_journals(tmp_path: Path) -> None:
     moved = {"a.safetensors": "partial/score/1/artifacts/a/a.safetensors"}
     document = {"doomed": ["scores.safetensors"], "moved": moved}
@@ -154,6 +156,7 @@ def test_row_18_journals(tmp_path: Path) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_row_20_tensor_files(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save_tensors(path, {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.arange(3)})
@@ -200,6 +203,7 @@ def test_row_41_lists_and_tables_of_ids(tmp_path: Path) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_row_48_settings(tmp_path: Path) -> None:
     text = b'seed = 3\nworkers = "2"\n[cluster]\nclusters = 10\nlearning_rate = 1e-3\n[select]\nbudget = "10%"\n'
 
@@ -212,6 +216,7 @@ def test_row_48_settings(tmp_path: Path) -> None:
     check()
 
 
+@pytest.mark.slow
 def test_row_51_arrays(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     np.save(path, np.ones((3, 2), np.float32))
@@ -282,6 +287,7 @@ ANSWERS: dict[str, st.SearchStrategy[bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ANSWERS)
 def test_annotations(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "labels"
@@ -304,6 +310,7 @@ def read_all(source: TarSource | ParquetSource) -> None:
             reader.read(row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", ["ustar", "gnu", "pax"])
 def test_row_44_tar_shards(header: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
@@ -321,6 +328,7 @@ def test_row_44_tar_shards(header: str, tmp_path: Path) -> None:
     check()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["struct", "bytes"])
 def test_row_44_parquet_files(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"

@@ -79,6 +79,7 @@ def num_lines(function: ast.FunctionDef) -> int:
     return (function.end_lineno or 0) - function.lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
 
 
+@pytest.mark.slow
 def test_modules_and_their_functions_are_short() -> None:
     sizes = {name: len(text.splitlines()) for name, (text, _) in trees().items()}
     assert {name: n for name, n in sizes.items() if n > LONGER_MODULES.get(name, MAX_MODULE_LINES)} == {}
@@ -99,6 +100,7 @@ def labels_read(tree: ast.AST) -> set[str]:
     return named & LABELS_OF_DATA_SETS
 
 
+@pytest.mark.slow
 def test_only_evaluation_reads_labels() -> None:
     """Label-free is a property of the code: outside ``elfs.evaluation`` nothing asks a data set for its labels."""
     others = {name: tree for name, (_, tree) in trees().items() if not name.startswith("elfs/evaluation/")}
@@ -180,6 +182,7 @@ def errors_of_docstring(name: str, thing: Any) -> list[str]:
     return [f"{code}: {text}" for code, text in validate(name)["errors"] if code in checked]
 
 
+@pytest.mark.slow
 def test_docstrings_follow_numpydoc(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where each stands is left out, which takes half of the time, and no comment excuses one."""
     monkeypatch.setattr(Validator, "source_file_def_line", 0)

@@ -105,6 +105,7 @@ def made_reasons(workspace: Workspace) -> torch.Tensor:
     return torch.from_numpy(workspace.arrays("samples")["reason_rows"].copy())
 
 
+@pytest.mark.slow
 def test_defaults_are_those_of_elfs() -> None:
     setting, recipe = Setting(), RECIPES["imagenet"]
     assert (setting.epochs, setting.batch) == (recipe.epochs, recipe.batch_size)

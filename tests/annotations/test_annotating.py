@@ -187,6 +187,7 @@ def test_a_workspace_without_images_is_refused(used: Path, tmp_path: Path) -> No
         annotate(used, table(tmp_path / "l.csv", a_01="x"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["again", "others", "remove"])
 def test_annotations_of_before_outlive_a_kill_while_they_are_replaced(
     everything: Finished, tmp_path: Path, call: str

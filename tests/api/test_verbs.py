@@ -88,6 +88,7 @@ def test_warnings_are_warnings_of_python(photos: Path) -> None:
         opened.select(5, method="random", exclude=str(lists), name="warned")
 
 
+@pytest.mark.slow
 def test_import_costs_nothing() -> None:
     code = (
         "import sys, elfs; assert not {'numpy', 'torch'} & set(sys.modules); elfs.scores; "

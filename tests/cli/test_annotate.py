@@ -67,6 +67,7 @@ def test_one_thing_at_a_time(elfs: Elfs, used: Path) -> None:
     assert elfs("annotate", "l.csv").code == 3
 
 
+@pytest.mark.slow
 def test_doubtful_ones_become_a_list_that_other_commands_read(elfs: Elfs, used: Path) -> None:
     rows = [f"{name}/{number:02d}.png,{name}\n" for name in "ac" for number in range(20)]
     rows[3] = "a/03.png,c\n"

@@ -41,6 +41,7 @@ def python(code: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environ, **options)
 
 
+@pytest.mark.slow
 def test_light_commands_import_nothing_heavy() -> None:
     """One after the other in one process: what one imported all later ones would have."""
     check = f"[name for name in {HEAVY} if name in sys.modules]"
@@ -137,6 +138,7 @@ def test_ctrl_c(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.err.endswith("stopped: what is finished is kept, the same command continues from there.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_row_7_signals_unwind_the_stage(number: signal.Signals, code: int, tmp_path: Path) -> None:
     (tmp_path / "first.py").write_text(f"""
@@ -162,6 +164,7 @@ execution.execute = execute
     assert said.splitlines()[-1].startswith("stopped:")
 
 
+@pytest.mark.slow
 def test_row_7_ctrl_c_in_executed_text_and_again_at_the_end_is_130_without_a_traceback() -> None:
     """Python would end as the signal does where it was executing text, and tell of one among its last calls."""
     done = python("""
@@ -191,6 +194,7 @@ def test_a_library_that_exits_keeps_its_code(elfs: Elfs, monkeypatch: pytest.Mon
     assert elfs("label", "--force").code == 5
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_quiet() -> None:
     done = python(
         "import os, subprocess, sys\n"
@@ -212,6 +216,7 @@ def test_names_that_the_terminal_cannot_show(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, b"no workspace at gr\\xfcn\n")
 
 
+@pytest.mark.slow
 def test_verbose_shows_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     done = python(f"""
 import logging
@@ -243,6 +248,7 @@ def test_hints_name_only_commands_that_exist(monkeypatch: pytest.MonkeyPatch) ->
     assert "elfs train" not in " ".join(next_commands("select", "select/x", here, here))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["1", "2", "1 2", "0 1 2"])
 def test_row_58_closed_streams_end_no_command_with_a_traceback(tmp_path: Path, closed: str) -> None:
     closing = " ".join(f"{number}>&-" for number in closed.split())
@@ -277,6 +283,7 @@ app.main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("delay", [0.02, 0.3, 1.2])
 def test_row_7_ctrl_c_while_code_is_being_read_leaves_no_traceback(tmp_path: Path, delay: float) -> None:
     code = """

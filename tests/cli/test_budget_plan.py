@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chain import Finished, bytes_of
 
 Elfs = Callable[..., Any]
@@ -43,6 +45,7 @@ def test_what_is_missing_is_named(elfs: Elfs) -> None:
     assert "elfs embed" in ran.err
 
 
+@pytest.mark.slow
 def test_with_annotations_it_says_what_more_bring(elfs: Elfs, tmp_path: Path) -> None:
     elfs("embed", "synthetic:clean,images=120,test=0", "--encoder", "pixels", "--devices", "cpu")
     call = ("plan", "--budgets", "5", "--method", "facility-location")

@@ -107,6 +107,7 @@ OPTIONS = "--methods random,hardest --budgets 0.1,999 --seeds 2 --iterations 3 -
 SMALL = OPTIONS.split()
 
 
+@pytest.mark.slow
 def test_from_plan_to_table(elfs: Elfs, digits: Finished, tmp_path: Path) -> None:
     path = digits.copy(tmp_path / "elfs-workspace")
     before = bytes_of(path)

@@ -24,6 +24,7 @@ def own_embeddings() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_what_the_stages_will_take(elfs: Elfs) -> None:
     lines = elfs("run", SOURCE, "--dry-run").out.splitlines()
     assert len(lines) == 7

@@ -88,6 +88,7 @@ def make_source(kind: str) -> str:
     return "flat"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["folders", "flat", "digits"])
 def test_what_is_suggested_works(elfs: Callable[..., Any], kind: str) -> None:
     """Type what elfs says is next, and what that says is next, until nothing new is said."""

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.chain import make_pictures
 
 Elfs = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_from_pictures_to_predictions(elfs: Elfs, tmp_path: Path) -> None:
     """Annotate a part of a flat selection, train, and let the network name the rest."""
     make_pictures(tmp_path / "pool")

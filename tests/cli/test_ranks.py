@@ -30,6 +30,7 @@ def test_no_gpu_is_taken_for_the_cpu(taken: list[torch.device]) -> None:
     assert taken == []
 
 
+@pytest.mark.slow
 def test_a_rank_takes_its_own_gpu_before_it_meets_the_others(
     taken: list[torch.device], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_status_loads_the_manifest_and_no_numpy(digits: Finished) -> None:
     assert memory <= MAX_MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "-h"]], ids=" ".join)
 def test_help_loads_no_stage(arguments: list[str]) -> None:
     modules, memory = loaded(f"from elfs.cli.app import run\nassert run({arguments}) == 0")
@@ -64,6 +65,7 @@ def test_help_loads_no_stage(arguments: list[str]) -> None:
     assert memory <= MAX_MIB
 
 
+@pytest.mark.slow
 def test_a_stage_loads_torch_and_what_it_always_uses() -> None:
     """All that need no scipy together load none of what is seldom used; nor do the others after them, but for scipy."""
     graphs = ["cluster", "label"]

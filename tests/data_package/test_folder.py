@@ -307,6 +307,7 @@ def test_a_reader_can_be_pickled_and_does_not_depend_on_the_working_directory(
     assert reader.read(0).size == (4, 4)
 
 
+@pytest.mark.slow
 def test_a_very_deep_folder_is_walked(tmp_path: Path) -> None:
     depth = 1100  # more than Python's recursion limit
     deep = str(tmp_path)
@@ -343,6 +344,7 @@ class _Directory:
         return (_Entry(b"image_%09d.jpg" % i) for i in range(self.count))
 
 
+@pytest.mark.slow
 def test_a_large_folder_costs_few_bytes_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 50_000
     status = os.stat(save(tmp_path / "a.png"))

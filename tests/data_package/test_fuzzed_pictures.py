@@ -65,6 +65,7 @@ def look(data: bytes) -> None:
     assert 0 < image.width * image.height <= MAX_PIXELS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_row_26_fuzzed_pictures_are_decoded_or_left_out(kind: str) -> None:
     if kind in NEEDS and not features.check(NEEDS[kind]):

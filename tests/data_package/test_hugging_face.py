@@ -178,6 +178,7 @@ def test_row_57_a_failed_download_is_explained(tmp_path: Path, monkeypatch: pyte
         source("hf:some/photos", tmp_path, download=True).list()
 
 
+@pytest.mark.slow
 def test_worker_processes_read_rows(tmp_path: Path) -> None:
     dataset(list(range(130))).save_to_disk(str(tmp_path))
     found = open_source("hf:.", tmp_path)

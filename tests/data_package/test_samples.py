@@ -64,6 +64,7 @@ def test_first_duplicate_is_not_fooled_by_equal_hashes(monkeypatch: pytest.Monke
     assert TextColumn.from_strings(["a", "b", "c", "b"]).first_duplicate() == (1, 3)
 
 
+@pytest.mark.slow
 def test_ids_cost_buffers_and_not_objects() -> None:
     tracemalloc.start()
     table = SampleTable.from_ids((f"folder/image_{i:09d}.jpg" for i in range(100_000)), Split.TRAIN, 1)

@@ -184,6 +184,7 @@ def test_row_29_a_member_too_long_for_its_pixels_is_not_read(tmp_path: Path, mon
         source.reader(source.list()).read(0)
 
 
+@pytest.mark.slow
 def test_worker_processes_read_shards(tmp_path: Path) -> None:
     import torch
 

@@ -125,6 +125,7 @@ def test_streamed_positions_are_looked_up_in_rows() -> None:
     assert len(source) == 3
 
 
+@pytest.mark.slow
 def test_streamed_images_do_not_depend_on_the_workers() -> None:
     images, order = noise(9, 12), torch.randperm(9, generator=seeded())
     assert torch.equal(drawn(streamed(images), order, True), drawn(streamed(images, num_workers=2), order, True))
@@ -190,6 +191,7 @@ def test_subset_gives_what_its_positions_alone_would(augment: bool) -> None:
         assert torch.equal(torch.cat(found), order)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("kind", ["cached", "streamed", "workers", "subset of cached", "subset of streamed"])
 @pytest.mark.parametrize("size", [2, 3, 6])

@@ -97,6 +97,7 @@ def failures(batches: list[DecodedBatch]) -> list[tuple[int, Outcome, str]]:
     return [failure for batch in batches for failure in batch.failures]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("num_workers", [1, 3])
 @pytest.mark.parametrize(
@@ -118,6 +119,7 @@ def test_row_38_the_image_is_broken_after_two_tries_and_the_others_are_decoded(
     assert all(torch.equal(batch.images[:, 0, 0, 0].long(), batch.rows) for batch in batches)
 
 
+@pytest.mark.slow
 @posix
 def test_every_hostile_image_has_its_own_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "IMAGE_SECONDS", 0.5)
@@ -126,6 +128,7 @@ def test_every_hostile_image_has_its_own_tries(monkeypatch: pytest.MonkeyPatch) 
     assert sum(len(batch.rows) for batch in batches) == 35
 
 
+@pytest.mark.slow
 @posix
 def test_an_image_that_kills_once_is_decoded_by_another_worker(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -148,6 +151,7 @@ def test_a_worker_that_is_killed_from_outside_is_replaced() -> None:
     assert failures(found) == []
 
 
+@pytest.mark.slow
 @posix
 def test_a_worker_that_stops_while_it_sends_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process answers nothing; its result is larger than what the socket holds."""
@@ -169,6 +173,7 @@ def enlarged(image: Image.Image) -> Tensor:
     return to_tensor(image)[0, 0, 0].expand(2**22)
 
 
+@pytest.mark.slow
 @posix
 def test_a_worker_that_hangs_between_images_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -181,6 +186,7 @@ def test_a_worker_that_hangs_between_images_is_replaced(
     assert "replaced a worker process at position -1: did nothing for 5 s" in caplog.text
 
 
+@pytest.mark.slow
 @posix
 def test_only_the_time_in_which_the_parent_waits_counts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -194,6 +200,7 @@ def test_only_the_time_in_which_the_parent_waits_counts(
     assert caplog.text == ""
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("act", [leave, hang], ids=["die", "hang"])
 def test_workers_that_only_die_or_hang_end_the_run(act: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +255,7 @@ class Table:
         return Decoded(torch.tensor([int(self.values[position]), int(self.values.flags.writeable)]), [])
 
 
+@pytest.mark.slow
 def test_arrays_are_shared_with_the_workers() -> None:
     table = Table(np.arange(100) ** 2)
     pieces = list(decode_in_workers(table, [(start, start + 10) for start in range(0, 100, 10)], num_workers=2))

@@ -108,6 +108,7 @@ def test_without_the_script_the_page_can_be_read(browser: Any, address: str) -> 
         assert all(part.is_visible() for part in opened.locator(".static").all())
 
 
+@pytest.mark.slow
 def test_unreadable_images_and_copies_have_a_filter(browser: Any, broken: Any) -> None:
     write_report(broken.path, None, broken.path / "page.html")
     with browser.new_page() as opened:
@@ -125,6 +126,7 @@ def test_unreadable_images_and_copies_have_a_filter(browser: Any, broken: Any) -
         assert number_shown(opened) == 18
 
 
+@pytest.mark.slow
 def test_neighbours_outside_of_the_sample_have_a_picture_and_a_caption(
     browser: Any, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_large_view_and_the_keys(page: Any) -> None:
     assert page.locator("dialog").is_hidden()
 
 
+@pytest.mark.slow
 def test_a_lasso_and_a_bar_narrow_the_sheet(page: Any) -> None:
     page.select_option("#kind", "")
     everything = number_shown(page)
@@ -196,6 +199,7 @@ def test_the_bars_have_keys(page: Any) -> None:
     assert (number_shown(page), page.get_attribute("#bars", "aria-valuetext")) == (everything, "no bar")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", [False, True])
 def test_axe_finds_nothing(page: Any, view: bool) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")

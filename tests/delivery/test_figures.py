@@ -32,6 +32,7 @@ def test_the_histogram_names_its_bands_from_hard_to_easy() -> None:
     assert "hard  \N{LEFTWARDS ARROW}  aum  \N{RIGHTWARDS ARROW}  easy" in texts(svg)
 
 
+@pytest.mark.slow
 def test_colours_are_variables_of_the_page() -> None:
     for svg in (
         score_histogram(WINDOW, "aum", higher_is_harder=False),
@@ -91,6 +92,7 @@ def test_any_scores_can_be_drawn(scores: list[float]) -> None:
     assert "selected (1)" in texts(score_histogram(pool, "loss", higher_is_harder=True))
 
 
+@pytest.mark.slow
 def test_clusters_are_named_while_there_is_room() -> None:
     few = cluster_bars(pool_of(np.arange(40), (KEPT, [0]), clusters=4), np.array([0]))
     assert {"0", "1", "2", "3", "cluster"} <= set(texts(few))

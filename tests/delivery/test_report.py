@@ -128,6 +128,7 @@ def test_every_method_has_a_page(method: str, tmp_path: Path, tmp_path_factory: 
     assert ("goes by more than this score, or by something else" in words) is not (told or asks)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("wrong", [{}, {"a/03.png": "<b>", "c/07.png": "a"}], ids=["right", "wrong"])
 def test_doubtful_annotations_are_shown(

@@ -42,6 +42,7 @@ def test_clusters_add_up(path: Path) -> None:
     assert [int(row[1]) for row in table.rows] == sorted((int(row[1]) for row in table.rows), reverse=True)
 
 
+@pytest.mark.slow
 def test_plan_and_comparison_are_shown_once_they_are_there(path: Path) -> None:
     runtime = Runtime(devices="cpu")
     plan_budgets(path, PlanConfig(budgets="10,20,40"), runtime)

@@ -177,6 +177,7 @@ def test_rerun_does_nothing(done: Path, compared_once: tuple[Path, CompareReport
     assert seen == []
 
 
+@pytest.mark.slow
 def test_equal_runs_are_equal_bytes(
     used: Path, compared_once: tuple[Path, CompareReport], seen: list[tuple[str, int]]
 ) -> None:
@@ -185,6 +186,7 @@ def test_equal_runs_are_equal_bytes(
     assert artifacts_of(used) == artifacts_of(compared_once[0])
 
 
+@pytest.mark.slow
 def test_force_trains_again(done: Path, compared_once: tuple[Path, CompareReport], seen: list[tuple[str, int]]) -> None:
     assert compared(done, force=True).ran
     assert seen == ALL_CELLS
@@ -225,6 +227,7 @@ def test_killed_comparison_goes_on_after_the_last_cell(
     assert artifacts_of(used) == artifacts_of(compared_once[0])
 
 
+@pytest.mark.slow
 def test_killed_comparison_goes_on_with_other_settings_too(
     used: Path, seen: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,6 +251,7 @@ def test_killed_comparison_goes_on_with_other_settings_too(
     assert seen[6:] == [("elfs@aum:0.2 32", 1), ("random 32", 1)]
 
 
+@pytest.mark.slow
 def test_another_method_and_budget_train_only_new_cells(done: Path, seen: list[tuple[str, int]]) -> None:
     said: list[str] = []
     compared(done, methods="elfs:0.2,random,hardest", say=said.append)
@@ -264,6 +268,7 @@ def test_another_method_and_budget_train_only_new_cells(done: Path, seen: list[t
     assert report.comparison.budgets == ["0.1", "32", "0.05"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"iterations": 5}, {"batch_size": 8}, {"network": "mlp"}, {"seed": 2}])
 def test_another_protocol_trains_everything_again(
     used: Path, seen: list[tuple[str, int]], change: dict[str, Any]
@@ -275,6 +280,7 @@ def test_another_protocol_trains_everything_again(
     assert len(seen) == 4
 
 
+@pytest.mark.slow
 def test_equal_rows_are_trained_once_for_each_seed(used: Path, seen: list[tuple[str, int]]) -> None:
     """All images by any method are the whole pool."""
     report = compared(used, methods="hardest,random", budgets="1.0")
@@ -284,6 +290,7 @@ def test_equal_rows_are_trained_once_for_each_seed(used: Path, seen: list[tuple[
     assert first.accuracies == second.accuracies == report.comparison.reference.accuracies
 
 
+@pytest.mark.slow
 def test_images_are_read_once(used: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[tuple[str, int]] = []
     build = InputBuilder.build
@@ -302,6 +309,7 @@ def test_images_are_read_once(used: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert read == []
 
 
+@pytest.mark.slow
 def test_budget_that_does_not_fit_leaves_a_gap(used: Path, seen: list[tuple[str, int]]) -> None:
     report = compared(used, methods="elfs:0.95,random", budgets="0.1,500,1")
     reasons = {(cell.method, cell.budget): cell.reason for cell in report.comparison.cells}
@@ -353,6 +361,7 @@ def test_whole_pool_without_all_labels_is_left_out_with_the_reason(used: Path, t
     assert [cell["method"] for cell in cells] == ["random"]
 
 
+@pytest.mark.slow
 def test_selected_images_without_labels_are_named_before_any_training(
     used: Path, tmp_path: Path, seen: list[tuple[str, int]]
 ) -> None:
@@ -415,6 +424,7 @@ def test_all_methods_are_those_whose_needs_are_met(digits: Finished, used: Path)
     assert set(fewer) == {label for label in labels if "scores" not in SELECTORS[label.partition("@")[0]].reads}
 
 
+@pytest.mark.slow
 def test_plan_does_nothing(used: Path) -> None:
     before = bytes_of(used)
     cells = planned_cells(used, settings(), CPU)
@@ -445,6 +455,7 @@ def test_selections_of_a_comparison_are_replaced_by_nothing(used: Path) -> None:
     assert Workspace.open(used).stale_reason("compare") is None
 
 
+@pytest.mark.slow
 def test_refusal_keeps_the_cells_that_are_done(
     used: Path, seen: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

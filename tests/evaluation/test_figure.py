@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ElementTree
 from typing import Any
 
 import matplotlib as mpl
+import pytest
 from matplotlib.figure import Figure
 
 from elfs.catalog import SELECTORS
@@ -25,6 +26,7 @@ def comparison(methods: list[str], reference: bool = True) -> Comparison:
     return Comparison(PROTOCOL, (0, 1), cells, whole)
 
 
+@pytest.mark.slow
 def test_equal_comparisons_give_equal_bytes_whatever_is_set_outside() -> None:
     first = accuracy_figure(comparison(["elfs@aum", "random"]))
     with mpl.rc_context({"font.size": 30, "lines.linewidth": 9, "svg.fonttype": "none"}):

@@ -78,18 +78,21 @@ def on_a_curve(counts: tuple[int, ...], deviation: float, num_test: int) -> Comp
     return Comparison(PROTOCOL | {"test_images": num_test}, (0, 1), cells, None)
 
 
+@pytest.mark.slow
 def test_what_more_labels_bring_is_read_off_the_curve_of_the_means() -> None:
     found = gains(on_a_curve(COUNTS, 0.01, 10_000))["auto"]
     assert found.estimate == pytest.approx(TRUTH.accuracy(800 + MORE) - TRUTH.accuracy(800), abs=2e-3)
     assert found.low <= found.estimate <= found.high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deviation", "num_test"), [(0.05, 10_000), (0.01, 50)], ids=["seeds", "test images"])
 def test_the_interval_grows_with_the_spread_and_with_fewer_test_images(deviation: float, num_test: int) -> None:
     sure, unsure = (gains(on_a_curve(COUNTS, *known))["auto"] for known in ((0.01, 10_000), (deviation, num_test)))
     assert sure.high - sure.low < unsure.high - unsure.low
 
 
+@pytest.mark.slow
 def test_four_budgets_or_nothing_is_said() -> None:
     few = on_a_curve(COUNTS[:3], 0.01, 1000)
     assert (gains(few), gain_line(few), gain_facts(few)) == ({}, None, {"more": MORE, "gains": {}})
@@ -98,6 +101,7 @@ def test_four_budgets_or_nothing_is_said() -> None:
     assert line.startswith("more        100 more labels are expected to bring auto +1.0 (")
 
 
+@pytest.mark.slow
 def test_a_cell_without_training_and_one_that_is_all_right_do_no_harm() -> None:
     cells = (
         Cell("auto", "10", None, (), "too small"),

@@ -40,6 +40,7 @@ def used(digits: Finished, workspace: Path) -> Path:
     return digits.copy(workspace)
 
 
+@pytest.mark.slow
 def test_rounds_grow_from_one_opening_and_every_method_goes_its_way(
     used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_rounds_grow_from_one_opening_and_every_method_goes_its_way(
     assert len(lines) == 2 * 3 * len(methods)
 
 
+@pytest.mark.slow
 def test_the_classifier_sees_the_labels_of_what_was_asked_for_alone(
     used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +85,7 @@ def test_the_classifier_sees_the_labels_of_what_was_asked_for_alone(
     assert seen == [12, 24]
 
 
+@pytest.mark.slow
 def test_a_second_run_trains_nothing_and_another_method_only_its_own(
     used: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +104,7 @@ def test_a_second_run_trains_nothing_and_another_method_only_its_own(
     assert second.comparison.cells[: len(first.comparison.cells)] == first.comparison.cells
 
 
+@pytest.mark.slow
 def test_the_opening_may_be_random(used: Path) -> None:
     opened = played(used, methods="random,margin", first="random")
     assert opened.comparison.cell("margin", "1 x 12").images == 12

@@ -98,6 +98,7 @@ def test_kinds_are_of_this_pool_alone(embedded: Path) -> None:
         synthetic_kinds("digits", table_of(embedded))
 
 
+@pytest.mark.slow
 def test_pixels_tell_something_and_the_patches_encoder_more(embedded: Path) -> None:
     """Chance is 0.125. A linear classifier on pixels must not be enough, or there is nothing for an encoder to do."""
     table = table_of(embedded)

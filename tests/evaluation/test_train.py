@@ -120,6 +120,7 @@ def test_last_iterate_is_reported_after_exactly_so_many_steps(used: Path, monkey
     assert events == 7 * ["step"] + ["test"]
 
 
+@pytest.mark.slow
 def test_seeds_give_mean_and_spread(used: Path) -> None:
     report = trained(used, seeds=3, seed=4, iterations=20)
     accuracies = report.summary["accuracies"]
@@ -202,6 +203,7 @@ def test_images_are_read_once_for_all_seeds(used: Path, monkeypatch: pytest.Monk
     assert sorted(read) == ["test", "train"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_killed_training_goes_on_at_the_next_seed(
     used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
@@ -373,6 +375,7 @@ def test_cross_validation_names_each_image_by_a_network_that_has_not_seen_it(
     assert not trained(used, labels=file, folds=4).ran
 
 
+@pytest.mark.slow
 def test_cross_validation_goes_on_where_it_was_killed(
     used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -396,6 +399,7 @@ def test_cross_validation_goes_on_where_it_was_killed(
     assert report.summary == expected.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_rows", "folds", "expected"), [(4, 5, 2), (3, 5, 0), (32, 1, 0), (32, 5, 5)])
 def test_as_many_folds_as_there_are_images_for(
     used: Path, tmp_path: Path, num_rows: int, folds: int, expected: int

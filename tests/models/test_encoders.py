@@ -40,6 +40,7 @@ def vit_state() -> dict[str, Tensor]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [VIT, RESNET])
 def test_timm_path_equals_plain_timm(name: str, tmp_path: Path) -> None:
     reference = random_model(name, num_classes=0)
@@ -64,6 +65,7 @@ def test_timm_path_equals_plain_timm(name: str, tmp_path: Path) -> None:
     assert (encoder.name, encoder.needs_fit) == (name, False)
 
 
+@pytest.mark.slow
 def test_transform_can_be_pickled(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     encoder = build_encoder(VIT, weights=tmp_path / "weights.pth", image_size=32, channels=3)
@@ -71,6 +73,7 @@ def test_transform_can_be_pickled(tmp_path: Path, vit_state: dict[str, Tensor]) 
     torch.testing.assert_close(copy(photo()), encoder.transform(photo()))
 
 
+@pytest.mark.slow
 def test_fit_of_a_timm_encoder_changes_nothing(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     encoder = build_encoder(VIT, weights=tmp_path / "weights.pth", image_size=32, channels=3)
@@ -114,6 +117,7 @@ def test_weights_for_several_encoders() -> None:
         build_encoder("dino_vits16+pixels+clip_RN50", weights=Path("x.pth"), image_size=32, channels=3)
 
 
+@pytest.mark.slow
 def test_weights_go_to_the_one_part_that_takes_them(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     alone = build_encoder(VIT, weights=tmp_path / "weights.pth", image_size=32, channels=3)
@@ -124,6 +128,7 @@ def test_weights_go_to_the_one_part_that_takes_them(tmp_path: Path, vit_state: d
     torch.testing.assert_close(embedding[:, 3 * 32 * 32 :], expected / expected.norm())
 
 
+@pytest.mark.slow
 def test_prefix_resolves_to_timm(tmp_path: Path, vit_state: dict[str, Tensor]) -> None:
     torch.save(vit_state, tmp_path / "weights.pth")
     encoder = build_encoder(f"timm_{VIT}", weights=tmp_path / "weights.pth", image_size=32, channels=3)

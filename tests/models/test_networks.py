@@ -35,6 +35,7 @@ def test_features_lie_just_below_the_logits(name: str, num_features: int) -> Non
     torch.testing.assert_close(built(x), built.classifier(features))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_depend_on_the_seed_alone(name: str) -> None:
     torch.manual_seed(5)

@@ -148,6 +148,7 @@ def test_every_layout_and_pooling_has_a_case() -> None:
     assert kinds == {(PUBLISHED[name].layout, PUBLISHED[name].pooling, PUBLISHED[name].library) for name in CASES}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_feature_is_that_of_the_original(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = CASES[name]

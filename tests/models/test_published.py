@@ -76,6 +76,7 @@ def test_every_published_encoder_has_its_original() -> None:
     assert ORIGINALS.keys() == PUBLISHED.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_memory")
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_full_size(name: str) -> None:

@@ -35,6 +35,7 @@ def lite_network() -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
+@pytest.mark.slow
 def test_embedding_is_that_of_the_plain_network() -> None:
     encoder = build_encoder("lite", weights=None, image_size=300, channels=3)
     inputs = torch.stack([encoder.transform(picture) for picture in (photo(), photo(500).rotate(90), photo(224))])
@@ -46,6 +47,7 @@ def test_embedding_is_that_of_the_plain_network() -> None:
     assert (expected == 0).double().mean() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "build"), [("tf_efficientnet_lite0", LITE), ("tf_efficientnet_b0", B0)])
 @pytest.mark.parametrize("prefix", ["", "module.model."])
 def test_names_of_the_port_are_translated(name: str, build: Any, prefix: str, tmp_path: Path) -> None:
@@ -172,6 +174,7 @@ def picture(kind: str, random: np.random.Generator, side: int = 96) -> Image.Ima
     return Image.fromarray(colours[mask.astype(int)])
 
 
+@pytest.mark.slow
 def test_auto_embeds_pictures_with_it_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

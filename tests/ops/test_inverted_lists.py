@@ -25,6 +25,7 @@ def clustered(num_rows: int, num_dims: int = 24, spread: float = 0.7) -> Tensor:
     return (own + spread * torch.randn(num_rows, num_dims, generator=generator)).half()
 
 
+@pytest.mark.slow
 @needs_faiss
 def test_measured_recall_is_that_of_all_rows() -> None:
     rows = clustered(6000)

@@ -84,6 +84,7 @@ def test_no_cluster_is_empty_where_rows_are_equal(engine: Engine, num_distinct: 
     torch.testing.assert_close(clustering.centroids[clustering.assignment], x, atol=1e-2, rtol=1e-2)
 
 
+@pytest.mark.slow
 @each_engine
 def test_each_row_belongs_to_its_nearest_centroid_in_pools_of_near_copies(engine: Engine) -> None:
     """Few places, more clusters than places: empty clusters are filled, and rows then move to what is nearer."""

@@ -32,6 +32,7 @@ def test_what_is_known_better_counts_more() -> None:
     assert abs(near.accuracy(200) - values[2]) < 0.01 < abs(far.accuracy(200) - values[2])
 
 
+@pytest.mark.slow
 def test_the_gain_lies_in_its_interval_which_grows_with_the_errors() -> None:
     values = [TRUTH.accuracy(count) for count in COUNTS]
     widths = []

@@ -54,6 +54,7 @@ def test_held_out_rows_are_judged_by_the_others_alone() -> None:
     assert (found.probabilities.argmax(dim=1) == labels).float().mean() > 0.9
 
 
+@pytest.mark.slow
 def test_what_is_learned_from_noise_is_not_believed() -> None:
     features, labels = example()
     folds = deal_folds(labels, 5, torch.Generator().manual_seed(1))

@@ -26,6 +26,7 @@ def assert_are_the_largest(found: tuple[Tensor, Tensor], cosine_QN: Tensor, num:
     assert all(len(set(row)) == num for row in positions.tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["any", "rising", "falling", "equal", "few large"])
 @pytest.mark.parametrize("step", [7, 100, 1000, 5003])
 @pytest.mark.parametrize("num", [1, 30, 700])

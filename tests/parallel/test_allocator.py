@@ -32,6 +32,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 is_glibc = hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_glibc, reason="needs glibc")
 def test_a_block_that_is_freed_is_used_again_without_a_page_fault() -> None:
     """20 times four blocks of 16 MiB; glibc gives them back as soon as the top of the heap is twice as large as one."""

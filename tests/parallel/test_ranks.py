@@ -38,6 +38,7 @@ def _talk(ranks: Ranks, factor: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_talk(size: int) -> None:
     found = in_ranks(size, _talk, 10)
@@ -134,6 +135,7 @@ def test_errors_of_other_kinds_pass() -> None:
         raise RuntimeError("Connection closed by peer")
 
 
+@pytest.mark.slow
 def test_meeting_place_out_of_reach() -> None:
     started = time.monotonic()
     place = Place(1, 2, 1, 2, "127.0.0.1", free_port())
@@ -142,6 +144,7 @@ def test_meeting_place_out_of_reach() -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.slow
 def test_first_rank_waits_in_vain() -> None:
     with pytest.raises(DeviceError, match=r"could not meet .* have all ranks been started\?$"):
         join(Place(0, 2, 0, 2, "127.0.0.1", free_port()), torch.device("cpu"), 1.0)
@@ -157,6 +160,7 @@ def _disguised(ranks: Ranks, what: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["elfs", "torch"])
 def test_different_versions(what: str) -> None:
     for message in in_ranks(2, _disguised, what):

@@ -56,6 +56,7 @@ def close(parts: list[Tensor], whole: Tensor) -> None:
     torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_is_batch_norm_of_the_whole_batch(size: int) -> None:
     """The oracle is torch's own layer on all samples in one process."""

@@ -118,6 +118,7 @@ def test_own_embeddings(embeddings: Finished) -> None:
     assert record.inputs["external:embeddings"].startswith("sha256:")
 
 
+@pytest.mark.slow
 def test_folder_with_embeddings_of_ones_own(tmp_path: Path) -> None:
     """Ids bring the rows into the order of the samples; the proxy looks at the images, which must be readable."""
     pictures = make_pictures(tmp_path / "pictures", corrupt=True)
@@ -182,6 +183,7 @@ def without_runs(path: Path) -> dict[str, Any]:
     return manifest
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes_and_another_seed_gives_others(digits: Finished, tmp_path: Path) -> None:
     run_chain(tmp_path / "again", source="digits", limit=200)
     run_chain(tmp_path / "other", source="digits", limit=200, seed=1)
@@ -194,6 +196,7 @@ def test_equal_runs_give_equal_bytes_and_another_seed_gives_others(digits: Finis
     assert {"samples.safetensors", "embeddings.safetensors", "neighbors.safetensors"}.isdisjoint(differ)
 
 
+@pytest.mark.slow
 def test_seed_of_the_encoder_counts(tmp_path: Path) -> None:
     found = []
     for number, seed in enumerate((0, 0, 1)):

@@ -72,6 +72,7 @@ def test_changed_setting_reruns_the_stage_and_makes_what_follows_stale(
     assert {record for record, reason in changed.items() if reason is not None} == (set() if same else later)
 
 
+@pytest.mark.slow
 def test_stale_upstream_is_refused_with_the_commands_that_mend_it(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     run_stage("embed", workspace, **DIGITS, encoder="patches")
@@ -135,6 +136,7 @@ def test_force_reruns_and_gives_the_same(digits: Finished, workspace: Path) -> N
     assert all(found.stale_reason(record) is None for record in found.manifest.records)
 
 
+@pytest.mark.slow
 def test_smoke_is_handed_down(workspace: Path) -> None:
     assert run_stage("embed", workspace, smoke=True, **DIGITS).smoke
     assert run_stage("cluster", workspace).smoke

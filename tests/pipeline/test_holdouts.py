@@ -50,6 +50,7 @@ def test_whatever_the_method(folder: Finished, workspace: Path, method: str) -> 
     assert not set(ids(workspace, "test")) & set(ids(workspace, "mine"))
 
 
+@pytest.mark.slow
 def test_it_is_drawn_evenly(used: Path) -> None:
     """Over several seeds each image is drawn about as often as any other."""
     counts: Counter[str] = Counter()
@@ -96,6 +97,7 @@ def test_it_is_not_the_selection_that_other_commands_take(used: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_training_tests_on_it(used: Path, tmp_path: Path) -> None:
     run_stage("select", used, holdout="15", name="test")
     run_stage("select", used, method="random", budget="20", name="mine")

@@ -46,6 +46,7 @@ def blank_with_one_dot(folder: Path) -> None:
         image.save(folder / f"{number:02d}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "method"),
     [

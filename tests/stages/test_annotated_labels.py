@@ -105,6 +105,7 @@ def test_parts_without_an_annotation_keep_their_cluster(used: Path, tmp_path: Pa
     assert outcome.summary["clusters"] == 2 + outcome.summary["kept_clusters"]
 
 
+@pytest.mark.slow
 def test_new_annotations_make_the_labels_stale(used: Path, tmp_path: Path) -> None:
     take_in(used, true_names(range(0, NUM_PICTURES, 5)), tmp_path)
     opened = Workspace.open(used)
@@ -164,6 +165,7 @@ def test_test_sets_are_not_learned_from_but_tell_how_many_are_wrong(used: Path, 
     assert named_rows(used) == list(true_names().values())
 
 
+@pytest.mark.slow
 def test_trust_and_hard_rate_follow_the_estimate(used: Path, tmp_path: Path) -> None:
     assert "annotations" not in witnesses(Workspace.open(used), POOL)
     odd = {row: "xyz"[row % 3] for row in range(0, NUM_PICTURES, 2)}
@@ -173,6 +175,7 @@ def test_trust_and_hard_rate_follow_the_estimate(used: Path, tmp_path: Path) -> 
     assert witnesses(Workspace.open(used), POOL) == {"annotations": round(1 - wrong, 4)}
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes(used: Path, tmp_path: Path) -> None:
     take_in(used, true_names(range(0, NUM_PICTURES, 5)), tmp_path)
     label(used)

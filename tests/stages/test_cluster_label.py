@@ -132,6 +132,7 @@ def test_head_by_hand(digits: Finished, workspace: Path) -> None:
     assert (labels[0] != labels[1]).any()
 
 
+@pytest.mark.slow
 def test_turtle_end_to_end(embeddings: Finished, workspace: Path) -> None:
     """Three separate groups of twenty, by the run that was chosen."""
     embeddings.copy(workspace)
@@ -147,6 +148,7 @@ def test_turtle_end_to_end(embeddings: Finished, workspace: Path) -> None:
     assert (labels["confidence"] > 1 / 3).all()
 
 
+@pytest.mark.slow
 def test_turtle_takes_the_encoders_one_by_one(workspace: Path) -> None:
     run_stage("embed", workspace, source="digits", encoder="pixels+patches", limit=200)
     widths = Workspace.open(workspace).manifest.artifacts["embeddings"].metadata["widths"]
@@ -247,6 +249,7 @@ class TestMethod:
         assert method_for(ClusterConfig(clusters=3, hidden=8), 100, 3) == "graph"
 
 
+@pytest.mark.slow
 def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:
     """Three separate groups: found, trusted, and a head labels as the clusters do."""
     embeddings.copy(workspace)
@@ -277,6 +280,7 @@ def test_heads_are_chosen_by_trust_unless_asked_otherwise() -> None:
     assert ClusterConfig().head_choice == "trust"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["temi", "kmeans", "turtle"])
 def test_mean_confidence_is_how_often_another_clustering_agrees(method: str, digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
@@ -292,6 +296,7 @@ def test_mean_confidence_is_how_often_another_clustering_agrees(method: str, dig
     assert outcome.headline.endswith(f", another clustering agrees on {agreement:.0%}")
 
 
+@pytest.mark.slow
 def test_confidence_of_the_graph_is_that_of_its_own_clusterings(embeddings: Finished, workspace: Path) -> None:
     embeddings.copy(workspace)
     run_stage("cluster", workspace, method="graph", heads=None, epochs=None)
@@ -312,6 +317,7 @@ def test_pool_without_clusters_is_said_to_be_one(
     ]
 
 
+@pytest.mark.slow
 def test_clusters_that_no_other_clustering_finds_are_doubted_without_a_trust(
     digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +348,7 @@ def test_few_confident_labels_are_commented_on(
     assert said == [expected] * num_said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("offset", "is_searched"), [(0.0, False), (100.0, True)])
 def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_asked(
     offset: float, is_searched: bool, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

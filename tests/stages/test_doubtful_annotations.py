@@ -27,6 +27,7 @@ def take_in(workspace: Path, names: list[str], folder: Path) -> list[str]:
     return ids
 
 
+@pytest.mark.slow
 def test_wrong_ones_are_found_and_right_ones_left_alone(used: Path, tmp_path: Path) -> None:
     names = ["xyz"[row * 3 // NUM_PICTURES] for row in range(NUM_PICTURES)]
     wrong = {3: "y", 27: "z", 50: "x"}
@@ -39,6 +40,7 @@ def test_wrong_ones_are_found_and_right_ones_left_alone(used: Path, tmp_path: Pa
     assert doubtful_annotations(used) == found
 
 
+@pytest.mark.slow
 def test_of_many_the_result_is_noted(used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["xyz"[row * 3 // NUM_PICTURES] for row in range(NUM_PICTURES)]
     ids = take_in(used, ["y", *names[1:]], tmp_path)

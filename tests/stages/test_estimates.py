@@ -178,6 +178,7 @@ def test_nothing_is_said_of_what_cannot_be_read(tmp_path: Path, content: bytes |
     assert facts_before_embed(EmbedConfig(source="folder"), tmp_path / "text") is None
 
 
+@pytest.mark.slow
 def test_the_disk_is_what_a_run_leaves(tmp_path: Path) -> None:
     workspace, configs = tmp_path / "w", calls()
     said = chain_costs(workspace, None, configs, list(configs))

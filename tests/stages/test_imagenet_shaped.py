@@ -88,6 +88,7 @@ def test_whole_chain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(chosen.tolist()) <= set(train_rows.tolist())
 
 
+@pytest.mark.slow
 def test_a_folder_of_the_same_shape_has_the_same_splits(tmp_path: Path, workspace: Path) -> None:
     root = make_tree(tmp_path / "data") / "imagenet"
     weights = save_weights(tmp_path / "weights.safetensors", "vit_tiny_patch16_224")

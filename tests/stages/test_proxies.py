@@ -77,6 +77,7 @@ GROUPS = np.arange(60) * 3 // 60
 """Of the embeddings that `make_embeddings` writes."""
 
 
+@pytest.mark.slow
 def test_wrong_pseudo_labels_are_noticed(embeddings: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three clear groups; then every fifth pseudo-label is another one."""
     wrong = GROUPS.copy()
@@ -107,6 +108,7 @@ def test_gradients_are_the_mean_of_the_proxies(few: Workspace) -> None:
         torch.testing.assert_close(features.float(), network.features(own)[0], atol=2e-2, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_parts_give_what_all_at_once_give(
     few: Workspace, digits: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_parts_give_what_all_at_once_give(
         np.testing.assert_allclose(found.arrays("agreement")[name], values, atol=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part_bytes", [1, proxies._PART_BYTES])
 def test_resumed_run_ends_with_the_same_bytes(
     digits: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part_bytes: int
@@ -132,6 +135,7 @@ def test_resumed_run_ends_with_the_same_bytes(
     assert artifacts_of(tmp_path / "w") == artifacts_of(whole.path)
 
 
+@pytest.mark.slow
 def test_several_networks_on_images_are_averaged(digits: Finished, tmp_path: Path) -> None:
     first, two = (
         recorded(digits, tmp_path / str(count), recipe="small", proxies=count, folds=None, epochs=2) for count in (1, 2)
@@ -165,6 +169,7 @@ def _record(ranks: Ranks, path: Path) -> None:
     run_stage("dynamics", path, runtime=Runtime(devices="cpu", ranks=ranks), **FEW)
 
 
+@pytest.mark.slow
 def test_ranks_give_the_same_bytes(few: Workspace, digits: Finished, tmp_path: Path) -> None:
     digits.copy(tmp_path / "w")
     in_ranks(2, _record, tmp_path / "w")

@@ -89,6 +89,7 @@ def test_prototypes_of_a_large_pool_come_from_a_part_of_it(
     assert np.square(part).mean() < 2 * np.square(whole).mean()
 
 
+@pytest.mark.slow
 def test_workspace_of_embeddings_alone_gives_the_same_scores(digits: Finished, workspace: Path, tmp_path: Path) -> None:
     digits.copy(workspace)
     embeddings = Workspace.open(workspace).arrays("embeddings")["embeddings"][:160]

@@ -94,6 +94,7 @@ def test_summary(digits: Finished, workspace: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_hard_rate_is_found_and_its_curve_is_kept(digits: Finished, workspace: Path) -> None:
     digits.copy(workspace)
     for budget in ("2", "0.3", "0.5", "0.7", "159", "1.0"):
@@ -373,6 +374,7 @@ def test_sum_above_the_pool_is_refused_with_the_largest_rate(digits: Finished, w
         run_stage("select", workspace, method="elfs", budget="0.7", hard_rate=0.31)
 
 
+@pytest.mark.slow
 def test_row_without_a_score_is_left_out_and_counted(tmp_path: Path, workspace: Path) -> None:
     """Not in the pool of the proxy: it can be drawn at random, but not by a score."""
     own = str(make_embeddings(tmp_path / "own.npy"))

@@ -50,6 +50,7 @@ def write_parquet(tmp_path: Path) -> tuple[Path, dict[str, Any]]:
 SOURCES = {"files": write_list, "tar": write_tar, "parquet": write_parquet}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOURCES)
 def test_every_source_gives_the_same_embeddings_and_can_move(kind: str, tmp_path: Path, workspace: Path) -> None:
     root, options = SOURCES[kind](tmp_path)

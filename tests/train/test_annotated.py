@@ -1,6 +1,7 @@
 """The linear classifier of a few annotated rows among many."""
 
 import numpy as np
+import pytest
 import torch
 
 from elfs.ops.selection.uncertainty import unsureness
@@ -42,6 +43,7 @@ def test_one_annotation_is_enough_to_go_on() -> None:
     assert found.probabilities(np.arange(300))[:, 0].eq(1).all()
 
 
+@pytest.mark.slow
 def test_equal_arguments_give_equal_results_and_the_seed_draws_what_is_dropped() -> None:
     embeddings, labels = pool()
     first, again = (AnnotatedClassifier.fit(embeddings, np.arange(300), annotated(labels, 30), 0) for _ in range(2))

@@ -14,6 +14,7 @@ def blobs(num_blobs: int, per_blob: int) -> Features:
     return Features(values.astype(np.float32), np.arange(len(values)), torch.device("cpu"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_blobs", [2, 3, 5, 8])
 def test_separated_blobs_are_counted(num_blobs: int) -> None:
     count = estimate_num_clusters(blobs(num_blobs, 40), seed=0)
@@ -38,6 +39,7 @@ def test_the_report_is_plain() -> None:
     assert report["scores"] == pytest.approx(list(count.scores.values()), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_counts() -> None:
     features = blobs(4, 30)
     assert estimate_num_clusters(features, seed=5) == estimate_num_clusters(features, seed=5)

@@ -199,6 +199,7 @@ def test_prior_stays_a_distribution(path: Path, loss: str) -> None:
     assert (np.abs(prior - 0.25) > 1e-6).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["temi", "wmi", "pmi", "scan"])
 def test_every_loss_finds_separate_groups(path: Path, loss: str) -> None:
     values = 4 * np.repeat(np.eye(3, NUM_DIMS), 10, axis=0) + np.random.default_rng(0).normal(0, 0.2, (30, NUM_DIMS))

@@ -84,6 +84,7 @@ def test_saved_proxy_does_what_the_network_in_memory_does(
     assert not load_proxy(Workspace.open(tmp_path / "w"))[0].training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ["resnet18", "resnet10t.c3_in1k", "mlp"])
 def test_other_networks(digits: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, network: str) -> None:
     digits.copy(tmp_path / "w")

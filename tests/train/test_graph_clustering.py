@@ -50,6 +50,7 @@ def test_equal_seeds_give_equal_clusters_and_every_start_is_counted() -> None:
     assert sum(counted) == num_starts()
 
 
+@pytest.mark.slow
 def test_mixed_neighbours_leave_no_quarter_of_the_clusters_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 200 rows in ten groups, 29 % of whose neighbours are of the same one: a penalty of 0.4 leaves three empty."""
     truth = torch.arange(200) % 10
@@ -69,6 +70,7 @@ def test_as_many_clusters_as_rows() -> None:
     assert found.probabilities.shape == (6, 6)
 
 
+@pytest.mark.slow
 def test_head_learns_the_probabilities() -> None:
     inputs, _, truth = pool()
     wanted = torch.full((230, 4), 0.1).scatter_(1, truth.unsqueeze(1), 0.7)
@@ -80,6 +82,7 @@ def test_head_learns_the_probabilities() -> None:
     assert float(found.max(dim=1).values.mean()) == pytest.approx(0.7, abs=0.05)
 
 
+@pytest.mark.slow
 def test_qualities_tell_a_good_head_from_a_bad_one() -> None:
     inputs, neighbors, truth = pool()
     good = distilled_head(

@@ -27,6 +27,7 @@ def trained(path: Path, **changed: float) -> TurtleTraining:
         return train_turtle(blobs(), TurtleSettings(**fields | changed), checkpoint=path, task=task)
 
 
+@pytest.mark.slow
 def test_blobs_are_found_by_the_run_with_the_least_loss(tmp_path: Path) -> None:
     training = trained(tmp_path / "state.safetensors")
     parts = unit_parts(blobs().take(torch.arange(90)), (5, 4))
@@ -34,6 +35,7 @@ def test_blobs_are_found_by_the_run_with_the_least_loss(tmp_path: Path) -> None:
     assert len({(int(label), index % 3) for index, label in enumerate(labels)}) == 3
 
 
+@pytest.mark.slow
 def test_interrupted_training_ends_alike(tmp_path: Path) -> None:
     whole = trained(tmp_path / "whole.safetensors")
     trained(tmp_path / "parts.safetensors", steps=100)

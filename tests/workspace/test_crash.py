@@ -39,6 +39,7 @@ def check_sound(path: Path) -> str:
     return "old" if version == 1 else "new"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "had_record"), [("fail", True), ("kill", True), ("kill", False)])
 def test_row_9_every_operation_of_a_commit_may_fail_or_be_the_last(
     tmp_path: Path, mode: str, had_record: bool, monkeypatch: pytest.MonkeyPatch

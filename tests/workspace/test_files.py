@@ -322,6 +322,7 @@ def test_what_is_just_small_enough_is_read() -> None:
     assert value == 1
 
 
+@pytest.mark.slow
 def test_a_directory_may_lie_deep(tmp_path: Path) -> None:
     path = tmp_path / "/".join(["x"] * 1_100)
     files.make_directory(path)

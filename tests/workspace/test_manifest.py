@@ -57,6 +57,7 @@ def test_a_manifest_without_a_digest_is_taken_as_it_is() -> None:
     assert Manifest.parse(json.dumps(value).encode()) == example()
 
 
+@pytest.mark.slow
 def test_whatever_changes_the_meaning_of_a_manifest_is_refused() -> None:
     """Every bit of every byte: what is still a manifest says what it said."""
     data = example().to_bytes()

@@ -38,6 +38,7 @@ def test_pictures_of_one_color_are_whole(size: tuple[int, int], color: Any) -> N
     assert pixels(encode(Image.new("RGB", size, color), "AVIF", speed=10)).shape == (size[1], size[0], 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize(("mode", "item"), [("RGB", 0), ("L", 0), ("RGBA", 0), ("RGBA", 1)])
 def test_holes_among_the_codes_are_damage(options: dict[str, Any], mode: str, item: int) -> None:

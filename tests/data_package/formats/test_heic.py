@@ -151,6 +151,7 @@ def test_files_show_each_item_and_hold_other_pixels() -> None:
     assert with_pixels(no_room, 1, b"other") is None
 
 
+@pytest.mark.slow
 def test_containers_of_any_bytes_raise_nothing() -> None:
     random = np.random.default_rng(0)
     data = container(

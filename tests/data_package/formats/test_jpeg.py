@@ -113,6 +113,7 @@ def test_nuls_in_a_scan_of_a_progressive_file_are_damage() -> None:
             refused(data[:hole] + bytes(300) + data[hole + 300 :], Outcome.BROKEN, "NULs among its pixels")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("color", [(200, 30, 40), (0, 0, 0), (255, 255, 255)])
 def test_nuls_that_mean_one_color_are_pixels(color: tuple[int, int, int]) -> None:
     image = Image.new("RGB", (1600, 1600), color)

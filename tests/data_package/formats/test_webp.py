@@ -54,6 +54,7 @@ PARTITIONS = base64.b85decode(
 pytestmark = pytest.mark.skipif(not features.check("webp"), reason="this Pillow has no WebP")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize("alpha", [False, True])
 @pytest.mark.parametrize("is_animated", [False, True])
@@ -81,6 +82,7 @@ def test_a_large_picture_of_one_color_is_whole() -> None:
     assert not pixels(data).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", KINDS, ids=str)
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_holes_among_the_codes_are_damage(options: dict[str, Any], has_alpha: bool) -> None:

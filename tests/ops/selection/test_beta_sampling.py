@@ -33,6 +33,7 @@ def test_parameters(ratio: float, anchor: float, expected: tuple[float, float]) 
     assert beta_parameters(ratio, anchor) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_first_draw_follows_the_weights_of_the_reference() -> None:
     """Its numpy.random.choice draws with p = beta.pdf(mean, y_a, y_b) * score, normalised."""
     dual, confidence = [0.4, 0.1, 0.3, 0.05], [0.5, 0.7, 0.9, 0.2]

@@ -126,6 +126,7 @@ def run_scheme(x: Tensor, budget: int, *, seed: int = 0, settled: Tensor | None 
     return [int(row) for row in found]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_clusters", "budget"), [(20, 10), (20, 200), (200, 50), (200, 400)])
 def test_large_pools_come_within_a_few_percent(num_clusters: int, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets that need a sample only (10, 50), and budgets that need blocks (200, 400)."""

@@ -105,6 +105,7 @@ def test_aum_decides_what_is_pruned_and_the_key_what_is_covered() -> None:
     assert sorted(select(pool, 3, hard_rate=0.25)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_draw_inside_a_stratum_is_uniform() -> None:
     pool = pool_of(torch.zeros(5))
     counts = np.bincount([row for seed in range(2000) for row in select(pool, 2, seed=seed)], minlength=5)

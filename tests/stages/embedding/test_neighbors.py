@@ -85,6 +85,7 @@ def test_neighbours_are_row_numbers_of_images_that_can_be_selected(tmp_path: Pat
     assert (tensors["indices"].dtype.name, tensors["similarity"].dtype.name) == ("int32", "float32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_once", [1, 7, 125])
 def test_rounds_change_nothing(at_once: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search(tmp_path / "one")
@@ -94,6 +95,7 @@ def test_rounds_change_nothing(at_once: int, tmp_path: Path, monkeypatch: pytest
     assert files_of(tmp_path / "many") == files_of(tmp_path / "one")
 
 
+@pytest.mark.slow
 @needs_faiss
 def test_ranks_write_what_one_process_writes_and_go_on_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -173,6 +175,7 @@ def test_large_pools_have_several_files(tmp_path: Path, monkeypatch: pytest.Monk
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), expected)
 
 
+@pytest.mark.slow
 def test_chain_reads_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {
         "source": "embeddings",

@@ -72,6 +72,7 @@ def change(pictures: Path) -> list[str]:
     return ["a/000.png", "b/07.png", "c/11.png", "d.png"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_rows", [9, 100])
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_only_new_and_changed_images_are_embedded(
@@ -99,6 +100,7 @@ def test_only_new_and_changed_images_are_embedded(
     assert (summary["images"], summary["broken"], summary["several_frames"]) == (NUM_PICTURES + 2, 2, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050"])
 def test_bytes_of_a_network_do_not_depend_on_what_else_is_embedded(
     name: str, pictures: Path, tmp_path: Path, workspace: Path
@@ -124,6 +126,7 @@ def test_other_neighbours_need_no_image(pictures: Path, workspace: Path, looked_
     assert (outcome.ran, outcome.summary["neighbors"], looked_at) == (True, 3, [])
 
 
+@pytest.mark.slow
 def test_an_encoder_that_learns_from_the_pool_embeds_a_changed_pool_anew(
     pictures: Path, tmp_path: Path, workspace: Path, looked_at: list[int]
 ) -> None:

@@ -89,6 +89,7 @@ def test_runs_of_shards_lie_end_to_end(num_rows: int, count: int) -> None:
     assert {stop - start for start, stop in runs} <= {num_rows // count, -(-num_rows // count)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", ["pixels", "patches", "patches+pixels"])
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])
 def test_merged_shards_are_an_embed_in_one_go(

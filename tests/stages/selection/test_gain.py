@@ -42,6 +42,7 @@ def gain(path: Path) -> MoreFacts | None:
     return gain_of_more(Workspace.open(path), table(path), 0)
 
 
+@pytest.mark.slow
 def test_many_annotations_tell_and_the_plan_says_it_made_anew_with_more(path: Path, tmp_path: Path) -> None:
     config, runtime = PlanConfig(budgets="5", method="facility-location"), Runtime(devices="cpu")
     assert gain(path) is None
@@ -70,6 +71,7 @@ def test_few_annotations_or_one_class_cannot_tell(path: Path, rows: range, tmp_p
     assert len(found.points) < 4
 
 
+@pytest.mark.slow
 def test_an_annotated_test_set_is_the_judge_and_is_not_learned_from(path: Path, tmp_path: Path) -> None:
     run_stage("select", path, holdout="60", name="test")
     take_in(path, range(NUM_ROWS), tmp_path)

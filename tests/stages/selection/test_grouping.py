@@ -253,6 +253,7 @@ def test_without_groups_nothing_of_them_is_written(used: Path) -> None:
     assert np.all(Workspace.open(used).arrays("selections/x")["indices"] >= 0)
 
 
+@pytest.mark.slow
 def test_cross_validation_of_annotations_splits_no_group(
     used: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

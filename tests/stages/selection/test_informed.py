@@ -66,6 +66,7 @@ def test_auto_goes_on_as_it_was_where_one_class_is_annotated() -> None:
     assert informed(pool, np.arange(5, 65), SelectConfig(), one, embeddings) is pool
 
 
+@pytest.mark.slow
 def test_auto_selects_by_annotations_and_without_them_as_before(
     digits: Finished, workspace: Path, tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ def said(path: Path, **settings: Any) -> float | None:
     return value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["aum", "confidence"])
 def test_it_foretells_what_others_pick(several: Finished, tmp_path: Path, key: str) -> None:
     settings: dict[str, Any] = {"method": "hardest", "key": key, "budget": "40"}
