@@ -276,7 +276,7 @@ def assumed_table(units: Units) -> str:
         [
             "heads, `mlp`, label",
             f"{hardware.heads_flops / 1e12:.0f} TFLOP/s",
-            "measured: 50 heads with 10 clusters, one H200; assumed for all else",
+            "measured: 50 heads with 10 clusters, one H200, starts left out (RESULTS); assumed for all else",
         ],
         [
             "exact search",

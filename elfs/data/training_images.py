@@ -115,15 +115,15 @@ class CachedImages:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield images as `TrainingImages` says; the same generator state gives the same crops on every device."""
         mean, std = _grey_levels(self.mean, device), _grey_levels(self.std, device)
-        place, sizes = self.images.device, [len(batch) for batch in nearly_equal(order, batch_size)]
-        draws = [self._draws(size, generator) for size in sizes] if augment else []
-        # At once, so that no batch waits for a GPU to take its numbers.
-        order_placed = order.to(place).split(sizes) if sizes else ()
-        draws_placed = torch.cat(draws).to(place).split(sizes) if draws else ()
-        for number, batch in enumerate(order.split(sizes) if sizes else ()):
-            pixels = self.images[part.padded(order_placed[number])].to(device)
+        whole = list(nearly_equal(order, batch_size))
+        # On their device at once, so that no batch waits for a GPU to take its numbers.
+        placed = nearly_equal(order.to(self.images.device), batch_size)
+        drawn = [self._draws(len(batch), generator) for batch in whole] if augment else []
+        draws = nearly_equal(torch.cat(drawn).to(self.images.device), batch_size) if drawn else iter(())
+        for batch, own in zip(whole, placed, strict=True):
+            pixels = self.images[part.padded(own)].to(device)
             if augment:
-                pixels = self._augmented(pixels, part.padded(draws_placed[number]).to(device))
+                pixels = self._augmented(pixels, part.padded(next(draws)).to(device))
             yield part.cut(batch), _normalized(pixels, mean, std)
 
     def _draws(self, count: int, generator: torch.Generator) -> Tensor:

@@ -22,6 +22,7 @@ from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.features import Features
 from elfs.train.numerics import repeatable, require_finite
 from elfs.train.recipes import Recipe
+from elfs.train.recorded_step import set_rate
 from elfs.train.seeding import generator
 
 __all__ = ["EnsembleFit", "half_of", "predict_ensemble", "record_ensemble"]
@@ -152,8 +153,7 @@ def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int,
             final=min(fit.recipe.final_learning_rate, fit.recipe.learning_rate),
             num_steps=num_epochs * steps,
         )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(optimizer, rate)
         inputs_PBD = _inputs(fit, positions_PB, noise)
         there_PB = (positions_PB >= 0).to(fit.device)
         classes_PB = classes_N[positions_PB.clamp_min(0).to(fit.device)]
