@@ -47,11 +47,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the settings of whoever runs the tests out of them."""
-    for name in list(os.environ):
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep the settings of whoever runs the tests out of them, and those that a meeting of ranks leaves behind."""
+    before = dict(os.environ)
+    for name in before:
         if name.startswith("ELFS_"):
             monkeypatch.delenv(name)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 @pytest.fixture
