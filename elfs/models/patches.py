@@ -22,8 +22,6 @@ from elfs.ops.neighbor_structure import MAX_ROWS, neighbor_structure
 
 __all__ = ["PatchEncoder", "SquareTransform"]
 
-MAX_FIT_IMAGES = 5_000
-"""Images that the axes are learned from."""
 MAX_DICTIONARY_IMAGES = 2_000
 """Images whose patches the dictionaries are learned from."""
 BATCH_IMAGES = 16
@@ -163,12 +161,11 @@ class PatchEncoder:
         Parameters
         ----------
         images : Tensor of shape (n_images, channels, size, size), float32
-            Stacked results of `transform` for a sample of the pool, at least one; of more than 5,000 a random
-            5,000 are used.
+            Stacked results of `transform` for a sample of the pool, at least one.
         generator : torch.Generator
             Source of every random choice, on the CPU.
         """
-        images = images[torch.randperm(len(images), generator=generator)[:MAX_FIT_IMAGES]]
+        images = images[torch.randperm(len(images), generator=generator)]
         self._learned = {}
         for side in self._sides:
             self._learn_dictionary(side, images, generator)

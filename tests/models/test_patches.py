@@ -82,12 +82,6 @@ def test_brightness_does_not_matter_and_contrast_hardly() -> None:
     assert torch.cosine_similarity(encoder.encode(0.8 * images), embeddings).min() > 0.99
 
 
-def test_more_images_than_the_fit_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    images, _ = striped_images(60)
-    monkeypatch.setattr(patches, "MAX_FIT_IMAGES", 10)
-    assert fitted(images).dim <= 9
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_hardly_any_images(count: int) -> None:
     images, _ = striped_images(count)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from elfs.config import EmbedConfig, from_json
@@ -14,6 +15,7 @@ from elfs.data.id_lists import read_ids
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.models.encoders import build_encoder
+from elfs.models.patches import PatchEncoder
 from elfs.models.weights import published_weights
 from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding import encoder as pool_encoder
@@ -99,6 +101,20 @@ def test_limit_is_evenly_spread_over_both_splits() -> None:
 def test_source_without_anything_is_refused() -> None:
     with pytest.raises(InputDataError, match=r"^no images and no --embeddings: there is nothing to embed\.$"):
         prepare(EmbedConfig(source="embeddings"), None)
+
+
+def test_an_encoder_learns_from_so_many_images_at_most(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned_from: list[int] = []
+    fit = PatchEncoder.fit
+
+    def counted(self: PatchEncoder, images: torch.Tensor, generator: torch.Generator) -> None:
+        learned_from.append(len(images))
+        fit(self, images, generator)
+
+    monkeypatch.setattr(PatchEncoder, "fit", counted)
+    monkeypatch.setattr(pool_encoder, "FIT_IMAGES", 15)
+    run_stage("embed", workspace, source="digits", limit=60, encoder="patches")
+    assert learned_from == [15]
 
 
 @pytest.mark.parametrize("option", ["weights", "embeddings", "ids"])

@@ -140,6 +140,15 @@ def test_counting_clusters_takes_less_of_small_pools_and_heads_take_memory() -> 
     assert many.memory_bytes - few.memory_bytes == 7 * (many.disk_bytes - few.disk_bytes)
 
 
+def test_what_patches_learns_from_is_in_memory_twice_and_bounded() -> None:
+    def memory(encoder: str, num_images: int, side: int) -> int:
+        facts = dataclasses.replace(POOL, num_images=num_images, image_side=side)
+        return stage_cost("embed", EmbedConfig(encoder=encoder), facts, speed=1.0, cores=1).memory_bytes
+
+    for num_images, side, learned_from in ((300, 8, 300 * 16**2), (20_000, 500, 5_000 * 64**2)):
+        assert memory("patches", num_images, side) - memory("pixels", num_images, side) == 24 * learned_from
+
+
 def test_what_is_read_of_a_folder(tmp_path: Path) -> None:
     for number in range(9):
         Image.new("L", (40 + number, 30), number).save(tmp_path / f"{number}.png")

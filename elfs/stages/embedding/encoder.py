@@ -26,6 +26,7 @@ from elfs.workspace.files import atomic_write, json_bytes, write_once
 from elfs.workspace.tensors import load_tensors, save_tensors
 
 __all__ = [
+    "FIT_IMAGES",
     "LITE",
     "PATCHES",
     "PRETRAINED",
@@ -54,7 +55,8 @@ _TAKES_PATCHES = (
 )
 _NOTE_NAME = "encoder.json"
 TINY_SIDE = 32
-_FIT_IMAGES = 20_000
+FIT_IMAGES = 5_000
+"""Images, evenly spread over the pool, that an encoder learns from, all in memory together."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,7 @@ def _settled(
 def _fit(encoder: Encoder, job: Job, config: EmbedConfig, table: SampleTable, reader: ImageReader) -> None:
     """Fit the encoder to a sample of the pool."""
     rows = np.flatnonzero(table.eligible())
-    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), _FIT_IMAGES)).round().astype(np.int64)]
+    chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), FIT_IMAGES)).round().astype(np.int64)]
     workers = job.runtime.workers_for(len(chosen))
     with job.runtime.progress.task("embed: learn the encoder", len(chosen), "images") as task:
         images = transformed_sample(reader, chosen, encoder, num_workers=workers, advance=task.advance)

@@ -12,6 +12,7 @@ from typing import cast
 import torch
 
 from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.stages.embedding.encoder import FIT_IMAGES
 from elfs.stages.estimates.pool_facts import PoolFacts
 from elfs.train.head_choice import SAMPLE_ROWS
 from elfs.train.head_settings import method_for, settings_for
@@ -37,6 +38,9 @@ _ENCODER_SECONDS: Mapping[str, float] = {
     "vit_large_patch16_224": 1.27,
 }
 """Of one image; the transformers beside the base by their operations."""
+
+_FIT_BYTES = 24
+"""Of a pixel of the images that `patches` learns from: three colours in float32, and again while they are shuffled."""
 
 _PROXY_SECONDS: Mapping[str, tuple[float, int]] = {
     "resnet8": (0.00097, 32),
@@ -182,11 +186,16 @@ def encoder_seconds(name: str, side: int) -> float | None:
     for part in name.split("+"):
         rate = _ENCODER_SECONDS.get(part.partition(".")[0].removeprefix("timm_"))
         if part == "patches":
-            rate = 0.0008 + 0.00145 * (min(max(side, 16), 64) / 32) ** 2
+            rate = 0.0008 + 0.00145 * (_side_seen(side) / 32) ** 2
         if rate is None:
             return None
         total += rate
     return total
+
+
+def _side_seen(side: int) -> int:
+    """Return the side to which `patches` brings images."""
+    return min(max(side, 16), 64)
 
 
 _Found = tuple[float | None, float, float]
@@ -201,7 +210,9 @@ def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
     if facts.image_side is None:
         return search, memory, disk
     each = encoder_seconds(config.encoder or "", facts.image_side)
-    learned = 1.5 if "patches" in (config.encoder or "") else 0.0
+    learned = 0.0
+    if "patches" in (config.encoder or ""):
+        learned, memory = 1.5, memory + _FIT_BYTES * min(num, FIT_IMAGES) * _side_seen(facts.image_side) ** 2
     return None if each is None else learned + num * each + search, memory, disk
 
 
