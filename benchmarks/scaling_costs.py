@@ -200,9 +200,7 @@ MEMORY = {
     ),
     "score": Memory("first rank", "4 x keys + 40", "0", lambda s, ranks: 4 * s.keys + 40),
     "select, by score alone": Memory("first rank", "40", "0", lambda s, ranks: 40),
-    "select, as it comes": Memory(
-        "first rank", "40 + 12 K + 2 D", "0", lambda s, ranks: 40 + 12 * s.neighbors + 2 * s.dims
-    ),
+    "select, as it comes": Memory("first rank", "44 + 2 D", "0", lambda s, ranks: 44 + 2 * s.dims),
 }
 """By stage; ``as it comes`` is ``elfs`` with its automatic hard rate and exact copies left out.
 

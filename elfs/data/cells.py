@@ -1,7 +1,6 @@
 """Text in cells of CSV files: nothing leaves that a spreadsheet would run as a formula, and it comes back as it was."""
 
 import csv
-import io
 import re
 from collections.abc import Iterable, Sequence
 
@@ -64,11 +63,13 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
     str
         Cells with a comma, a quote or either kind of line end are quoted.
     """
-    line, lines = io.StringIO(newline=""), []
-    writer = csv.writer(line, lineterminator="\r\n")  # it quotes what its own line ends are made of
-    for row in rows:
-        writer.writerow(row)
-        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
-        line.seek(0)
-        line.truncate()
+    lines = _Lines()
+    csv.writer(lines, lineterminator="\r\n").writerows(rows)  # it quotes what its own line ends are made of
     return "".join(lines)
+
+
+class _Lines(list[str]):
+    """What a writer writes, which is a line at a time, each ended by a line feed."""
+
+    def write(self, line: str) -> None:
+        self.append(line.removesuffix("\r\n") + "\n")

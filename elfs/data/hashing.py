@@ -13,6 +13,8 @@ __all__ = ["NO_CONTENT", "content_of_pixels", "content_of_rows", "id_hashes", "l
 NO_CONTENT = 0
 """Stands where there is no content to be told from others."""
 
+_BLOCK_ROWS = 65_536
+
 
 def listing_digest(table: SampleTable) -> str:
     """Return what changes when a file is added, removed, renamed or changes its size.
@@ -50,10 +52,16 @@ def id_hashes(table: SampleTable, rows: NDArray[np.int64], seed: int) -> NDArray
     ndarray of shape (m,), int64
         The first 8 bytes of BLAKE2b keyed with the seed: a function of id and seed alone, on every machine.
     """
-    key = seed.to_bytes(8, "little")
-    names = table.names.encoded_rows(rows)
-    hashes = (hashlib.blake2b(name, digest_size=8, key=key).digest() for name in names)
-    return np.frombuffer(b"".join(hashes), dtype="<i8").astype(np.int64)
+    keyed = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+    hashes = np.empty(len(rows), dtype=np.int64)
+    for start in range(0, len(rows), _BLOCK_ROWS):
+        block, digests = rows[start : start + _BLOCK_ROWS], []
+        for name in table.names.encoded_rows(block):
+            digest = keyed.copy()  # two thirds of the time of a new one
+            digest.update(name)
+            digests.append(digest.digest())
+        hashes[start : start + len(block)] = np.frombuffer(b"".join(digests), dtype="<i8")
+    return hashes
 
 
 def content_of_pixels(image: Image.Image) -> int:

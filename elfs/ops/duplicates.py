@@ -31,7 +31,7 @@ def kept_of_equal(content: Tensor, settled: Tensor) -> Tensor:
     Tensor of shape (n_rows,), bool
         True for every settled row, and for the first of equal ones of which none is settled.
     """
-    order = torch.argsort(settled.logical_not().long(), stable=True)  # settled rows first, each part in its order
+    order = torch.cat([torch.nonzero(part).flatten() for part in (settled, ~settled)])  # settled rows first
     by_content = order[torch.argsort(content[order], stable=True)]
     sorted_M = content[by_content]
     is_first = torch.ones(len(content), dtype=torch.bool)

@@ -32,6 +32,7 @@ DTYPES: dict[str, np.dtype[Any]] = {code: np.dtype(name).newbyteorder("<") for c
 
 _NAMES = {name: code for code, name in DTYPE_NAMES.items()}
 _METADATA = "__metadata__"
+_TAKEN_ROWS = 65_536
 
 
 def _header(tensors: Mapping[str, np.ndarray], order: Sequence[str], metadata: Mapping[str, str] | None) -> bytes:
@@ -295,8 +296,14 @@ class RowArray:
         result = np.empty((len(wanted), *self.shape[1:]), dtype=self.dtype) if out is None else out
         if len(self._shards) == 1:
             return np.take(self._shards[0], wanted, axis=0, out=result, mode="clip")  # any other mode makes a copy
-        owner = np.searchsorted(self._starts, wanted, side="right") - 1
-        for index in np.unique(owner):
-            mine = owner == index
-            result[mine] = self._shards[index][wanted[mine] - self._starts[index]]
+        for start in range(0, len(wanted), _TAKEN_ROWS):
+            self._take(wanted[start : start + _TAKEN_ROWS], result[start : start + _TAKEN_ROWS])
         return result
+
+    def _take(self, wanted: NDArray[np.int64], result: np.ndarray) -> None:
+        """Write some rows, of each shard at once."""
+        owner = np.searchsorted(self._starts, wanted, side="right") - 1
+        order = np.argsort(owner.astype(np.min_scalar_type(len(self._shards))), kind="stable")  # a radix sort
+        present, first = np.unique(owner[order], return_index=True)
+        for index, mine in zip(present.tolist(), np.split(order, first[1:]), strict=True):
+            result[mine] = np.take(self._shards[index], wanted[mine] - self._starts[index], axis=0)

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from elfs.annotations.annotating import annotate, remove_annotations
 from elfs.annotations.kept import kept_annotations
 from elfs.data.samples import SampleTable
 from elfs.errors import StaleUpstreamError
-from elfs.ops.selection import Pool
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.job import Outcome
 from elfs.stages.annotated_labels import learn_classes
@@ -19,7 +17,7 @@ from elfs.stages.selection.trust import witnesses
 from elfs.workspace.workspace import Workspace
 from tests.chain import NUM_PICTURES, Finished, make_embeddings, run_chain, run_stage
 
-POOL = Pool(tie_breaker=torch.zeros(0, dtype=torch.int64))
+NONE = (np.zeros(0, np.int64), None, None)
 
 
 @pytest.fixture
@@ -167,12 +165,12 @@ def test_test_sets_are_not_learned_from_but_tell_how_many_are_wrong(used: Path, 
 
 @pytest.mark.slow
 def test_trust_and_hard_rate_follow_the_estimate(used: Path, tmp_path: Path) -> None:
-    assert "annotations" not in witnesses(Workspace.open(used), POOL)
+    assert "annotations" not in witnesses(Workspace.open(used), *NONE)
     odd = {row: "xyz"[row % 3] for row in range(0, NUM_PICTURES, 2)}
     take_in(used, odd, tmp_path)
     wrong = label(used).summary["estimated_wrong"]
     assert wrong > 0.3
-    assert witnesses(Workspace.open(used), POOL) == {"annotations": round(1 - wrong, 4)}
+    assert witnesses(Workspace.open(used), *NONE) == {"annotations": round(1 - wrong, 4)}
 
 
 @pytest.mark.slow

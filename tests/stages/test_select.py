@@ -62,7 +62,7 @@ def test_summary(digits: Finished, workspace: Path) -> None:
     labels = found.arrays("pseudo_labels")["pseudo_labels"]
     sizes = np.bincount(labels[found.arrays("selections/x")["indices"]], minlength=labels[:160].max() + 1)
     near = torch.from_numpy(np.array(found.arrays("neighbors")["indices"][:160]))
-    by_neighbors = round(neighbor_trust(torch.from_numpy(np.array(labels[:160])).long(), near), 4)
+    by_neighbors = round(neighbor_trust(torch.from_numpy(np.array(labels[:160])).long(), [near]), 4)
     by_heads = round(found.manifest.artifacts["pseudo_labels"].metadata["trust"], 4)
     assert 0.3 < by_neighbors < 1
     assert by_heads < by_neighbors  # two heads, trained for a moment: the least counts

@@ -233,6 +233,12 @@ def test_row_array_take_out_of_range(rows: RowArray, row: int) -> None:
         rows.take([3, row])
 
 
+def test_row_array_takes_rows_in_blocks(rows: RowArray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "_TAKEN_ROWS", 3)
+    wanted = np.array([9, 0, 9, 5, 1, 8, 2, 2])
+    np.testing.assert_array_equal(rows.take(wanted), np.arange(20).reshape(10, 2)[wanted])
+
+
 def test_row_array_take_from_nothing() -> None:
     with pytest.raises(IndexError, match="rows 0 to 0 are outside"):
         RowArray([np.zeros((0, 2))]).take([0])

@@ -1,11 +1,11 @@
 """Difficulty scores from the traces of a training run.
 
 `ScoreFunction` is what they share. ``p_y`` is the probability of the pseudo-label (``target_probability``). Shape
-suffixes: E epochs, W epochs of a window, N samples.
+suffixes: E epochs, W windows, N samples.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -87,14 +87,24 @@ def _mean(values_EN: Tensor) -> Tensor:
 
 def _squared_deviation(values_EN: Tensor) -> Tensor:
     """Return the sum over the epochs of the squared distances from their mean, float32."""
-    return _sum((values_EN - _mean(values_EN)).square())
+    return _sum((values_EN - _mean(values_EN)).square_())
 
 
-def _windows(values_EN: Tensor, window: int) -> Iterator[Tensor]:
-    """Yield every run of `window` epochs, the oldest first; one epoch has no deviation, so 1 counts as 2."""
+def _windows(values_EN: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Return the mean of every run of `window` epochs, the oldest first, and the squared distances from it, summed.
+
+    Both float32 [W, N], added in the order of the epochs. One epoch has no deviation, so a window of 1 counts as 2.
+    """
     width = max(window, 2)
-    for start in range(len(values_EN) - width + 1):
-        yield values_EN[start : start + width]
+    shifted = [values_EN[first : len(values_EN) - width + 1 + first] for first in range(width)]
+    mean_WN = torch.zeros(shifted[0].shape, device=values_EN.device)
+    for values_WN in shifted:
+        mean_WN += values_WN
+    mean_WN /= width
+    squared_WN, distance_WN = torch.zeros_like(mean_WN), torch.empty_like(mean_WN)
+    for values_WN in shifted:
+        squared_WN += torch.sub(values_WN, mean_WN, out=distance_WN).square_()
+    return mean_WN, squared_WN
 
 
 def aum(traces: Traces, window: int) -> Tensor:
@@ -145,11 +155,8 @@ def dual(traces: Traces, window: int) -> Tensor:
     .. [1] Cho et al., 2025, https://arxiv.org/abs/2502.06905.
     .. [2] github.com/behaapyy/dual-pruning@3271de1, ``exp_cifar/importance_evaluation.py``.
     """
-    products = [
-        (_squared_deviation(window_WN) / (len(window_WN) - 1)).sqrt() * (1 - _mean(window_WN))
-        for window_WN in _windows(traces["target_probability"].float(), window)
-    ]
-    return _mean(torch.stack(products))
+    mean_WN, squared_WN = _windows(traces["target_probability"].float(), window)
+    return _mean((squared_WN / (max(window, 2) - 1)).sqrt() * (1 - mean_WN))
 
 
 def dyn_unc(traces: Traces, window: int) -> Tensor:
@@ -167,11 +174,8 @@ def dyn_unc(traces: Traces, window: int) -> Tensor:
     .. [1] He et al., CVPR workshops 2024, https://arxiv.org/abs/2306.05175.
     .. [2] github.com/BAAI-DCAI/Dataset-Pruning@4c510c6, ``ImageNet/get_coreset.py``.
     """
-    deviations = [
-        (_squared_deviation(window_WN) / (len(window_WN) - 1)).sqrt()
-        for window_WN in _windows(traces["target_probability"].float(), window)
-    ]
-    return _mean(torch.stack(deviations))
+    _, squared_WN = _windows(traces["target_probability"].float(), window)
+    return _mean((squared_WN / (max(window, 2) - 1)).sqrt())
 
 
 def el2n(traces: Traces, window: int) -> Tensor:
@@ -245,8 +249,8 @@ def tdds(traces: Traces, window: int) -> Tensor:
     old_EN, new_EN = probability_EN[:-1], probability_EN[1:]
     change_EN = new_EN * (new_EN / old_EN).log() + (1 - new_EN) * ((1 - new_EN) / (1 - old_EN)).log()
     average_N = torch.zeros_like(change_EN[0])
-    for window_WN in _windows(change_EN, window):
-        average_N = (1 - TDDS_WEIGHT) * average_N + TDDS_WEIGHT * _squared_deviation(window_WN).sqrt()
+    for squared_N in _windows(change_EN, window)[1]:
+        average_N = (1 - TDDS_WEIGHT) * average_N + TDDS_WEIGHT * squared_N.sqrt()
     return average_N
 
 

@@ -182,6 +182,8 @@ def eligible_rows(name: str, pool: Pool) -> Tensor:
 
 def _parts(pool: Pool, balance: str | None, num_blocks: int, generator: torch.Generator) -> list[tuple[int, Tensor]]:
     """Return the parts that are selected in by themselves: the number of their cluster, and positions."""
+    if balance is None and num_blocks == 1:
+        return [(0, torch.arange(len(pool)))]
     labels_M = torch.zeros(len(pool), dtype=torch.int64) if balance is None else required(pool, balance).long()
     block_M = torch.zeros(len(pool), dtype=torch.int64)
     if num_blocks > 1:

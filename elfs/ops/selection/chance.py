@@ -84,8 +84,11 @@ def coverage_and_chance(
     held_J = largest_cosine(judged_JD, unit_rows(embeddings[~candidates])).clamp_min_(0)
 
     def coverage(rows: Tensor) -> float:
-        nearest_J = largest_cosine(judged_JD, unit_rows(embeddings[rows])).maximum(held_J)
+        is_in_M = torch.zeros(len(embeddings), dtype=torch.bool)
+        is_in_M[rows] = True  # read in their order, a third of the time
+        nearest_J = largest_cosine(judged_JD, unit_rows(embeddings[is_in_M])).maximum(held_J)
         return float(nearest_J.double().clamp_max(1).mean())
 
-    orders = (torch.randperm(len(open_C), generator=generator) for _ in range(num_draws))
-    return Chance(coverage(picked), [coverage(open_C[order[: len(picked)]]) for order in orders])
+    # int32 gives the permutations that int64 gives, in half of the memory
+    orders = (torch.randperm(len(open_C), generator=generator, dtype=torch.int32) for _ in range(num_draws))
+    return Chance(coverage(picked), [coverage(open_C[order[: len(picked)].long()]) for order in orders])

@@ -125,12 +125,13 @@ class CoverageJudge:
         ValueError
             If the pool lacks a field, or an embedding is not finite.
         """
-        embeddings, share_M = required(pool, "embeddings"), hardness_share(required(pool, "hardness"))
+        embeddings, hardness_M = required(pool, "embeddings"), required(pool, "hardness")
         rows = torch.arange(len(pool))
         if len(pool) > _NUM_JUDGED:
             rows = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
         luck_M = torch.rand(len(pool), generator=generator) if len(pool) > _MOST_COVERING else None
-        return cls(embeddings, rows, unit_rows(embeddings[rows]), share_M[rows].float(), pool.pseudo_labels, luck_M)
+        share_J = hardness_share(hardness_M, rows).float()
+        return cls(embeddings, rows, unit_rows(embeddings[rows]), share_J, pool.pseudo_labels, luck_M)
 
     def coverage(self, positions: Tensor) -> float:
         """Return how well some rows cover the pool.

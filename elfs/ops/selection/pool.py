@@ -113,6 +113,11 @@ class Pool:
         rows = torch.nonzero(hardness_M.isfinite()).flatten()
         return rows[torch.sort(hardness_M[rows], descending=True, stable=True).indices]
 
+    @cached_property
+    def hardest_open(self) -> Tensor:
+        """Whether each of `hardest_first` may be selected, bool; looked up once."""
+        return self.candidates()[self.hardest_first]
+
     def held(self) -> Tensor:
         """Return which rows are settled, bool [M]."""
         return torch.zeros(len(self), dtype=torch.bool) if self.settled is None else self.settled

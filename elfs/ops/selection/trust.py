@@ -1,6 +1,10 @@
-"""How far pseudo-labels are to be believed, found without true labels. Shape suffixes: M rows, B rows of a block."""
+"""How far pseudo-labels are to be believed, found without true labels.
+
+Shape suffixes: N rows, B rows of a block, K neighbours.
+"""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -8,19 +12,18 @@ from torch import Tensor
 __all__ = ["neighbor_trust"]
 
 _NUM_NEIGHBORS = 10
-_BLOCK_ROWS = 65_536
 
 
-def neighbor_trust(pseudo_labels: Tensor, neighbors: Tensor) -> float:
+def neighbor_trust(pseudo_labels: Tensor, neighbors: Iterable[Tensor]) -> float:
     """Return the share of right pseudo-labels, as far as neighbours that should share one can tell.
 
     Parameters
     ----------
     pseudo_labels : Tensor of shape (n_rows,), int64
-        Cluster of each row, at least 0.
-    neighbors : Tensor of shape (n_rows, n_neighbors), int32 or int64
-        Positions of each row's nearest neighbours, most similar first; -1, after all others, where there is none. The
-        first 10 count.
+        Cluster of each row; -1 for one that does not count, nor does it as a neighbour.
+    neighbors : iterable of Tensor of shape (n_block, n_neighbors), int32 or int64
+        Rows of the nearest neighbours of each row, most similar first; -1 where there is none. Of some rows after the
+        other, all of them in turn. The first 10 that count do.
 
     Returns
     -------
@@ -48,20 +51,39 @@ def neighbor_trust(pseudo_labels: Tensor, neighbors: Tensor) -> float:
     Examples
     --------
     >>> labels = torch.tensor([0, 0, 1, 1])
-    >>> neighbor_trust(labels, torch.tensor([[1], [0], [3], [2]])), neighbor_trust(labels, torch.tensor([[2]] * 4))
+    >>> neighbor_trust(labels, [torch.tensor([[1], [0], [3], [2]])]), neighbor_trust(labels, [torch.tensor([[2]] * 4)])
     (1.0, 0.0)
     """
-    if len(pseudo_labels) != len(neighbors):
-        raise ValueError(f"neighbors has {len(neighbors):,} rows, expected {len(pseudo_labels):,} as in pseudo_labels.")
-    num_equal = num_pairs = 0
-    for start in range(0, len(neighbors), _BLOCK_ROWS):
-        near_BK = neighbors[start : start + _BLOCK_ROWS, :_NUM_NEIGHBORS].long()
-        there_BK = near_BK >= 0
-        equal_BK = pseudo_labels[near_BK.clamp_min(0)] == pseudo_labels[start : start + _BLOCK_ROWS, None]
-        num_pairs += int(there_BK.sum())
-        num_equal += int((equal_BK & there_BK).sum())
-    share = torch.bincount(pseudo_labels.long()).double() / max(1, len(pseudo_labels))
-    chance = float(share.square().sum())
+    labels_N, counts_2, num_rows = pseudo_labels.int(), torch.zeros(2, dtype=torch.int64), 0
+    for block_BK in neighbors:
+        counts_2 += _agreement(labels_N, labels_N[num_rows : num_rows + len(block_BK)], block_BK)
+        num_rows += len(block_BK)
+    if num_rows != len(labels_N):
+        raise ValueError(f"neighbors has {num_rows:,} rows, expected {len(labels_N):,} as in pseudo_labels.")
+    counted = labels_N[labels_N >= 0]
+    share = torch.bincount(counted).double() / max(1, len(counted))
+    chance, (num_equal, num_pairs) = float(share.square().sum()), counts_2.tolist()
     if num_pairs == 0 or chance >= 1:
         return 0.0
     return math.sqrt(max(0.0, (num_equal / num_pairs - chance) / (1 - chance)))
+
+
+def _agreement(labels_N: Tensor, own_B: Tensor, near_BK: Tensor) -> Tensor:
+    """Return how many pairs of a row and a neighbour have equal labels, and how many pairs there are, int64 [2]."""
+    near_BK, own_B = near_BK[own_B >= 0], own_B[own_B >= 0]
+    first_BK = _labels_of(labels_N, near_BK[:, :_NUM_NEIGHBORS])
+    lacking_B = (first_BK < 0).any(dim=1)  # of these, later neighbours may count
+    counts_2 = torch.zeros(2, dtype=torch.int64)
+    for label_BK, mine_B in (
+        (first_BK[~lacking_B], own_B[~lacking_B]),
+        (_labels_of(labels_N, near_BK[lacking_B]), own_B[lacking_B]),
+    ):
+        there_BK = label_BK >= 0
+        there_BK &= there_BK.cumsum(dim=1) <= _NUM_NEIGHBORS
+        counts_2 += torch.stack([((label_BK == mine_B[:, None]) & there_BK).sum(), there_BK.sum()])
+    return counts_2
+
+
+def _labels_of(labels_N: Tensor, near_BK: Tensor) -> Tensor:
+    """Return the label of each neighbour, -1 where there is none."""
+    return torch.where(near_BK >= 0, labels_N[near_BK.clamp_min(0).long()], -1)

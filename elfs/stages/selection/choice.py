@@ -83,7 +83,7 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     """
     count = number_to_pick(config, found)
     _announce(job, config, found.pool, count)
-    trust_by = witnesses(job.workspace, found.pool) if "scores" in SELECTORS[config.method].reads else {}
+    trust_by = _witnesses(job, found) if "scores" in SELECTORS[config.method].reads else {}
     trust = min(trust_by.values(), default=1.0)
     pick = partial(picked_from, config, found.pool, count, trust=trust)
     paid_for = count + len(found.included) + found.num_annotated
@@ -93,6 +93,11 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     refuse_no_pick(config, found.pool, picked, count)
     whole = takes_whole_groups(config, found.pool)
     return Choice(_in_order(found, picked) if whole else picked, hard_rate, curve, trust_by)
+
+
+def _witnesses(job: Job, found: Candidates) -> dict[str, float]:
+    neighbors = job.workspace.tensors("neighbors")["indices"] if "neighbors" in job.inputs else None
+    return witnesses(job.workspace, found.rows, found.pool.pseudo_labels, neighbors)
 
 
 def picked_from(config: SelectConfig, pool: Pool, count: int, hard_rate: float, *, trust: float) -> Tensor:

@@ -88,7 +88,7 @@ def reasons(
         return [clause] * len(picked)
     ease = -hardness.numpy()
     ordered = np.sort(ease[np.isfinite(ease)])
-    harder = np.searchsorted(ordered, ease[picked.numpy()]) / len(ordered)
+    harder = (np.searchsorted(ordered, ease[picked.numpy()]) / len(ordered)).tolist()
     return [f"{share:.1%} of the pool is harder by {config.key}; {clause}" for share in harder]
 
 

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from elfs.ops.selection import trust
+from elfs.ops.selection import Pool
+from elfs.ops.selection.pool import take
 from elfs.ops.selection.trust import neighbor_trust
 
 
@@ -16,7 +17,7 @@ def test_by_hand() -> None:
     """Of the eight pairs six agree; chance is 10 / 16: three labels of four are 0."""
     labels = torch.tensor([0, 0, 0, 1])
     neighbors = torch.tensor([[1, 2], [0, 2], [0, 1], [0, 1]], dtype=torch.int32)
-    assert neighbor_trust(labels, neighbors) == pytest.approx(math.sqrt((6 / 8 - 10 / 16) / (1 - 10 / 16)))
+    assert neighbor_trust(labels, [neighbors]) == pytest.approx(math.sqrt((6 / 8 - 10 / 16) / (1 - 10 / 16)))
 
 
 @pytest.mark.parametrize("right", [0.9, 0.6, 0.3, 0.0])
@@ -26,31 +27,43 @@ def test_finds_the_share_of_labels_that_follow_the_neighbours(right: float) -> N
     labels = torch.where(
         torch.rand(20_000, generator=generator) < right, truth, truth[torch.randperm(20_000, generator=generator)]
     )
-    assert neighbor_trust(labels, ring(20_000, 10)) == pytest.approx(right, abs=0.02 if right else 0.1)
+    assert neighbor_trust(labels, ring(20_000, 10).split(7_000)) == pytest.approx(right, abs=0.02 if right else 0.1)
 
 
 def test_rows_without_neighbours_and_neighbours_beyond_the_tenth_do_not_count() -> None:
     labels = torch.tensor([0, 0, 1, 1])
-    assert neighbor_trust(labels, torch.tensor([[1, -1], [0, -1], [3, -1], [-1, -1]])) == 1.0
+    assert neighbor_trust(labels, [torch.tensor([[1, -1], [0, -1], [3, -1], [-1, -1]])]) == 1.0
     near = ring(40, 12)
     halves = torch.arange(40) // 20
-    assert neighbor_trust(halves, near) == neighbor_trust(halves, near[:, :10]) != neighbor_trust(halves, near[:, :9])
+    tenth = neighbor_trust(halves, [near[:, :10]])
+    assert neighbor_trust(halves, [near]) == tenth != neighbor_trust(halves, [near[:, :9]])
 
 
 def test_nothing_speaks_for_them() -> None:
-    assert neighbor_trust(torch.zeros(5, dtype=torch.int64), ring(5, 2)) == 0.0  # one cluster
-    assert neighbor_trust(torch.arange(4) % 2, torch.full((4, 3), -1)) == 0.0  # no neighbours
-    assert neighbor_trust(torch.arange(4) % 2, ring(4, 1)) == 0.0  # always the other label
-    assert neighbor_trust(torch.zeros(1, dtype=torch.int64), torch.zeros(1, 0, dtype=torch.int64)) == 0.0
+    assert neighbor_trust(torch.zeros(5, dtype=torch.int64), [ring(5, 2)]) == 0.0  # one cluster
+    assert neighbor_trust(torch.arange(4) % 2, [torch.full((4, 3), -1)]) == 0.0  # no neighbours
+    assert neighbor_trust(torch.arange(4) % 2, [ring(4, 1)]) == 0.0  # always the other label
+    assert neighbor_trust(torch.zeros(1, dtype=torch.int64), [torch.zeros(1, 0, dtype=torch.int64)]) == 0.0
 
 
-def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_change_nothing() -> None:
     labels = torch.randint(3, (50,), generator=torch.Generator().manual_seed(1)).sort().values
-    whole = neighbor_trust(labels, ring(50, 4))
-    monkeypatch.setattr(trust, "_BLOCK_ROWS", 7)
-    assert neighbor_trust(labels, ring(50, 4)) == whole > 0.5
+    assert neighbor_trust(labels, ring(50, 4).split(7)) == neighbor_trust(labels, [ring(50, 4)]) > 0.5
+
+
+def test_rows_that_do_not_count_are_as_if_they_were_not_there() -> None:
+    draws = torch.Generator().manual_seed(2)
+    labels = torch.randint(3, (60,), generator=draws).sort().values
+    near = torch.stack([torch.randperm(60, generator=draws)[:25] for _ in range(60)])
+    left_out = torch.rand(60, generator=draws) < 0.4
+    kept = torch.nonzero(~left_out).flatten()
+    alone = take(Pool(tie_breaker=torch.arange(60), pseudo_labels=labels, neighbors=near), kept)
+    assert alone.pseudo_labels is not None
+    assert alone.neighbors is not None
+    expected = neighbor_trust(alone.pseudo_labels, [alone.neighbors])
+    assert neighbor_trust(labels.masked_fill(left_out, -1), near.split(11)) == expected > 0
 
 
 def test_row_counts_differ() -> None:
     with pytest.raises(ValueError, match="neighbors has 3 rows, expected 4 as in pseudo_labels"):
-        neighbor_trust(torch.zeros(4, dtype=torch.int64), ring(3, 1))
+        neighbor_trust(torch.zeros(4, dtype=torch.int64), [ring(3, 1)])

@@ -16,6 +16,7 @@ def picked(pool: Pool, budget: int, trust: float = 1.0) -> list[int]:
 def test_share_by_hand() -> None:
     hardness = torch.tensor([3.0, 1.0, math.nan, 1.0, 9.0])
     assert hardness_share(hardness).tolist() == [(2 + 3) / 8, 2 / 8, 0, 2 / 8, (3 + 4) / 8]
+    assert hardness_share(hardness, torch.tensor([4, 2, 0])).tolist() == [(3 + 4) / 8, 0, (2 + 3) / 8]
     assert hardness_share(torch.ones(3)).tolist() == [0.5] * 3
     assert hardness_share(torch.tensor([math.nan])).tolist() == [0]
 

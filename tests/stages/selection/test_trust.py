@@ -8,19 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from elfs.ops.selection import Pool
 from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.trust import doubt
 from elfs.pipeline.verdict import verdict
 from elfs.stages.selection.trust import witnesses
+from elfs.workspace.tensors import RowArray
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
-POOL = Pool(
-    tie_breaker=torch.arange(4),
-    pseudo_labels=torch.tensor([0, 0, 1, 1]),
-    neighbors=torch.tensor([[1], [0], [3], [2]]),
-)
+ROWS = np.array([5, 1, 2, 4])
+LABELS = torch.tensor([0, 0, 1, 1])
+NEIGHBORS = np.array([[-1], [5], [4], [1], [2], [1]])
 
 
 def tell(path: Path, artifact: str, **facts: Any) -> None:
@@ -42,11 +40,17 @@ def silent(digits: Finished, workspace: Path) -> Path:
 
 
 def test_each_speaks_where_it_is_there(silent: Path) -> None:
-    assert witnesses(Workspace.open(silent), POOL) == {"neighbors": 1.0}
-    assert witnesses(Workspace.open(silent), dataclasses.replace(POOL, neighbors=None)) == {}
+    assert witnesses(Workspace.open(silent), ROWS, LABELS, NEIGHBORS) == {"neighbors": 1.0}
+    shards = RowArray([NEIGHBORS[:2], NEIGHBORS[2:]])
+    assert witnesses(Workspace.open(silent), ROWS, LABELS, shards) == {"neighbors": 1.0}
+    assert witnesses(Workspace.open(silent), ROWS, LABELS, None) == {}
     tell(silent, "dynamics", estimated_wrong=0.25)
     tell(silent, "pseudo_labels", trust=0.875)
-    assert witnesses(Workspace.open(silent), POOL) == {"neighbors": 1.0, "proxies": 0.75, "heads": 0.875}
+    assert witnesses(Workspace.open(silent), ROWS, LABELS, NEIGHBORS) == {
+        "neighbors": 1.0,
+        "proxies": 0.75,
+        "heads": 0.875,
+    }
 
 
 @pytest.mark.parametrize(("wrong", "trusted"), [(0.9, False), (0.0, True)])
