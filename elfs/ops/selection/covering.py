@@ -3,16 +3,13 @@
 Shape suffixes: M rows of the pool, C candidates of a block, T rows of a block that are to be covered, D dimensions.
 """
 
-import heapq
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from elfs.ops.distances import check_finite, unit_clusters, unit_rows
+from elfs.ops.selection.greedy import GRID, Weights, lazy_greedy, nearness, similarity, updated_greedy
 from elfs.ops.selection.pool import check_budget
 from elfs.ops.selection.quotas import proportional_quotas
 
@@ -26,14 +23,8 @@ _BLOCK_ROWS = 2048
 _NUM_ITERATIONS = 10
 # Candidates looked at for each pick, where the budget is small.
 _CANDIDATES_PER_PICK = 16
-# Candidates whose gains are computed at once.
-_AT_ONCE = 8
 # Rows of a product whose result is reduced at once.
 _PRODUCT_ROWS = 256
-# Cosines are whole multiples of 1 / _GRID where gains are summed: the sums are exact then, and equal gains are equal.
-_GRID = 2.0**14
-
-_Array = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +144,7 @@ def greedy_coverage(
     if emphasis is not None and len(emphasis.share) != len(embeddings):
         raise ValueError(f"the emphasis has {len(emphasis.share):,} rows, expected {len(embeddings):,}.")
     settled_M = torch.zeros_like(candidates) if settled is None else settled
-    num_settled = int(settled_M.sum())
+    num_settled, width = int(settled_M.sum()), None if emphasis is None else emphasis.kernel_width
     picks, gains = [], []
     blocks = _blocks(embeddings, (eligible_M, settled_M), budget, generator)
     quotas = proportional_quotas(torch.tensor([len(rows) for rows, _, _ in blocks]), budget)
@@ -161,16 +152,17 @@ def greedy_coverage(
     for (rows, to_cover, covering), quota in zip(blocks, quotas.tolist(), strict=True):
         weights = _weights(emphasis, to_cover, num_settled, budget / max(1, quota))
         unit_TD = unit_rows(embeddings[to_cover])
-        width = None if emphasis is None else emphasis.kernel_width
-        covered_T = _nearness(_GRID * largest_cosine(unit_TD, unit_rows(embeddings[covering])), width)
+        covered_T = nearness(GRID * largest_cosine(unit_TD, unit_rows(embeddings[covering])), width)
         if not len(covering):
             covered_T.zero_()
-        similarity_CT, bound_C = _similarity(
-            unit_rows(embeddings[rows]), unit_TD, (covered_T, weights(0)), width, buffer
-        )
+        alike = torch.equal(rows, to_cover)
+        similarity_CT = similarity(unit_TD if alike else unit_rows(embeddings[rows]), unit_TD, width, buffer)
         # Half more than its share, so that blocks where more is to be gained get more.
         most = quota if len(blocks) == 1 else min(quota + quota // 2, len(rows))
-        taken, gain = _lazy_greedy(similarity_CT.numpy(), covered_T.numpy(), weights, bound_C.tolist(), most)
+        if alike and len(blocks) > 1:
+            taken, gain = updated_greedy(similarity_CT.numpy(), covered_T.numpy(), weights, most)
+        else:
+            taken, gain = lazy_greedy(similarity_CT, covered_T, weights, most)
         picks.append(rows[taken])
         gains.append(gain)
     if len(blocks) == 1:
@@ -179,17 +171,12 @@ def greedy_coverage(
     return torch.cat(picks)[best_first[:budget]]
 
 
-_Weights = Callable[[int], Tensor]
-"""From the number of picks in a block to what its rows that are to be covered count, float64 [T]."""
-
-
-def _weights(emphasis: Emphasis | None, rows: Tensor, num_settled: int, pace: float) -> _Weights:
+def _weights(emphasis: Emphasis | None, rows: Tensor, num_settled: int, pace: float) -> Weights:
     """Return what some rows count after some picks in their block; `pace` is how many the pool makes for each."""
-    if emphasis is None:
-        equal_T = torch.ones(len(rows), dtype=torch.float64)
-        return lambda num_picks: equal_T
-    less_T = 1 - emphasis.share[rows].double()
-    return lambda num_picks: 1 - emphasis.strength(num_settled + pace * num_picks) * less_T
+    if emphasis is None or emphasis.most == 0:
+        return Weights(len(rows), None, lambda num_picks: 0.0)
+    less_T = (1 - emphasis.share[rows].double()).numpy()
+    return Weights(len(rows), less_T, lambda num_picks: emphasis.strength(num_settled + pace * num_picks))
 
 
 _Block = tuple[Tensor, Tensor, Tensor]
@@ -233,70 +220,6 @@ def _first_of(order_M: Tensor, mask_M: Tensor, num: int) -> Tensor:
     first_M = torch.zeros_like(mask_M)
     first_M[order_M[mask_M[order_M]][:num]] = True
     return first_M
-
-
-def _nearness(scaled_cosine: Tensor, width: float | None) -> Tensor:
-    """Return how well rows cover one another, from their cosines times ``_GRID``, in place and on the grid."""
-    if width is not None:
-        scaled_cosine.div_(_GRID).clamp_(-1, 1).sub_(1).mul_(2 / width**2).exp_().mul_(_GRID)
-    return scaled_cosine.round_().clamp_(0, _GRID)
-
-
-def _similarity(
-    unit_CD: Tensor, unit_TD: Tensor, state: tuple[Tensor, Tensor], width: float | None, buffer: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the nearness on the grid, in a buffer, and of each candidate what its first gain does not exceed.
-
-    `state` is how well each row that is to be covered is covered, and what it counts.
-    """
-    covered_T, weight_T = state
-    similarity_CT = buffer[: len(unit_CD) * len(unit_TD)].view(len(unit_CD), len(unit_TD))
-    bound_C = torch.empty(len(unit_CD))
-    for start in range(0, len(unit_CD), _PRODUCT_ROWS):
-        block = slice(start, start + _PRODUCT_ROWS)
-        _nearness(torch.mm(_GRID * unit_CD[block], unit_TD.T, out=similarity_CT[block]), width)
-        bound_C[block] = (similarity_CT[block] - covered_T).clamp_min_(0) @ weight_T.float()
-    # A float32 sum of that many terms, in whatever order, falls short by less than this.
-    return similarity_CT, bound_C.mul_(1 + (len(unit_TD) + 2) * 2.0**-23)
-
-
-def _lazy_greedy(
-    similarity_CT: _Array, covered_T: _Array, weights: _Weights, bounds: list[float], budget: int
-) -> tuple[Tensor, Tensor]:
-    """Return the greedy picks and their gains, best first; `covered_T` changes.
-
-    Gains never grow, since weights do not, so the candidates whose last known gains are the largest are computed anew,
-    a few at once, until the first of all is new. NumPy, since a call costs a tenth of what it costs in torch.
-    """
-    heap = [(-bound, row) for row, bound in enumerate(bounds)]
-    heapq.heapify(heap)
-    known_at = [-1] * len(bounds)  # the number of picks before which a row's gain was computed
-    picks: list[int] = []
-    gains: list[float] = []
-    weight_T = weights(0).numpy()
-    rise_AT = np.empty((_AT_ONCE, len(covered_T)), dtype=np.float32)
-    wide_AT = np.empty(rise_AT.shape)
-    while len(picks) < budget:
-        negated, row = heap[0]
-        if known_at[row] == len(picks) or negated == 0:
-            heapq.heappop(heap)
-            picks.append(row)
-            gains.append(-negated)
-            np.maximum(covered_T, similarity_CT[row], out=covered_T)
-            weight_T = weights(len(picks)).numpy()
-            continue
-        rows: list[int] = []
-        while heap and len(rows) < _AT_ONCE and known_at[heap[0][1]] < len(picks) and heap[0][0] != 0:
-            rows.append(heapq.heappop(heap)[1])
-        num = len(rows)
-        rise = np.take(similarity_CT, rows, axis=0, out=rise_AT[:num], mode="clip")  # any other mode makes a copy
-        np.maximum(rise, covered_T, out=rise)
-        np.subtract(rise, covered_T, out=rise)
-        wide_AT[:num] = rise
-        for row, gain in zip(rows, (wide_AT[:num] @ weight_T).astype(np.float32).tolist(), strict=True):
-            known_at[row] = len(picks)
-            heapq.heappush(heap, (-gain, row))  # float32: weighted sums may differ in their last digits
-    return torch.tensor(picks, dtype=torch.int64), torch.tensor(gains, dtype=torch.float64)
 
 
 def largest_cosine(unit_TD: Tensor, others_MD: Tensor) -> Tensor:
