@@ -35,7 +35,8 @@ from elfs.parallel.cpus import available_cpus
 from elfs.parallel.runtime import Runtime, Silence
 from elfs.pipeline.execution import execute
 from elfs.stages.embedding import rows as embedding_rows
-from elfs.stages.embedding.batches import BatchEncoder, encode_rows
+from elfs.stages.embedding.batches import encode_rows
+from elfs.stages.embedding.passes import BatchEncoder
 
 CLASSES = 10
 

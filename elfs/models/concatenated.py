@@ -106,9 +106,9 @@ class ConcatenatedEncoder:
             )
 
     def encode(self, batch: Tensor) -> Tensor:
-        """Return embeddings of length ``sqrt(n_parts)``; a part that is all zero stays so."""
+        """Return embeddings of length ``sqrt(n_parts)``, on the CPU; a part that is all zero stays so."""
         inputs = zip(self.parts, _split(batch, self._shapes), strict=True)
-        return torch.cat([F.normalize(part.encode(images), dim=1) for part, images in inputs], dim=1)
+        return torch.cat([F.normalize(part.encode(images).cpu(), dim=1) for part, images in inputs], dim=1)
 
     def to(self, device: torch.device) -> Self:
         """Move all parts."""

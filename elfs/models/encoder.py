@@ -84,7 +84,7 @@ class Encoder(Protocol):
         Returns
         -------
         Tensor of shape (n_images, dim), float32
-            Embeddings, not normalised, on the CPU.
+            Embeddings, not normalised, on whichever device computes them: a GPU may still be at it.
         """
         ...
 

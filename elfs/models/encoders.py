@@ -88,7 +88,7 @@ class NetworkEncoder:
             for part in torch.split(batch, max(len(batch), 1) if on_cuda else CPU_BATCH_IMAGES):
                 images = part.to(self._device, non_blocking=True).div(255).sub_(self._mean).div_(self._deviation)
                 parts.append(self._network(images.contiguous(memory_format=torch.channels_last)).float())
-        return torch.cat(parts).cpu()
+        return torch.cat(parts)
 
     def to(self, device: torch.device) -> Self:
         """Move the network."""

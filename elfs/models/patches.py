@@ -191,10 +191,10 @@ class PatchEncoder:
         Returns
         -------
         Tensor of shape (n_images, dim), float32
-            On the CPU.
+            On the encoder's device.
         """
         assert self._learned, "fit comes before encode"
-        return torch.cat([self._projected(images) for images in torch.split(batch, BATCH_IMAGES)]).cpu()
+        return torch.cat([self._projected(images) for images in torch.split(batch, BATCH_IMAGES)])
 
     def _projected(self, images_BCSS: Tensor) -> Tensor:
         parts = []

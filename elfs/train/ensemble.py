@@ -1,6 +1,7 @@
 """Many small proxies on the embeddings, trained side by side: each step is one product for all of them.
 
-Shapes: P networks, N samples of the pool, B samples of a batch, D dimensions, C classes, F features.
+On a GPU noise is drawn there, and steps are recorded (not measured yet). Shapes: P networks, N samples of the pool, B
+samples of a batch, D dimensions, C classes, F features.
 """
 
 import math
@@ -22,8 +23,8 @@ from elfs.train.checkpoint import load_checkpoint, save_checkpoint
 from elfs.train.features import Features
 from elfs.train.numerics import repeatable, require_finite
 from elfs.train.recipes import Recipe
-from elfs.train.recorded_step import set_rate
-from elfs.train.seeding import generator
+from elfs.train.recorded_step import RecordedStep, changing_rate, recording_device, set_rate
+from elfs.train.seeding import derived_seed, generator
 
 __all__ = ["EnsembleFit", "half_of", "predict_ensemble", "record_ensemble"]
 
@@ -77,7 +78,7 @@ class EnsembleFit:
     recipe : Recipe
         Hyper-parameters; of its folds, each so many networks in turn leave out one each.
     seed : int
-        Seed of order and noise.
+        Seed of order and noise; a GPU draws other noise than a CPU.
     device : torch.device
         Where to compute, in float32.
     num_threads : int
@@ -101,11 +102,12 @@ class EnsembleFit:
         """Return SGD with Nesterov momentum 0.9 over all networks, none of which sees the others."""
         return torch.optim.SGD(
             self.network.parameters(),
-            lr=self.recipe.learning_rate,
+            lr=changing_rate(self.recipe.learning_rate, self.device),
             momentum=0.9,
             weight_decay=self.recipe.weight_decay,
             nesterov=True,
-            foreach=True,
+            foreach=self.device.type != "cuda",
+            fused=self.device.type == "cuda",
         )
 
     @cached_property
@@ -131,42 +133,63 @@ class EnsembleFit:
         return [_table([order[step] for order in orders]) for step in range(steps)]
 
 
-def _inputs(fit: EnsembleFit, positions_PB: Tensor, noise: torch.Generator) -> Tensor:
-    """Return embeddings [P, B, D] with noise; the first sample's stand in where there is no position."""
-    inputs_PBD = fit.inputs.take(positions_PB.clamp_min(0).flatten()).view(*positions_PB.shape, -1)
-    if fit.recipe.noise:
-        drawn_BD = torch.randn(inputs_PBD.shape[1:], generator=noise)
-        inputs_PBD += fit.recipe.noise * drawn_BD.to(fit.device)
-    return inputs_PBD
+def _placed(batches: list[Tensor], device: torch.device) -> list[Tensor]:
+    """Return the positions of an epoch on a device, copied at once: a copy of each batch would wait for the GPU."""
+    joined = torch.cat([batch.flatten() for batch in batches]).to(device)
+    parts = joined.split([batch.numel() for batch in batches])
+    return [part.view(batch.shape) for part, batch in zip(parts, batches, strict=True)]
 
 
-def _train_epoch(fit: EnsembleFit, optimizer: torch.optim.Optimizer, epoch: int, num_epochs: int, task: Task) -> float:
-    """Take one step for each batch; every network minimises the mean loss over its own samples. Return its mean."""
-    classes_N = fit.classes.to(fit.device)
-    noise = generator(fit.seed, "noise", epoch)
-    total, steps = torch.zeros((), device=fit.device), fit.steps_per_epoch()
-    rate = fit.recipe.learning_rate
-    for index, positions_PB in enumerate(fit.batches(epoch)):
-        rate = warmup_cosine(
-            epoch * steps + index,
-            peak=fit.recipe.learning_rate,
-            final=min(fit.recipe.final_learning_rate, fit.recipe.learning_rate),
-            num_steps=num_epochs * steps,
-        )
-        set_rate(optimizer, rate)
-        inputs_PBD = _inputs(fit, positions_PB, noise)
-        there_PB = (positions_PB >= 0).to(fit.device)
-        classes_PB = classes_N[positions_PB.clamp_min(0).to(fit.device)]
-        loss_PB = F.cross_entropy(fit.network(inputs_PBD).transpose(1, 2), classes_PB, reduction="none")
+class _Training:
+    """A fit under way: the optimiser, the labels where they are needed, the loss so far."""
+
+    def __init__(self, fit: EnsembleFit, optimizer: torch.optim.Optimizer) -> None:
+        self.fit, self.optimizer = fit, optimizer
+        self.classes_N = fit.classes.to(fit.device)
+        self.total_loss = torch.zeros((), device=fit.device)
+        self._recorded_step = RecordedStep(recording_device(fit.device, fit.ranks))
+
+    def epoch(self, number: int, num_epochs: int, task: Task) -> float:
+        """Take one step for each batch; every network minimises the mean loss over its own samples. Return its mean."""
+        fit, steps = self.fit, self.fit.steps_per_epoch()
+        noise = torch.Generator(fit.device).manual_seed(derived_seed(fit.seed, "noise", number))
+        rate, batches = fit.recipe.learning_rate, fit.batches(number)
+        self.total_loss.zero_()
+        places = zip(_placed(batches, fit.inputs.index_device), _placed(batches, fit.device), strict=True)
+        for index, (taken_PB, positions_PB) in enumerate(places):
+            rate = warmup_cosine(
+                number * steps + index,
+                peak=fit.recipe.learning_rate,
+                final=min(fit.recipe.final_learning_rate, fit.recipe.learning_rate),
+                num_steps=num_epochs * steps,
+            )
+            set_rate(self.optimizer, rate)
+            classes_PB = self.classes_N[positions_PB.clamp_min(0)]
+            self._recorded_step(self._step, self._inputs(taken_PB, noise), classes_PB, positions_PB >= 0)
+            fit.ranks.beat()
+            task.advance()
+        total = float(self.total_loss)
+        require_finite(total, rate, f"epoch {number + 1}")
+        return total / (steps * len(fit.numbers))
+
+    def _inputs(self, positions_PB: Tensor, noise: torch.Generator) -> Tensor:
+        """Return embeddings [P, B, D] with noise; the first sample's stand in where there is no position."""
+        fit = self.fit
+        inputs_PBD = fit.inputs.take(positions_PB.clamp_min(0).flatten()).view(*positions_PB.shape, -1)
+        if fit.recipe.noise:
+            inputs_PBD += fit.recipe.noise * torch.randn(inputs_PBD.shape[1:], generator=noise, device=fit.device)
+        return inputs_PBD
+
+    def _step(self, inputs_PBD: Tensor, classes_PB: Tensor, there_PB: Tensor) -> Tensor:
+        """Take a step at the rate that is set, and return the loss that led to it."""
+        logits_PBC: Tensor = self.fit.network(inputs_PBD)
+        loss_PB = F.cross_entropy(logits_PBC.transpose(1, 2), classes_PB, reduction="none")
         loss = (loss_PB * there_PB / there_PB.sum(dim=1, keepdim=True).clamp_min(1)).sum()
-        optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        total += loss.detach()
-        fit.ranks.beat()
-        task.advance()
-    require_finite(float(total), rate, f"epoch {epoch + 1}")
-    return float(total) / (steps * len(fit.numbers))
+        self.optimizer.step()
+        self.total_loss += loss.detach()
+        return loss.detach()
 
 
 @torch.no_grad()
@@ -208,13 +231,13 @@ def record_ensemble(
     optimizer = fit.optimizer()
     first_epoch, _ = load_checkpoint(checkpoint, {"network": fit.network}, optimizer) or (0, {})
     task.advance(first_epoch * fit.steps_per_epoch())
-    classes_N, halves_P = fit.classes.to(fit.device), fit.halves.to(fit.device)
+    training, halves_P = _Training(fit, optimizer), fit.halves.to(fit.device)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):
-            loss = _train_epoch(fit, optimizer, epoch, num_epochs, task)
+            loss = training.epoch(epoch, num_epochs, task)
             sums = TraceSums(len(fit.classes), fit.device)
             for positions_B, logits_PBC in _asked(fit):
-                classes_PB = classes_N[positions_B].expand(len(logits_PBC), -1)
+                classes_PB = training.classes_N[positions_B].expand(len(logits_PBC), -1)
                 traces = trace_batch(logits_PBC.flatten(0, 1), classes_PB.flatten())
                 seen = {name: trace.view_as(classes_PB) for name, trace in traces.items()}
                 sums.add(positions_B, seen, halves_P)

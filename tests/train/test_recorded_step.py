@@ -2,6 +2,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 from torch import Tensor
 
 from elfs.data.training_images import CachedImages
-from elfs.models.networks import build_network
+from elfs.models.networks import MlpEnsemble, build_network
 from elfs.parallel.ranks import ALONE
 from elfs.parallel.runtime import Silence
 from elfs.train import classifier, clustering, recorded_step
+from elfs.train import ensemble as train_ensemble
 from elfs.train.classifier import record_dynamics
 from elfs.train.clustering import HeadSettings, train_heads
+from elfs.train.ensemble import EnsembleFit, record_ensemble
 from elfs.train.features import Features
 from elfs.train.fit import Fit
 from elfs.train.recipes import RECIPES
@@ -178,7 +181,44 @@ def traces_on_gpu(path: Path, task: Silence) -> dict[str, np.ndarray]:
     return found | {name: value.cpu().numpy() for name, value in network.state_dict().items()}
 
 
-TRAININGS = {"heads": heads_on_gpu, "proxy": traces_on_gpu}
+def ensemble(device: torch.device, path: Path, task: Silence) -> dict[str, np.ndarray]:
+    """Train five proxies of 41 to 45 samples each: the last batches have fewer of some than of others."""
+    random = np.random.default_rng(0)
+    features = Features(random.standard_normal((50, 6), dtype=np.float32), np.arange(50), device)
+    trained = torch.arange(50)[None] >= torch.arange(5, 10)[:, None]
+    members = [build_network("mlp", num_classes=3, image_size=1, dim=6, seed=number) for number in range(5)]
+    network = MlpEnsemble(members).to(device)
+    recipe = replace(RECIPES["ensemble"], batch_size=4, noise=0.2)
+    found: dict[str, np.ndarray] = {}
+
+    def store(epoch: int, traces: dict[str, Tensor]) -> None:
+        found.update({f"{name} {epoch}": trace.numpy() for name, trace in traces.items()})
+
+    fit = EnsembleFit(network, range(5), features, torch.arange(50) % 3, trained, recipe, 0, device)
+    record_ensemble(fit, 4, path, store, task)
+    return found | {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+
+
+TRAININGS: dict[str, Callable[[Path, Silence], dict[str, np.ndarray]]] = {
+    "heads": heads_on_gpu,
+    "proxy": traces_on_gpu,
+    "ensemble": partial(ensemble, GPU),
+}
+
+
+def test_recorded_steps_of_an_ensemble_are_the_plain_ones_on_a_cpu_too(
+    recorder: FakeRecorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a step reads besides its inputs is in the same memory each time."""
+    plain = ensemble(CPU, tmp_path / "plain", Silence())
+    assert recorder.log == []
+    monkeypatch.setattr("elfs.train.ensemble.recording_device", lambda *_: GPU)
+    monkeypatch.setattr("elfs.train.ensemble.changing_rate", lambda rate, _: torch.tensor(rate))
+    recorded = ensemble(CPU, tmp_path / "recorded", Silence())
+    assert recorder.log.count("record") == 2  # of batches of 3 and of 4
+    assert recorder.log.count("replay") > 20
+    for name, values in plain.items():
+        np.testing.assert_array_equal(recorded[name], values, err_msg=name)
 
 
 @pytest.mark.gpu
@@ -186,7 +226,7 @@ TRAININGS = {"heads": heads_on_gpu, "proxy": traces_on_gpu}
 @pytest.mark.parametrize("training", TRAININGS)
 def test_recorded_steps_are_the_plain_ones(training: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = TRAININGS[training](tmp_path / "recorded", Silence())
-    for module in (classifier, clustering):
+    for module in (classifier, clustering, train_ensemble):
         monkeypatch.setattr(module, "recording_device", lambda *_: None)
     plain = TRAININGS[training](tmp_path / "plain", Silence())
     for name, values in plain.items():

@@ -3,6 +3,7 @@
 Shapes: M rows asked for, D dimensions, B images of a batch.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,15 +14,14 @@ from PIL import Image
 from torch import Tensor
 
 from elfs.data.hashing import NO_CONTENT
-from elfs.data.loaders import decode_batches
+from elfs.data.loaders import DecodedBatch, decode_batches
 from elfs.data.samples import Outcome
 from elfs.data.sources import ImageReader
 from elfs.errors import InputDataError
 from elfs.models.encoder import Encoder
-from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
+from elfs.stages.embedding.passes import BatchEncoder, Landing
 
 __all__ = [
-    "BatchEncoder",
     "Encoding",
     "encode_rows",
     "transformed_sample",
@@ -55,87 +55,6 @@ class Encoding:
     contents: NDArray[np.int64]
     failures: dict[int, tuple[Outcome, str]]
     remarks: dict[int, list[str]]
-
-
-@dataclass
-class BatchEncoder:
-    """Runs an encoder on batches of one size, and on smaller ones where memory does not suffice.
-
-    Every pass has the same number of images, the last one copies of an image to fill it up: what an image becomes does
-    not depend on which others there are. After a pass that ran out of memory all later ones are half as large.
-
-    Attributes
-    ----------
-    encoder : Encoder
-        Ready to encode, on its device.
-    num_images : int
-        Images of a pass, at least 1; lowered where memory does not suffice.
-    device : torch.device
-        Where the encoder computes.
-    warn : Callable
-        Takes one sentence for people, when the first pass runs out of memory.
-    """
-
-    encoder: Encoder
-    num_images: int
-    device: torch.device
-    warn: Callable[[str], None]
-    _warned: bool = False
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Return the embeddings of any number of images.
-
-        Parameters
-        ----------
-        images : Tensor of shape (n_images, ...)
-            Stacked results of the encoder's transform, at least one.
-
-        Returns
-        -------
-        Tensor of shape (n_images, dim), float32
-            On the CPU.
-
-        Raises
-        ------
-        DeviceError
-            If memory does not suffice for a single image.
-        """
-        parts: list[Tensor] = []
-        done = 0
-        while done < len(images):
-            chunk = images[done : done + self.num_images]
-            embeddings = self._encoded(chunk)
-            if embeddings is None:
-                self._halve()
-                continue
-            parts.append(embeddings)
-            done += len(chunk)
-        return torch.cat(parts)
-
-    def _encoded(self, chunk: Tensor) -> Tensor | None:
-        """Return the embeddings of at most `num_images` images; None if memory does not suffice."""
-        missing = self.num_images - len(chunk)
-        try:
-            full = torch.cat([chunk, chunk[-1:].expand(missing, *chunk.shape[1:])]) if missing else chunk
-            with torch.inference_mode():
-                return self.encoder.encode(full)[: len(chunk)]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        return None
-
-    def _halve(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if self.num_images == 1:
-            raise out_of_memory(self.encoder.name, self.device)
-        if not self._warned:
-            self.warn(
-                f"{self.device} has not enough memory for {self.num_images} images at once; going on with half as "
-                "many, or fewer still."
-            )
-            self._warned = True
-        self.num_images //= 2
 
 
 def typical_side(reader: ImageReader, rows: NDArray[np.int64], *, num_workers: int) -> int:
@@ -338,20 +257,30 @@ def _encoded_batches(
         pin=encoder.device.type == "cuda",
         with_content=True,
     )
-    done = 0
+    done, waiting = 0, deque[tuple[NDArray[np.int64], DecodedBatch, Landing | None]]()
     for batch in batches:
-        failures = {row: (outcome, reason) for row, outcome, reason in batch.failures}
-        batch_rows = rows[done : done + len(batch.rows) + len(failures)]
+        batch_rows = rows[done : done + len(batch.rows) + len(batch.failures)]
         done += len(batch_rows)
-        embeddings = np.full((len(batch_rows), encoder.encoder.dim), np.nan, dtype=np.float16)
-        contents = np.full(len(batch_rows), NO_CONTENT, np.int64)
-        if len(batch.rows):
-            decoded = batch.rows.numpy()
-            block_BD = encoder.encode(batch.images).to("cpu", torch.float16).numpy()
-            finite_B = np.isfinite(block_BD).all(axis=1)
-            placed_B = np.searchsorted(batch_rows, decoded[finite_B])
-            embeddings[placed_B] = block_BD[finite_B]
-            contents[placed_B] = batch.contents.numpy()[finite_B]
-            failures |= {int(row): (Outcome.BROKEN, "its embedding is not finite") for row in decoded[~finite_B]}
-        advance(len(batch_rows))
-        yield Encoding(batch_rows, embeddings, contents, failures, batch.remarks)
+        waiting.append((batch_rows, batch, Landing(encoder.encode(batch.images)) if len(batch.rows) else None))
+        if len(waiting) > encoder.num_ahead:
+            yield _landed(*waiting.popleft(), encoder.encoder.dim, advance)
+    for launched in waiting:
+        yield _landed(*launched, encoder.encoder.dim, advance)
+
+
+def _landed(
+    rows: NDArray[np.int64], batch: DecodedBatch, landing: Landing | None, dim: int, advance: Callable[[int], None]
+) -> Encoding:
+    """Return what became of the rows of a batch, once it has been computed."""
+    failures = {row: (outcome, reason) for row, outcome, reason in batch.failures}
+    embeddings = np.full((len(rows), dim), np.nan, dtype=np.float16)
+    contents = np.full(len(rows), NO_CONTENT, np.int64)
+    if landing is not None:
+        decoded, block_BD = batch.rows.numpy(), landing.numpy()
+        finite_B = np.isfinite(block_BD).all(axis=1)
+        placed_B = np.searchsorted(rows, decoded[finite_B])
+        embeddings[placed_B] = block_BD[finite_B]
+        contents[placed_B] = batch.contents.numpy()[finite_B]
+        failures |= {int(row): (Outcome.BROKEN, "its embedding is not finite") for row in decoded[~finite_B]}
+    advance(len(rows))
+    return Encoding(rows, embeddings, contents, failures, batch.remarks)

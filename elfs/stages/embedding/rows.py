@@ -18,7 +18,8 @@ from elfs.data.sources import ImageReader
 from elfs.errors import InputDataError, StorageError
 from elfs.models.encoder import Encoder
 from elfs.parallel.runtime import Runtime
-from elfs.stages.embedding.batches import BatchEncoder, Encoding, encode_rows
+from elfs.stages.embedding.batches import Encoding, encode_rows
+from elfs.stages.embedding.passes import BatchEncoder
 from elfs.stages.embedding.reuse import KnownRows
 from elfs.workspace.draft import Draft
 from elfs.workspace.pieces import Pieces, Run, deal
@@ -49,8 +50,7 @@ Failures = dict[int, tuple[Outcome, str]]
 """Row number to what became of the image and why."""
 
 _REASONS_SHOWN = 3
-_PATIENCE_S = 60.0
-"""For how long a network file system may hide what another host has written, in seconds."""
+_PATIENCE_S = 60.0  # for how long a network file system may hide what another host has written
 
 
 def file_runs(num_rows: int) -> list[tuple[int, int, tuple[int, int] | None]]:

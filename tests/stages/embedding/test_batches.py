@@ -16,7 +16,6 @@ from elfs.data.sources import ImageReader
 from elfs.errors import DeviceError, InputDataError
 from elfs.models.pixels import PixelEncoder
 from elfs.stages.embedding.batches import (
-    BatchEncoder,
     Encoding,
     encode_rows,
     inspect_images,
@@ -24,6 +23,7 @@ from elfs.stages.embedding.batches import (
     typical_side,
 )
 from elfs.stages.embedding.memory import is_out_of_memory, out_of_memory
+from elfs.stages.embedding.passes import BatchEncoder, Landing
 from tests.data_package.pictures import FaultyReader
 from tests.data_package.test_workers import Hostile, kill, posix
 
@@ -92,6 +92,38 @@ def test_broken_image_has_no_embedding_and_shifts_nobody() -> None:
     assert found.failures == BROKEN
     assert np.isnan(found.embeddings[[1, 4]]).all()
     np.testing.assert_array_equal(found.embeddings[[0, 2, 3, 5]], whole.embeddings[[0, 2, 3, 5]])
+
+
+def test_where_a_batch_is_begun_before_the_last_is_looked_at_the_same_comes_in_the_same_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, said = np.arange(1, 7), list[str]()
+
+    class Said(Landing):
+        def numpy(self) -> NDArray[np.float16]:
+            said.append("looked at")
+            return super().numpy()
+
+    class Saying(PixelEncoder):
+        def encode(self, batch: torch.Tensor) -> torch.Tensor:
+            said.append("begun")
+            return super().encode(batch)
+
+    def run() -> tuple[Encoding, list[str]]:
+        said.clear()
+        found = encoded(FAULTY, rows, batches(Saying(4, 1), 1), advance=lambda count: said.append(f"{count} done"))
+        return found, list(said)
+
+    monkeypatch.setattr("elfs.stages.embedding.batches.Landing", Said)
+    one_by_one, in_turn = run()
+    monkeypatch.setattr(BatchEncoder, "num_ahead", 1)
+    ahead, overlapped = run()
+    np.testing.assert_array_equal(ahead.embeddings, one_by_one.embeddings)
+    np.testing.assert_array_equal(ahead.contents, one_by_one.contents)
+    assert ahead.failures == one_by_one.failures == BROKEN
+    assert in_turn[:6] == ["begun", "looked at", "1 done", "1 done", "begun", "looked at"]  # the second is broken
+    assert overlapped[:7] == ["begun", "looked at", "1 done", "begun", "1 done", "begun", "looked at"]
+    assert (len(overlapped), overlapped[-1]) == (len(in_turn), "1 done")
 
 
 def test_embedding_that_is_not_finite_counts_as_broken() -> None:
