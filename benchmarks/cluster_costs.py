@@ -75,8 +75,9 @@ def print_heads() -> None:
         start = time.process_time()
         head_qualities(heads, features, neighbors)
         took = time.process_time() - start
-        all_heads, one = (said(ClusterConfig(heads=n, clusters=clusters, epochs=1), num, dims) for n in (count, 1))
-        expected = all_heads - count * one  # what grows with the heads alone is no part of it
+        counts = (count, 1, 2)
+        all_heads, one, two = (said(ClusterConfig(heads=n, clusters=clusters, epochs=1), num, dims) for n in counts)
+        expected = all_heads - one - (count - 1) * (two - one)  # what grows with the heads alone is no part of it
         print(f"| {count} | {expected:.1f} | {took:.1f} | {expected / took:.2f} |", flush=True)
 
 

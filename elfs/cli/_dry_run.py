@@ -1,6 +1,7 @@
 """What ``--dry-run`` says: which stages would run, why, and what that takes. Writes nothing."""
 
 import dataclasses
+import shutil
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -48,10 +49,11 @@ def show_plan(
 
         require_named_files(embed)
     costs = _costs(invocation, configs, runs, source_root)
-    for line in _table(steps, costs, output.data_width):
+    here = _Here.of(invocation.workspace)
+    for line in _table(steps, costs, output.data_width, here):
         output.data(line)
     if costs:
-        output.data(broken(_total(costs, configs), output.data_width))
+        output.data(broken(_total(costs, configs, here), output.data_width))
     document = {"workspace": str(invocation.workspace), "plan": [_as_json(step, costs) for step in steps]}
     output.document("dry-run", document)
 
@@ -71,10 +73,38 @@ def _costs(
     return chain_costs(invocation.workspace, source_root, configs, runs)
 
 
-def _table(steps: Sequence[PlannedStage], costs: Mapping[str, "Cost"], width: int) -> list[str]:
+@dataclasses.dataclass(frozen=True)
+class _Here:
+    """What there is: memory of the machine and free disk, in bytes; None where nobody says."""
+
+    memory: int | None
+    disk: int | None
+
+    @classmethod
+    def of(cls, workspace: Path) -> "_Here":
+        """Return what there is for a workspace, which need not exist."""
+        from elfs.parallel.cpus import memory_bytes
+
+        place = next((folder for folder in (workspace, *workspace.absolute().parents) if folder.exists()), None)
+        return cls(memory_bytes(), None if place is None else shutil.disk_usage(place).free)
+
+    def memory_needed(self, size: int) -> str:
+        """Return how much memory that is, or that there is less."""
+        if self.memory is not None and size > self.memory:
+            return f"more than the {self.memory / 1e9:,.0f} GB"
+        return f"{size / 1e9:,.1f} GB"
+
+    def disk_needed(self, size: int) -> str:
+        """Return how much disk that is, or that less is free."""
+        if self.disk is not None and size > self.disk:
+            return f"more than the {self.disk / 1e9:,.0f} GB free"
+        return f"{size / 1e6:,.1f} MB"
+
+
+def _table(steps: Sequence[PlannedStage], costs: Mapping[str, "Cost"], width: int, here: _Here) -> list[str]:
     """Return a line for each stage; where one is too wide, what each takes goes into a line of its own."""
     plans = [(step.record, step.action, step.reason) for step in steps]
-    cells = [_cost_cells(costs.get(step.stage)) for step in steps]
+    cells = [_cost_cells(costs.get(step.stage), here) for step in steps]
     lines = columns([left + right for left, right in zip(plans, cells, strict=True)])
     if max(map(len, lines)) < width:
         return lines
@@ -85,18 +115,18 @@ def _table(steps: Sequence[PlannedStage], costs: Mapping[str, "Cost"], width: in
     return lines
 
 
-def _cost_cells(cost: "Cost | None") -> tuple[str, str, str]:
+def _cost_cells(cost: "Cost | None", here: _Here) -> tuple[str, str, str]:
     if cost is None:
         return "", "", ""
     seconds = "time not known" if cost.seconds is None else _duration(cost.seconds)
-    return seconds, f"{cost.memory_bytes / 1e9:,.1f} GB", f"{cost.disk_bytes / 1e6:,.1f} MB"
+    return seconds, here.memory_needed(cost.memory_bytes), here.disk_needed(cost.disk_bytes)
 
 
 def _duration(seconds: float) -> str:
     return f"about {clock(seconds)}" if seconds <= _LONGEST_SECONDS else "over a year"
 
 
-def _total(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig]) -> str:
+def _total(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], here: _Here) -> str:
     """Return one line about all stages: they run one after the other in one process."""
     from elfs.parallel.cpus import available_cpus
     from elfs.stages.estimates.costs import START_SECONDS, is_measured
@@ -106,8 +136,8 @@ def _total(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig]) -> s
     sure = ", within a factor of two" if all(is_measured(configs[stage]) for stage in costs) else ""
     return (
         f"takes {_duration(START_SECONDS + sum(known))}{more} on {plural(available_cpus(), 'CPU')}, "
-        f"{max(cost.memory_bytes for cost in costs.values()) / 1e9:,.1f} GB of memory, "
-        f"{sum(cost.disk_bytes for cost in costs.values()) / 1e6:,.1f} MB of disk: by measured rates{sure}"
+        f"{here.memory_needed(max(cost.memory_bytes for cost in costs.values()))} of memory, "
+        f"{here.disk_needed(sum(cost.disk_bytes for cost in costs.values()))} of disk: by measured rates{sure}"
     )
 
 

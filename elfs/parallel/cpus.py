@@ -1,11 +1,11 @@
-"""How many CPUs this process may use, by its affinity and by the quota of its container."""
+"""How many CPUs this process may use, by its affinity and by the quota of its container; and the machine's memory."""
 
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["available_cpus", "cpu_quota"]
+__all__ = ["available_cpus", "cpu_quota", "memory_bytes"]
 
 
 def available_cpus() -> int:
@@ -59,3 +59,17 @@ def _groups(root: Path) -> Iterator[Path]:
             inner = Path(path.strip("/"))
             # In a container without a namespace of its own, the path is the host's, and only the top is there.
             yield from (top / above for above in (inner, *inner.parents) if ".." not in above.parts)
+
+
+def memory_bytes() -> int | None:
+    """Return how much memory the machine has.
+
+    Returns
+    -------
+    int or None
+        In bytes, used or not; None where the system does not say.
+    """
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX
+        return None

@@ -65,6 +65,20 @@ def test_what_takes_longer_than_anybody_waits_is_said_in_words(elfs: Elfs) -> No
     assert re.search(r"about \d+:\d\d:\d\d  ", elfs("run", SOURCE, "--dry-run", "--heads", "20000").out)
 
 
+def test_more_than_there_is_is_said_in_words(elfs: Elfs) -> None:
+    said = elfs("run", SOURCE, "--dry-run", "--heads", "1000000000").out
+    assert re.search(
+        r"^cluster .*  over a year  more than the \d+ GB  more than the [\d,]+ GB free$", said, re.MULTILINE
+    )
+    assert re.search(r", more than the \d+ GB of memory, more than the [\d,]+ GB free of disk: by", said)
+    assert max(int(number.replace(",", "")) for number in re.findall(r"([\d,]+)\.?\d* [GM]B", said)) < 1_000_000
+
+
+def test_sizes_are_said_where_nobody_says_what_there_is(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("elfs.parallel.cpus.memory_bytes", lambda: None)
+    assert re.search(r"over a year  [\d,]+\.\d GB  more than", elfs("run", SOURCE, "-n", "--heads", "1000000000").out)
+
+
 def test_a_narrow_terminal_gets_two_lines_for_each_stage(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     wide = elfs("run", SOURCE, "--dry-run").out
     monkeypatch.setattr(Output, "data_width", 50)
@@ -80,7 +94,7 @@ def test_a_narrow_terminal_gets_two_lines_for_each_stage(elfs: Elfs, monkeypatch
 
 @pytest.mark.parametrize("command", ["embed", "run"])
 @pytest.mark.parametrize(
-    "option", ["absent", "flat", "objects", "empty", "text", "table", "ids", "ids of others", "weights"]
+    "option", ["absent", "flat", "objects", "empty", "text", "table", "ids", "ids of others", "weights", "files"]
 )
 def test_files_that_cannot_be_used_are_refused_as_the_command_does(elfs: Elfs, command: str, option: str) -> None:
     np.save("flat.npy", np.zeros(5, np.float32))
@@ -96,6 +110,7 @@ def test_files_that_cannot_be_used_are_refused_as_the_command_does(elfs: Elfs, c
         "ids": ("--embeddings", "own.npy", "--ids", "absent.txt"),
         "ids of others": ("--embeddings", "own.npy", "--ids", "few.txt"),
         "weights": (SOURCE, "--weights", "absent.safetensors"),
+        "files": (".", "--files", "absent.txt"),
     }.get(option, ("--embeddings", f"{option}.npy"))
     does, says = elfs(command, *arguments), elfs(command, *arguments, "-n")
     assert (does.code, says.code) == (3, 3)

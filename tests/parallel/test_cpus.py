@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from elfs.parallel import cpus
-from elfs.parallel.cpus import available_cpus, cpu_quota
+from elfs.parallel.cpus import available_cpus, cpu_quota, memory_bytes
 
 
 @pytest.mark.parametrize(("quota", "expected"), [(None, 3), (8.0, 3), (2.0, 2), (1.5, 2), (0.25, 1)])
@@ -57,3 +57,11 @@ def test_quota(tmp_path: Path, groups: str | None, files: dict[str, str], expect
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert cpu_quota(tmp_path) == expected
+
+
+def test_memory_of_the_machine_where_the_system_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = memory_bytes()
+    assert found is not None
+    assert found > 1 << 30
+    monkeypatch.delattr("os.sysconf")
+    assert memory_bytes() is None

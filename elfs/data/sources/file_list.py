@@ -24,7 +24,7 @@ from elfs.data.sources.folder import FolderReader
 from elfs.data.sources.path_table import PathTable, describe_error, outcome_of
 from elfs.errors import InputDataError
 
-__all__ = ["STANDARD_INPUT", "FileListSource", "read_paths"]
+__all__ = ["STANDARD_INPUT", "FileListSource", "read_paths", "require_readable"]
 
 _log = logging.getLogger(__name__)
 
@@ -113,9 +113,33 @@ def read_paths(files: str, root: Path) -> list[bytes]:
                     raise _outside(entry, files, root)
                 paths.append(path)
     except OSError as error:
-        raise InputDataError(f"--files {files} cannot be read: {describe_error(error)}.") from None
+        raise _unreadable(files, error) from None
     paths.sort()
     return paths
+
+
+def require_readable(files: str) -> None:
+    """Refuse a list that cannot be read, without reading it.
+
+    Parameters
+    ----------
+    files : str
+        Path of the list, or ``-``, which can.
+
+    Raises
+    ------
+    InputDataError
+        As `read_paths` does.
+    """
+    try:
+        if files != STANDARD_INPUT:
+            open(files, "rb").close()
+    except OSError as error:
+        raise _unreadable(files, error) from None
+
+
+def _unreadable(files: str, error: OSError) -> InputDataError:
+    return InputDataError(f"--files {files} cannot be read: {describe_error(error)}.")
 
 
 def _below(entry: bytes, roots: list[bytes]) -> bytes | None:

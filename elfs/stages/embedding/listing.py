@@ -17,6 +17,7 @@ from elfs.data.embeddings_file import embeddings_shape, read_ids
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader, Source, open_source
+from elfs.data.sources.file_list import require_readable
 from elfs.data.sources.folder import FolderReader
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.job import Prepared
@@ -104,8 +105,10 @@ def require_named_files(config: EmbedConfig) -> None:
     Raises
     ------
     InputDataError
-        If one is not there, or no embeddings or ids can be read from it.
+        If one is not there or cannot be read, or no embeddings or ids can be read from it.
     """
+    if config.files is not None:
+        require_readable(config.files)
     named = _named_files(config)
     if "embeddings" in named:
         read_ids(named.get("ids"), embeddings_shape(named["embeddings"])[0])

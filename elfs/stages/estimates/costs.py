@@ -70,6 +70,9 @@ _KMEANS_SECONDS, _KMEANS_CLUSTERS = 0.9e-6, 150
 _TURTLE_SECONDS, _TURTLE_WEIGHT_SECONDS, _TURTLE_RUNS, _TURTLE_BATCH = 3.3, 6.5e-5, 8, 256
 """Of 500 steps, and what each number of the weights of a run adds; runs and images of a step by default."""
 
+_HEADS_SECONDS = 1.5
+"""Of TEMI however few its steps, without the k-means that calibrates it."""
+
 _COUNTING_SECONDS, _COUNTED_ROWS = 15.0, 9_600
 """Of the number of clusters where it is not known: at most, and the rows of the finest graph."""
 
@@ -225,14 +228,16 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     settings = settings_for(config, num, clusters, on_cpu=True)
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
+    by_kmeans = _KMEANS_SECONDS * num * dims * (1 + clusters / _KMEANS_CLUSTERS)
     if method == "temi":
         values *= settings.heads
         steps = 16.0 * values * settings.epochs * num / _GFLOP_PER_SECOND / 1e9
         judged = _judging_seconds(settings.heads, min(num, SAMPLE_ROWS), clusters)
-        return counted + steps + judged, memory + _HEADS_BYTES * values, 4 * values
+        return counted + _HEADS_SECONDS + by_kmeans + steps + judged, memory + _HEADS_BYTES * values, 4 * values
     if method == "graph":
-        return counted + 4.0 + 6e-4 * num * max(1.0, clusters / 10), memory, 4 * values
-    seconds, runs = _KMEANS_SECONDS * num * dims * (1 + clusters / _KMEANS_CLUSTERS), 1
+        graph = 3.0 + 2.6e-4 * num * max(1.0, clusters / 10) + 1.2e-7 * num * dims * clusters
+        return counted + graph, memory, 4 * values
+    seconds, runs = by_kmeans, 1
     if method == "turtle":
         runs = config.heads or _TURTLE_RUNS
         weights = runs * dims * clusters * (config.batch_size or _TURTLE_BATCH) / _TURTLE_BATCH
