@@ -11,6 +11,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from elfs.pipeline.execution import execute
 from elfs.stages.estimates.costs import core_speed, stage_cost
 from elfs.stages.estimates.pool_facts import PoolFacts
 from elfs.train.features import Features
-from elfs.train.head_choice import head_qualities
+from elfs.train.head_choice import JudgedRows, logits_of
 
 POOLS = ((2_000, 176, 10), (8_000, 176, 10), (8_000, 768, 10), (8_000, 176, 100), (20_000, 176, 10))
 HEADS = (50, 200, 800)
@@ -72,8 +73,9 @@ def print_heads() -> None:
     neighbors = torch.randint(num, (num, 20), generator=draws)
     for count in HEADS:
         heads = ClusterHeads(count, dims, 16, 8, clusters, draws).eval()
+        rows, asked = JudgedRows.of(neighbors), partial(logits_of, heads, features)
         start = time.process_time()
-        head_qualities(heads, features, neighbors)
+        rows.qualities(rows.clusters(asked), None, clusters)
         took = time.process_time() - start
         counts = (count, 1, 2)
         all_heads, one, two = (said(ClusterConfig(heads=n, clusters=clusters, epochs=1), num, dims) for n in counts)

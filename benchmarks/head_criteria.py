@@ -51,6 +51,7 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.train.features import Features, centring
 from elfs.train.head_choice import labels_of
+from elfs.train.head_consensus import TENSORS
 from elfs.train.seeding import generator
 from elfs.workspace.workspace import Workspace
 
@@ -101,6 +102,7 @@ class Pool:
         workspace = Workspace.open(self.path)
         arrays = {name: torch.from_numpy(np.array(part)) for name, part in workspace.arrays("heads").items()}
         mean, scale = arrays.pop("mean"), arrays.pop("inverse_deviation")
+        arrays = {name: part for name, part in arrays.items() if name not in TENSORS}
         embeddings = workspace.tensors("embeddings")["embeddings"]
         features = Features(embeddings, self.rows, CPU, mean=mean, inverse_deviation=scale)
         loss_H = torch.tensor([head["loss"] for head in workspace.json("clusters")["heads"]])

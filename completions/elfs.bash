@@ -78,7 +78,7 @@ _elfs() {
                 --clusters) takes_value=1 values="" paths= ;;
                 --cluster-method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
-                --head-choice) takes_value=1 values="trust information loss" paths= ;;
+                --head-choice) takes_value=1 values="consensus trust information loss" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --cluster-epochs) takes_value=1 values="" paths= ;;
                 --cluster-batch-size) takes_value=1 values="" paths= ;;
@@ -143,7 +143,7 @@ _elfs() {
                 --clusters) takes_value=1 values="" paths= ;;
                 --method) takes_value=1 values="auto graph temi kmeans turtle" paths= ;;
                 --loss) takes_value=1 values="temi wmi pmi scan" paths= ;;
-                --head-choice) takes_value=1 values="trust information loss" paths= ;;
+                --head-choice) takes_value=1 values="consensus trust information loss" paths= ;;
                 --heads) takes_value=1 values="" paths= ;;
                 --epochs) takes_value=1 values="" paths= ;;
                 --batch-size) takes_value=1 values="" paths= ;;

@@ -29,7 +29,7 @@ _elfs() {
         'run:Run all six stages, those that are fresh already excepted.'
         'embed:Turn images into embeddings and find the nearest neighbours of each.'
         'cluster:Group the embeddings: by the graph of neighbours, with many small heads (TEMI), or with k-means.'
-        'label:Give every image the pseudo-label that one head puts on it.'
+        'label:Give every image the pseudo-label that one head puts on it, or all together.'
         'dynamics:Train a proxy network on the pseudo-labels and record how every image is learned.'
         'score:Turn training dynamics and embeddings into difficulty scores.'
         'select:Pick the images to annotate.'
@@ -92,7 +92,7 @@ _elfs() {
                         '--clusters=[Number of clusters]:value: ' \
                         '--cluster-method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
-                        '--head-choice=[Which of the heads labels the images: trust, information, loss]:value:(trust information loss)' \
+                        '--head-choice=[Which of the heads labels the images: consensus, trust, information, loss]:value:(consensus trust information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--cluster-epochs=[Passes over the images]:value: ' \
                         '--cluster-batch-size=[Images per step]:value: ' \
@@ -188,7 +188,7 @@ _elfs() {
                         '--clusters=[Number of clusters]:value: ' \
                         '--method=[How to cluster: graph, temi, kmeans, turtle]:value:(auto graph temi kmeans turtle)' \
                         '--loss=[Training loss of the heads]:value:(temi wmi pmi scan)' \
-                        '--head-choice=[Which of the heads labels the images: trust, information, loss]:value:(trust information loss)' \
+                        '--head-choice=[Which of the heads labels the images: consensus, trust, information, loss]:value:(consensus trust information loss)' \
                         '--heads=[Heads trained side by side]:value: ' \
                         '--epochs=[Passes over the images]:value: ' \
                         '--batch-size=[Images per step]:value: ' \

@@ -229,6 +229,7 @@ CLUSTER_METHODS: dict[str, str] = {
 }
 
 HEAD_CHOICES: dict[str, str] = {
+    "consensus": "all heads together: their probabilities, clusters matched, weighted by the trust in each",
     "trust": "the head whose clusters neighbours and the other heads confirm most",
     "information": "the head whose clusters say most about the clusters of neighbours",
     "loss": "the head with the lowest training loss, as in the paper",

@@ -100,7 +100,7 @@ def cluster(
 def label(
     *, workspace: Place = DEFAULT_WORKSPACE, devices: str = "auto", force: bool = False, **options: Any
 ) -> Outcome:
-    """Give every image the pseudo-label that one head puts on it.
+    """Give every image the pseudo-label that one head puts on it, or all together.
 
     Parameters
     ----------

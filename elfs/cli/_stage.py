@@ -25,7 +25,7 @@ SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
 _CLUSTER_OPTIONS = {
     "kmeans": frozenset({"clusters", "method"}),
     "graph": frozenset({"clusters", "method", "hidden", "bottleneck", "temperature"}),
-    "turtle": frozenset({"clusters", "method", "heads", "batch_size", "learning_rate"}),
+    "turtle": frozenset({"clusters", "method", "heads", "head_choice", "batch_size", "learning_rate"}),
 }
 _NOT_OF_TEST_SETS = frozenset({"balance", "blocks", "budget", "key", "method", "per_group"})
 _ENCODER_OPTIONS = frozenset({"encoder", "weights", "batch_size"})

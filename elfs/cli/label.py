@@ -11,5 +11,5 @@ EXAMPLES = ("elfs label", "elfs label --head 3")
 
 @command("label")
 def body(invocation: Invocation) -> None:
-    """Give every image the pseudo-label that one head puts on it."""
+    """Give every image the pseudo-label that one head puts on it, or all together."""
     run_stage(invocation, "label", invocation.config("label"))

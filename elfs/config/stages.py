@@ -77,7 +77,7 @@ class ClusterConfig(StageConfig):
         choices=CLUSTER_METHODS,
     )
     loss: str = option("temi", "Training loss of the heads.", choices=CLUSTER_LOSSES)
-    head_choice: str = option("trust", "Which of the heads labels the images.", choices=HEAD_CHOICES)
+    head_choice: str = option("consensus", "Which of the heads labels the images.", choices=HEAD_CHOICES)
     heads: int | None = option(
         None, "Heads trained side by side. [auto: 8 below 20,000 images and on a CPU, else 50]", minimum=1
     )
@@ -118,7 +118,7 @@ class ClusterConfig(StageConfig):
 class LabelConfig(StageConfig):
     """Cluster heads to one pseudo-label a sample."""
 
-    head: int | None = option(None, "Take this head. [auto: the one that cluster chose]", minimum=0)
+    head: int | None = option(None, "Take this head. [auto: all together, or the one that cluster chose]", minimum=0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

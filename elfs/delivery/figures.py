@@ -161,7 +161,7 @@ def cluster_bars(pool: Pool, chosen: NDArray[np.int64]) -> str:
 
 
 def cluster_numbers(estimate: CountFacts) -> str:
-    """Draw how well the graph of neighbours falls apart into each number of clusters, and which ones are as good.
+    """Draw how many groups are left of each number of clusters that is supposed, and which numbers find themselves.
 
     Parameters
     ----------
@@ -173,25 +173,25 @@ def cluster_numbers(estimate: CountFacts) -> str:
     str
         An ``svg`` element.
     """
-    candidates, scores = estimate.candidates, estimate.scores
+    candidates, groups = estimate.candidates, estimate.groups
     fewest, most = estimate.as_good
 
     def draw(axes: Any) -> None:
-        axes.plot(candidates, scores, color=_FILL[EASY], linewidth=2, marker="o", markersize=4)
-        as_good = [
-            (number, score) for number, score in zip(candidates, scores, strict=True) if fewest <= number <= most
-        ]
-        axes.plot(*zip(*as_good, strict=True), "o", color=_FILL[KEPT], markersize=6, label="as good")
+        axes.axvspan(fewest, most, color=_FILL[KEPT], alpha=0.25, linewidth=0, label="as good")
+        axes.plot(candidates, candidates, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), label="as many as supposed")
+        axes.plot(candidates, groups, color=_FILL[EASY], linewidth=2, marker="o", markersize=4)
         axes.axvline(estimate.best, color=_INK, linewidth=1, linestyle=(0, (4, 3)), label=f"{estimate.best}, taken")
         if candidates[-1] > _MAX_NAMED_CLUSTERS:
             axes.set_xscale("log")
+            axes.set_yscale("log")
             rounded = [step * 10**power for power in range(len(str(candidates[-1]))) for step in (1, 2, 5)]
             shown = [number for number in rounded if candidates[0] <= number <= candidates[-1]]
-            axes.set_xticks(shown, [str(number) for number in shown])
-            axes.set_xticks([], minor=True)
-        axes.set_xlabel("number of clusters")
-        axes.set_ylabel("score")
-        axes.legend(ncols=2, **_LEGEND)
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_ticks(shown, [str(number) for number in shown])
+                axis.set_ticks([], minor=True)
+        axes.set_xlabel("clusters supposed")
+        axes.set_ylabel("groups left")
+        axes.legend(ncols=3, **_LEGEND)
 
     return _svg("numbers", draw, _SMALL_INCHES)
 

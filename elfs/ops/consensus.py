@@ -9,13 +9,13 @@ from torch import Tensor
 
 from elfs.ops.neighbor_information import neighbor_votes
 
-__all__ = ["aligned", "consensus", "trust"]
+__all__ = ["aligned", "consensus", "matched_names", "trust"]
 
 _BLOCK_ROWS = 65_536
 
 
-def aligned(labels: Tensor, reference: Tensor, num_clusters: int) -> Tensor:
-    """Return a clustering with its clusters renamed after those of another.
+def matched_names(labels: Tensor, reference: Tensor, num_clusters: int) -> Tensor:
+    """Return what the clusters of one clustering are called after those of another.
 
     Parameters
     ----------
@@ -26,8 +26,8 @@ def aligned(labels: Tensor, reference: Tensor, num_clusters: int) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (n_rows,), int64
-        The same groups of rows under the one-to-one names that agree with `reference` on most rows.
+    Tensor of shape (n_clusters,), int64
+        One-to-one: the names with which both agree on most rows (Hungarian method).
 
     Raises
     ------
@@ -38,7 +38,25 @@ def aligned(labels: Tensor, reference: Tensor, num_clusters: int) -> Tensor:
         raise ValueError(f"labels has the shape {tuple(labels.shape)}, reference {tuple(reference.shape)}.")
     pairs = torch.bincount(labels * num_clusters + reference, minlength=num_clusters**2)
     _, names = linear_sum_assignment(pairs.view(num_clusters, num_clusters).cpu().numpy(), maximize=True)
-    return torch.from_numpy(names).to(labels)[labels]
+    return torch.from_numpy(names).to(labels)
+
+
+def aligned(labels: Tensor, reference: Tensor, num_clusters: int) -> Tensor:
+    """Return a clustering with its clusters renamed after those of another.
+
+    Parameters
+    ----------
+    labels, reference : Tensor of shape (n_rows,), int64
+        Clusters, as `matched_names` takes them.
+    num_clusters : int
+        Number of clusters.
+
+    Returns
+    -------
+    Tensor of shape (n_rows,), int64
+        The same groups of rows under their `matched_names`.
+    """
+    return matched_names(labels, reference, num_clusters)[labels]
 
 
 def consensus(labels: Tensor, weights: Tensor, neighbors: Tensor, num_clusters: int) -> Tensor:

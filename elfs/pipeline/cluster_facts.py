@@ -19,14 +19,14 @@ class CountFacts(Facts):
         Least and greatest number that would do as well.
     candidates : tuple of int
         Numbers that were tried, ascending.
-    scores : tuple of float
-        How well the graph of neighbours falls apart into so many, higher = better.
+    groups : tuple of float
+        Into how many groups a graph of neighbours falls apart that supposes so many clusters.
     """
 
     best: int
     as_good: tuple[int, ...]
     candidates: tuple[int, ...]
-    scores: tuple[float, ...]
+    groups: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class ClustersFacts(Facts):
     Attributes
     ----------
     clusters, chosen : int
-        Number of clusters, and of the head that labels the images.
+        Number of clusters, and of the best head.
+    consensus : HeadFacts or None
+        Of all heads together, where they label the images; else the chosen one does.
     temperature : float or None
         Divides the logits of the heads; None where there is none.
     heads : tuple of HeadFacts
@@ -83,5 +85,11 @@ class ClustersFacts(Facts):
 
     clusters: int
     chosen: int
+    consensus: HeadFacts | None
     temperature: float | None
     heads: tuple[HeadFacts, ...]
+
+    @property
+    def labelling(self) -> HeadFacts:
+        """What labels the images."""
+        return self.heads[self.chosen] if self.consensus is None else self.consensus

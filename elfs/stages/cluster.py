@@ -9,7 +9,7 @@ from elfs.config import ClusterConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.parallel.limits import require_rows
-from elfs.pipeline.cluster_facts import CountFacts, HeadFacts
+from elfs.pipeline.cluster_facts import ClustersFacts, CountFacts, HeadFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.stages.clustering.graph import cluster_by_graph
@@ -77,9 +77,9 @@ def run(job: Job, config: ClusterConfig) -> Result:
     standardization = {"mean": pool.mean.numpy(), "inverse_deviation": pool.inverse_deviation.numpy()}
     job.draft.save("heads", found.tensors | standardization)
     job.draft.save_bytes("clusters", "clusters.json", json_bytes(report))
-    head = HeadFacts.of(report["heads"][report["chosen"]])
+    head = ClustersFacts.of(report).labelling
     _warn(job, head, clusters)
-    summary = {name: value for name, value in report.items() if name != "heads"}
+    summary = {name: value for name, value in report.items() if name not in ("heads", "consensus")}
     used = {"used_clusters": head.used_clusters, "assignment_entropy": head.assignment_entropy}
     return Result(headline, summary | used | {"trust": head.trust})
 
@@ -93,13 +93,6 @@ def _warn(job: Job, head: HeadFacts, clusters: int) -> None:
             f"the pool shows no {clusters} clusters: trust is {head.trust:.2f} of 1, neighbours or other starts "
             f"disagree. {_TRY}"
         )
-    elif head.trust is None and head.agreement is not None:
-        above_chance = (head.agreement - 1 / clusters) / (1 - 1 / clusters)
-        if above_chance < _LEAST_TRUST:
-            job.runtime.warn(
-                f"the pool shows no {clusters} clusters: another clustering agrees on {head.agreement:.0%} of the "
-                f"images. {_TRY}"
-            )
 
 
 def _collapse(used: int, clusters: int, entropy: float) -> str:

@@ -1,6 +1,7 @@
 """Cluster heads to one pseudo-label a sample, with a confidence."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from elfs.pipeline.cluster_facts import ClustersFacts, HeadFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.stages.annotated_labels import Learned, learn_classes
 from elfs.train.features import Features
+from elfs.train.head_consensus import TENSORS, HeadConsensus
 from elfs.workspace.pieces import Pieces, Run, deal
 
 __all__ = ["CODE", "run"]
@@ -57,8 +59,10 @@ def run(job: Job, config: LabelConfig) -> Result:
     ranks = job.runtime.ranks
     table = SampleTable.from_tensors(job.workspace.arrays("samples"))
     clustering = job.workspace.document("clusters", ClustersFacts)
-    head = clustering.chosen if config.head is None else config.head
-    if head >= len(clustering.heads):
+    head = config.head
+    if head is None and clustering.consensus is None:
+        head = clustering.chosen
+    if head is not None and head >= len(clustering.heads):
         raise UsageError(
             f"--head is {head}, expected at most {len(clustering.heads) - 1}: cluster made that many heads."
         )
@@ -81,7 +85,7 @@ def run(job: Job, config: LabelConfig) -> Result:
     confident = num_confident / int(sizes.sum())
     summary: dict[str, Any] = {"clusters": clusters, "head": head, "confident": round(confident, 6)}
     summary |= {"smallest_cluster": int(sizes.min()), "largest_cluster": int(sizes.max())}
-    chosen = clustering.heads[head]
+    chosen = clustering.labelling if head is None else clustering.heads[head]
     summary |= {"trust": chosen.trust, "agreement": chosen.agreement}
     facts: dict[str, Any] = {"trust": chosen.trust, "clusters": clusters}
     if learned is None:
@@ -98,7 +102,7 @@ def _clusters_headline(job: Job, head: HeadFacts, clusters: int, confident: floa
             "clusters. Another --clusters, --method or encoder may tell more of them apart."
         )
     said = f"{confident:.0%} confident" if head.trust is None else f"trust {head.trust:.2f}"
-    said += "" if head.agreement is None else f", another clustering agrees on {head.agreement:.0%}"
+    said += "" if head.agreement is None else f"   another agrees: {head.agreement:.0%}"
     return f"{clusters} clusters, {said}"
 
 
@@ -147,42 +151,53 @@ def _dealt(missing: list[Run], num_positions: int, num_ranks: int) -> list[list[
 
 @dataclass(frozen=True)
 class _Labeller:
-    """A head of the network, the centres of k-means, or TURTLE's weights for each encoder, on a device."""
+    """What labels: log-probabilities by one head or several, up to a constant for each row, and the way together."""
 
-    head: ClusterHeads | None
-    centroids: Tensor | None
-    temperature: float
+    said: Callable[[Tensor], Iterable[Tensor]]
+    consensus: HeadConsensus | None
     power: float
-    standardization: dict[str, Tensor] = field(default_factory=dict)
-    turtle: list[Tensor] = field(default_factory=list)
+    standardization: dict[str, Tensor]
 
     @classmethod
-    def of(cls, job: Job, head: int, clusters: ClustersFacts) -> "_Labeller":
+    def of(cls, job: Job, head: int | None, clusters: ClustersFacts) -> "_Labeller":
+        """Take one head, or all of them where there is none."""
         device, arrays = job.runtime.device(), job.workspace.arrays("heads")
+        scale = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
+        kept = {name: arrays.pop(name) for name in TENSORS if name in arrays}
+        power = (clusters.labelling if head is None else clusters.heads[head]).confidence_power
+        together = HeadConsensus.from_tensors(kept) if head is None else None
         temperature = 1.0 if clusters.temperature is None else clusters.temperature
-        power = clusters.heads[head].confidence_power
-        power = 1.0 if power is None else power
-        tensors = {name: torch.from_numpy(np.array(arrays.pop(name))) for name in ("mean", "inverse_deviation")}
-        if "centroids" in arrays:
-            centroids = torch.from_numpy(np.array(arrays["centroids"])).to(device)
-            return cls(None, centroids, temperature, power, tensors)
-        if "turtle.0" in arrays:
-            runs = [torch.from_numpy(np.array(arrays[f"turtle.{e}"][:, head])) for e in range(len(arrays))]
-            return cls(None, None, temperature, power, tensors, [run.to(device) for run in runs])
-        chosen = ClusterHeads.from_tensors(arrays).select_head(head).to(device)
-        return cls(chosen, None, temperature, power, tensors)
+        return cls(_said(arrays, head, temperature, device), together, 1.0 if power is None else power, scale)
 
     @torch.inference_mode()
     def __call__(self, inputs_BD: Tensor) -> Labels:
-        if self.turtle:
-            parts = unit_parts(inputs_BD, [len(weights) for weights in self.turtle])
-            logits_BC = log_labels(parts, self.turtle, self.turtle[0].shape[1])[:, 0]
-        elif self.head is None:
-            assert self.centroids is not None
-            logits_BC = kmeans_probabilities(F.normalize(inputs_BD), self.centroids).log()
+        if self.consensus is None:
+            (logits_BC,) = self.said(inputs_BD)
         else:
-            logits_BC = self.head(inputs_BD)[0].float() / self.temperature
+            logits_BC = self.consensus(self.said(inputs_BD))
         return logits_BC.argmax(dim=1).cpu().numpy(), powered_confidence(logits_BC, self.power).cpu().numpy()
+
+
+def _said(
+    arrays: Mapping[str, np.ndarray], head: int | None, temperature: float, device: torch.device
+) -> Callable[[Tensor], Iterable[Tensor]]:
+    """Return what asks the centres of k-means, TURTLE's weights for each encoder, or networks: one head, or all."""
+    if "centroids" in arrays:
+        centroids = torch.from_numpy(np.array(arrays["centroids"])).to(device)
+        return lambda inputs_BD: [kmeans_probabilities(F.normalize(inputs_BD), centroids).log()]
+    if "turtle.0" in arrays:
+        some = slice(None) if head is None else slice(head, head + 1)
+        parts = [torch.from_numpy(np.array(arrays[f"turtle.{e}"][:, some])).to(device) for e in range(len(arrays))]
+        weights, widths, clusters = (
+            [part.flatten(1) for part in parts],
+            [len(part) for part in parts],
+            parts[0].shape[2],
+        )
+        return lambda inputs_BD: log_labels(unit_parts(inputs_BD, widths), weights, clusters).unbind(dim=1)
+    heads = ClusterHeads.from_tensors(arrays)
+    taken = range(heads.num_heads) if head is None else [head]
+    networks = [heads.select_head(number).to(device) for number in taken]
+    return lambda inputs_BD: (network(inputs_BD)[0].float() / temperature for network in networks)
 
 
 def _label(job: Job, labeller: _Labeller, rows: NDArray[np.int64], runs: list[Run], pieces: Pieces, task: Task) -> None:

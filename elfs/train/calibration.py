@@ -3,7 +3,7 @@
 Shape suffixes: S rows of a sample, B rows of a block, K neighbours, D dimensions, C clusters.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,10 +14,10 @@ from elfs.ops.calibration import matching_power
 from elfs.ops.consensus import aligned
 from elfs.ops.kmeans import kmeans
 from elfs.train.features import Features
-from elfs.train.head_choice import SAMPLE_ROWS
+from elfs.train.head_choice import SAMPLE_ROWS, SaidByHeads
 from elfs.train.seeding import derived_seed
 
-__all__ = ["Calibration", "SaidByHeads", "calibrations"]
+__all__ = ["Calibration", "calibrations"]
 
 MOST_CLUSTERS = SAMPLE_ROWS // 8
 """With more there are too few rows of each, and nothing is calibrated."""
@@ -44,10 +44,6 @@ class Calibration:
 
     agreement: float | None
     confidence_power: float
-
-
-SaidByHeads = Callable[[Tensor], Iterable[Tensor]]
-"""Positions to the log-probabilities of each head, one head after another, up to a constant for each row."""
 
 
 def calibrations(

@@ -1,14 +1,17 @@
 """How many clusters does an unlabelled pool have? An educated guess for users who cannot say."""
 
+import itertools
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from scipy.sparse import csr_array
+from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.ops.cluster_number import compression, modularity, neighbor_graph, spectral_axes, spectral_rows
+from elfs.ops.cluster_number import merge_closeness, number_of_groups
 from elfs.ops.kmeans import kmeans
+from elfs.ops.neighbor_information import neighbor_joint, refined, smoothed
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.pipeline.cluster_facts import CountFacts
 from elfs.train.features import Features
@@ -17,59 +20,32 @@ from elfs.train.seeding import derived_seed, generator
 __all__ = ["CANDIDATES", "ClusterCount", "estimate_num_clusters"]
 
 CANDIDATES = (
-    *range(2, 17),
-    18,
-    20,
-    22,
-    24,
-    27,
-    30,
-    33,
-    36,
-    40,
-    45,
-    50,
-    55,
-    60,
-    67,
-    75,
-    82,
-    90,
-    100,
-    110,
-    120,
-    135,
-    150,
+    *range(1, 17),
+    *(18, 20, 22, 24, 27, 30, 33, 36, 40, 45, 50, 55, 60, 67, 75, 82, 90, 100, 110, 120, 135, 150),
 )
-"""Numbers of clusters that are tried: steps of at most a ninth beyond 9."""
+"""Numbers of clusters that are supposed: steps of at most a ninth beyond 9. One finds itself or more, so it begins with
+one; the answer is at least two."""
 
-_SAMPLES, _STARTS = 3, 2
-"""Samples of the pool, and starts of k-means on each."""
+_LEAST = 2
 
+_SAMPLES = 3
 _SAMPLE_SHARE = 0.9
-_FEWEST_NEIGHBORS = 10
-_FEWEST_ROWS, _ROWS_PER_RATIO = 1_600, 50
-"""Rows of a sample where the pool has as many: the second times the ratio of rows to neighbours."""
+"""Samples of the pool; small pools are looked at almost whole, but so that the samples differ."""
 
-_RATIOS = (8, 24, 48, 96, 192)
-"""Rows of a sample to neighbours of a row, the coarsest graph first."""
+_FEWEST_ROWS, _ROWS_PER_CLUSTER = 1_600, 80
+"""Rows of a sample where the pool has as many; it is doubled for as long as it has fewer rows a cluster."""
 
-_USUAL = 24
-"""Coarser graphs count only where clusters are separated."""
+_LEAST_ROWS_PER_CLUSTER = 10
+_ROWS_PER_PIECE, _FEWEST_PIECES = 13, 20
+_NEIGHBORS, _SMOOTHING_NEIGHBORS, _SMOOTHING_STEPS, _REFINING_STEPS = 25, 15, 3, 5
 
-_DOUBTFUL = 2
-"""Where the next finer graph has more than so many times the clusters, the coarser one has merged them."""
+_NEIGHBOR_SHARE = 0.5
+"""Neighbours of a row, as a share of the rows of a mean cluster."""
 
-
-_SEPARATED = 0.5
-"""Clusters are separated where the score is at least this share of that of clusters without any link."""
-
-_ENOUGH = 0.5
-"""Where the best number is more than this share of rows to neighbours, the graph is too coarse to tell."""
-
-_ROWS_PER_CLUSTER = 10
-_AS_GOOD = 0.97
-"""Numbers whose score is at least this share of the best are said to be as good."""
+_CLOSE = 0.07
+"""Groups at least as close are one."""
+_CLOSE_FOR_FEWEST, _CLOSE_FOR_MOST = 0.05, 0.09
+"""What would do as well: the range of numbers that is said to be as good."""
 
 
 @dataclass(frozen=True)
@@ -79,129 +55,122 @@ class ClusterCount:
     Attributes
     ----------
     best : int
-        The number of clusters with the highest score.
+        The number of clusters that finds itself.
     fewest, most : int
-        Ends of the run of candidates around `best` that are as good: whose scores are at least 97 % of the highest.
-    scores : dict of int to float
-        Score of each candidate, in ascending order of the candidates; higher = better, below 1.
+        The same where groups count as one sooner, and later.
+    groups : dict of int to float
+        Into how many groups the graph of each candidate fell apart, mean over the samples, ascending by candidate.
     """
 
     best: int
     fewest: int
     most: int
-    scores: dict[int, float]
+    groups: dict[int, float]
 
     def facts(self) -> CountFacts:
-        """Return the estimate as it is reported: candidates and scores, which are rounded to six digits."""
-        scores = tuple(round(score, 6) for score in self.scores.values())
-        return CountFacts(self.best, (self.fewest, self.most), tuple(self.scores), scores)
+        """Return the estimate as it is reported."""
+        groups = tuple(round(number, 6) for number in self.groups.values())
+        return CountFacts(self.best, (self.fewest, self.most), tuple(self.groups), groups)
 
 
 def estimate_num_clusters(features: Features, seed: int) -> ClusterCount:
-    """Return the number of clusters into which graphs of neighbours fall apart best.
+    """Return the number of clusters that finds itself among nearest neighbours.
 
-    Three samples of the pool are drawn. In the graph of nearest neighbours (by cosine) of each, spectral clustering
-    finds groups, for every candidate; the score is the mean over the samples of modularity times compression by the map
-    equation. The first alone finds too few clusters, the second too many.
+    Three samples of the pool are cut into many small pieces (k-means of rows averaged with their neighbours). Whoever
+    supposes k clusters links every row to half as many neighbours as a mean cluster has rows, and merges pieces for as
+    long as they are close (`elfs.ops.cluster_number.merge_closeness`). Too few neighbours leave more groups than
+    supposed, too many fewer; the answer is where as many are left as were supposed.
 
     Parameters
     ----------
     features : Features
-        Embeddings of the pool, not standardised. At most 1,600 rows of it are looked at three times, each with
-        as many neighbours as a 24th of them. Where it falls apart cleanly into a few clusters, a coarser graph says so;
-        where there seem to be more than 12, finer and finer graphs of up to 9,600 rows.
+        Embeddings of the pool, not standardised. At most 1,600 rows of it are looked at three times, and 80 for each
+        cluster where there seem to be more than 20.
     seed : int
         Seed of the samples and of k-means.
 
     Returns
     -------
     ClusterCount
-        Of ``CANDIDATES`` that leave at least 10 rows of a sample a cluster, at least 2.
+        Of 2 to 150, and of at most a tenth of the rows of a sample, at least 2.
 
     Notes
     -----
-    What other criteria find, and where this one misses: benchmarks/RESULTS.md.
+    What it was chosen on, what other criteria find, and where this one misses: benchmarks/RESULTS.md.
     """
     samples = _Samples(features, seed)
-    for ratio, finer in zip(_RATIOS, (*_RATIOS[1:], None), strict=True):
-        scores = samples.scores(ratio)
-        best = _highest(scores)
-        if finer is None or samples.size(finer) < finer * _FEWEST_NEIGHBORS:
+    bounds = (_CLOSE, _CLOSE_FOR_FEWEST, _CLOSE_FOR_MOST)
+    found: dict[int, tuple[float, ...]] = {}
+    for candidate in CANDIDATES:
+        if candidate > max(_LEAST, samples.most_clusters):
             break
-        if best <= _ENOUGH * ratio:
-            if scores[best] >= _SEPARATED * _ideal(best, samples.size(ratio)):
-                break
-            if ratio >= _USUAL and _highest(samples.scores(finer)) <= _DOUBTFUL * best:
-                break
-    return ClusterCount(best, *_as_good(scores, best), scores)
+        each = samples.closeness(candidate)
+        found[candidate] = tuple(float(np.mean([number_of_groups(one, bound) for one in each])) for bound in bounds)
+        if max(found[candidate]) < candidate:
+            break
+    curves = [{candidate: values[number] for candidate, values in found.items()} for number in range(len(bounds))]
+    best, fewest, most = (max(_LEAST, round(_own_number(curve))) for curve in curves)
+    return ClusterCount(best, min(fewest, best), max(most, best), curves[0])
 
 
-def _highest(scores: dict[int, float]) -> int:
-    return max(scores, key=lambda candidate: scores[candidate])
+def _own_number(curve: dict[int, float]) -> float:
+    """Return the first candidate, in between on a logarithmic scale, that finds itself; the last where none does."""
+    excess = {candidate: math.log(groups / candidate) for candidate, groups in curve.items()}
+    candidates = list(curve)
+    for low, high in itertools.pairwise(candidates):
+        if excess[low] >= 0 > excess[high]:
+            share = excess[low] / (excess[low] - excess[high])
+            return math.exp(math.log(low) + share * math.log(high / low))
+    return float(candidates[-1])
 
 
-def _ideal(num_clusters: int, num_rows: int) -> float:
-    """Return the score of equal clusters without any link between them."""
-    return (1 - 1 / num_clusters) * math.log(num_clusters) / math.log(num_rows)
+class _Sample:
+    """Rows of the pool, cut into small pieces [N], and their neighbours [N, K]."""
 
+    def __init__(self, rows: Tensor, num_neighbors: int, seed: int) -> None:
+        centred = rows - rows.mean(dim=0)
+        near, _ = cosine_neighbors(centred.numpy(), min(num_neighbors, len(rows) - 1), device="cpu")
+        self.neighbors = near.long()
+        self.pieces = self._cut(centred, seed)
 
-def _as_good(scores: dict[int, float], best: int) -> tuple[int, int]:
-    """Return the ends of the run of candidates around the best whose scores are close to its own."""
-    candidates, least = list(scores), _AS_GOOD * scores[best]
-    low = high = candidates.index(best)
-    while low > 0 and scores[candidates[low - 1]] >= least:
-        low -= 1
-    while high + 1 < len(candidates) and scores[candidates[high + 1]] >= least:
-        high += 1
-    return candidates[low], candidates[high]
+    def _cut(self, rows: Tensor, seed: int) -> Tensor:
+        num = min(len(rows), max(_FEWEST_PIECES, len(rows) // _ROWS_PER_PIECE))
+        averaged = smoothed(rows, self.neighbors[:, :_SMOOTHING_NEIGHBORS], _SMOOTHING_STEPS)
+        pieces = kmeans(averaged, num, seed=derived_seed(seed, "groups")).assignment
+        near = self.neighbors[:, :_NEIGHBORS]
+        return refined(pieces, near, num, penalty=0.0, max_steps=_REFINING_STEPS)[0]
+
+    def closeness(self, num_neighbors: int) -> NDArray[np.float64]:
+        """Return how close the pieces are that are merged, with so many neighbours of a row."""
+        near = self.neighbors[:, :num_neighbors]
+        joint_CC = neighbor_joint(self.pieces, near, int(self.pieces.max()) + 1).numpy()
+        used_C = joint_CC.sum(axis=1) > 0
+        return merge_closeness(joint_CC[used_C][:, used_C])
 
 
 class _Samples:
-    """Samples of the pool, with the widest neighbourhoods that were asked for so far."""
+    """Samples of the pool, larger ones where more clusters are supposed."""
 
     def __init__(self, features: Features, seed: int) -> None:
         self._features, self._seed = features, seed
-        self._neighbors: dict[tuple[int, int], Tensor] = {}
-        self._scores: dict[int, dict[int, float]] = {}
+        self._drawn: dict[int, list[_Sample]] = {}
+        self._most_rows = max(min(2, len(features)), int(_SAMPLE_SHARE * len(features)))
 
-    def size(self, ratio: int) -> int:
-        """Return how many rows a sample has: small pools are looked at almost whole, so that the samples differ."""
-        wanted = max(_FEWEST_ROWS, _ROWS_PER_RATIO * ratio)
-        return max(min(2, len(self._features)), min(int(_SAMPLE_SHARE * len(self._features)), wanted))
+    @property
+    def most_clusters(self) -> int:
+        """So many that each has a few rows of a sample."""
+        return self._most_rows // _LEAST_ROWS_PER_CLUSTER
 
-    def scores(self, ratio: int) -> dict[int, float]:
-        """Return the mean score of each candidate."""
-        if ratio not in self._scores:
-            self._scores[ratio] = self._computed(ratio)
-        return self._scores[ratio]
+    def closeness(self, num_clusters: int) -> list[NDArray[np.float64]]:
+        """Return how close the pieces of each sample are that are merged, where so many clusters are supposed."""
+        doublings = max(0, math.ceil(math.log2(_ROWS_PER_CLUSTER * num_clusters / _FEWEST_ROWS)))
+        size = min(self._most_rows, _FEWEST_ROWS << doublings)
+        num_neighbors = max(1, round(_NEIGHBOR_SHARE * size / num_clusters))
+        if size not in self._drawn:  # candidates ascend: no later one wants more neighbours
+            self._drawn = {size: [self._sample(size, num_neighbors, number) for number in range(_SAMPLES)]}
+        return [sample.closeness(num_neighbors) for sample in self._drawn[size]]
 
-    def _computed(self, ratio: int) -> dict[int, float]:
-        size = self.size(ratio)
-        most = max(min(size // _ROWS_PER_CLUSTER, ratio + ratio // 4), CANDIDATES[0])
-        candidates = [candidate for candidate in CANDIDATES if candidate <= most]
-        total = dict.fromkeys(candidates, 0.0)
-        for sample in range(_SAMPLES):
-            graph = neighbor_graph(self._nearest(sample, size, min(max(_FEWEST_NEIGHBORS, size // ratio), size - 1)))
-            for candidate, score in _scores(graph, candidates, derived_seed(self._seed, "groups")).items():
-                total[candidate] += score / _SAMPLES
-        return total
-
-    def _nearest(self, sample: int, size: int, num_neighbors: int) -> Tensor:
-        if (sample, size) not in self._neighbors:  # from coarse to fine: later graphs want fewer of them
-            order = torch.randperm(len(self._features), generator=generator(self._seed, "sample", sample))
-            rows = self._features.take(order[:size]).cpu().numpy()
-            self._neighbors[sample, size] = cosine_neighbors(rows, num_neighbors, device="cpu")[0]
-        return self._neighbors[sample, size][:, :num_neighbors]
-
-
-def _scores(graph: csr_array, candidates: list[int], seed: int) -> dict[int, float]:
-    axes = spectral_axes(graph, min(candidates[-1], graph.shape[0]))
-    return {candidate: _score(graph, axes, candidate, seed) for candidate in candidates}
-
-
-def _score(graph: csr_array, axes: Tensor, num_clusters: int, seed: int) -> float:
-    # FAISS starts from random rows, which misses clusters that are far apart; torch spreads its starts.
-    labels = kmeans(
-        spectral_rows(axes, num_clusters), num_clusters, seed=seed, restarts=_STARTS, engine="torch"
-    ).assignment
-    return max(0.0, modularity(graph, labels)) * max(0.0, compression(graph, labels))
+    def _sample(self, size: int, num_neighbors: int, number: int) -> _Sample:
+        order = torch.randperm(len(self._features), generator=generator(self._seed, "sample", number))
+        rows = self._features.take(order[:size]).cpu().float()
+        return _Sample(rows, max(num_neighbors, _NEIGHBORS), self._seed)

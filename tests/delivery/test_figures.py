@@ -54,13 +54,13 @@ def test_nothing_comes_from_elsewhere_and_the_size_is_the_pages() -> None:
 @pytest.mark.parametrize("most", [4, 90])
 def test_the_number_of_clusters_is_shown_with_those_that_are_as_good(most: int) -> None:
     candidates = [2, 3, 4, most][: 3 + (most > 4)]
-    scores = [0.1, 0.4, 0.396, 0.01][: len(candidates)]
-    svg = cluster_numbers(CountFacts(3, (3, 4), tuple(candidates), tuple(scores)))
-    assert texts(svg)[-2:] == ["as good", "3, taken"]
-    assert {"number of clusters", "score"} <= set(texts(svg))
+    groups = [2.0, 3.3, 3.5, 4.0][: len(candidates)]
+    svg = cluster_numbers(CountFacts(3, (3, 4), tuple(candidates), tuple(groups)))
+    assert texts(svg)[-3:] == ["as good", "as many as supposed", "3, taken"]
+    assert {"clusters supposed", "groups left"} <= set(texts(svg))
     if most == 90:
         assert numbers_along(svg) == [2, 5, 10, 20, 50]
-    assert {"--kept", "--easy", "--ink"} <= set(re.findall(r"var\((--\w+)\)", svg))
+    assert {"--kept", "--easy", "--ink", "--muted"} <= set(re.findall(r"var\((--\w+)\)", svg))
 
 
 def test_equal_pools_give_equal_figures() -> None:

@@ -1,95 +1,76 @@
-"""Criteria of groups in a graph of neighbours, against plain definitions."""
+"""How close groups of a neighbour graph are, against a plain definition."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.sparse import csr_array
-from torch import Tensor
+from numpy.typing import NDArray
 
-from elfs.ops.cluster_number import compression, modularity, neighbor_graph, spectral_axes, spectral_rows
-
-
-def two_triangles() -> csr_array:
-    """Return two triangles with one link between them."""
-    links = [(0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5), (2, 3)]
-    dense = np.zeros((6, 6))
-    for a, b in links:
-        dense[a, b] = dense[b, a] = 1.0
-    return csr_array(dense)
+from elfs.ops.cluster_number import merge_closeness, number_of_groups
+from elfs.ops.neighbor_information import neighbor_joint
 
 
-def random_graph(seed: int, num_rows: int = 30) -> csr_array:
-    generator = torch.Generator().manual_seed(seed)
-    others = torch.stack([torch.randperm(num_rows - 1, generator=generator)[:4] for _ in range(num_rows)])
-    return neighbor_graph(others + (others >= torch.arange(num_rows)[:, None]))
+def plain(joint: NDArray[np.float64]) -> list[float]:
+    """Return the closeness of each merge, everything computed anew from lists of the first groups."""
+    groups, found = [[c] for c in range(len(joint))], []
+
+    def shared(one: list[int], other: list[int]) -> float:
+        return float(joint[np.ix_(one, other)].sum())
+
+    def share(one: list[int]) -> float:
+        return float(joint[one].sum())
+
+    while len(groups) > 1:
+        pairs = [(a, b) for a in range(len(groups)) for b in range(a)]
+        lifts = [shared(groups[a], groups[b]) / (share(groups[a]) * share(groups[b])) for a, b in pairs]
+        a, b = (groups[c] for c in pairs[int(np.argmax(lifts))])
+        own, its = (max(shared(c, c) - share(c) ** 2, 1e-9) for c in (a, b))
+        found.append((shared(a, b) - share(a) * share(b)) / math.sqrt(own * its))
+        groups = [c for c in groups if c is not a and c is not b] + [a + b]
+    return found[::-1]
 
 
-def random_labels(num_rows: int, num_groups: int) -> Tensor:
-    return torch.randint(num_groups, (num_rows,), generator=torch.Generator().manual_seed(9))
+def random_joint(seed: int, num_groups: int) -> NDArray[np.float64]:
+    draws = np.random.default_rng(seed)
+    half = draws.random((num_groups, num_groups)) ** 4 + np.diag(3 * draws.random(num_groups))
+    joint: NDArray[np.float64] = (half + half.T) / (half + half.T).sum()
+    return joint
 
 
-def test_links_count_half_where_one_side_alone_names_the_other() -> None:
-    graph = neighbor_graph(torch.tensor([[1], [0], [0]], dtype=torch.int32))
-    np.testing.assert_array_equal(graph.toarray(), [[0, 1, 0.5], [1, 0, 0], [0.5, 0, 0]])
+@pytest.mark.parametrize("num_groups", [1, 2, 3, 9, 30])
+def test_closeness_is_that_of_the_definition(num_groups: int) -> None:
+    for seed in range(5):
+        joint = random_joint(seed, num_groups)
+        kept = joint.copy()
+        np.testing.assert_allclose(merge_closeness(joint), plain(joint), rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(joint, kept)
 
 
-def test_modularity_of_two_triangles() -> None:
-    labels = torch.tensor([0, 0, 0, 1, 1, 1])
-    assert modularity(two_triangles(), labels) == pytest.approx(6 / 7 - 1 / 2)
-    assert modularity(two_triangles(), torch.zeros(6, dtype=torch.int64)) == pytest.approx(0)
+def test_a_group_that_was_cut_at_random_is_one_and_others_are_apart() -> None:
+    rows = np.arange(600)
+    groups = rows % 2 + 2 * (rows >= 300)  # two groups, each cut in two at random
+    half = np.where(rows < 300, 0, 300)
+    neighbors = half[:, None] + np.random.default_rng(0).integers(300, size=(600, 200))
+    joint = neighbor_joint(torch.from_numpy(groups), torch.from_numpy(neighbors), 4)
+    closeness = merge_closeness(joint.numpy())
+    np.testing.assert_allclose(closeness, [-1.0, 1.0, 1.0], atol=0.03)
+    assert [number_of_groups(closeness, least) for least in (-2.0, 0.5, 1.1)] == [1, 2, 4]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_modularity_is_the_sum_over_pairs(seed: int) -> None:
-    graph, labels = random_graph(seed), random_labels(30, 4)
-    dense, degrees = graph.toarray(), graph.toarray().sum(axis=1)
-    same = (labels[:, None] == labels).numpy()
-    expected = ((dense - np.outer(degrees, degrees) / dense.sum()) * same).sum() / dense.sum()
-    assert modularity(graph, labels) == pytest.approx(expected)
+def test_groups_that_meet_as_often_as_by_chance_have_no_closeness() -> None:
+    share = np.array([0.5, 0.5])
+    by_chance = np.outer(share, share)
+    np.testing.assert_allclose(merge_closeness(by_chance), [0.0], atol=1e-12)
+    assert merge_closeness(by_chance + 0.1 * np.eye(2) - 0.1 * np.eye(2)[::-1])[0] == pytest.approx(-1.0)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_compression_is_that_of_the_two_codebooks(seed: int) -> None:
-    """The map equation in its first form: entropies of the code books, each weighted by how often it is used."""
-    graph, labels = random_graph(seed), random_labels(30, 4)
-    dense, groups = graph.toarray(), labels.numpy()
-    visit = dense.sum(axis=1) / dense.sum()
-
-    def entropy(rates: list[float]) -> float:
-        return -sum(rate / sum(rates) * math.log2(rate / sum(rates)) for rate in rates if rate > 0)
-
-    leaves = [float(dense[groups == c][:, groups != c].sum() / dense.sum()) for c in range(4)]
-    length = sum(leaves) * entropy(leaves)
-    for group in range(4):
-        book = [leaves[group], *visit[groups == group].tolist()]
-        length += sum(book) * entropy(book)
-    single = entropy(visit.tolist())
-    assert compression(graph, labels) == pytest.approx((single - length) / single)
-    assert compression(graph, torch.zeros(30, dtype=torch.int64)) == pytest.approx(0)
+def test_names_of_groups_do_not_count() -> None:
+    joint = random_joint(3, 12)
+    order = np.random.default_rng(0).permutation(12)
+    np.testing.assert_allclose(merge_closeness(joint[np.ix_(order, order)]), merge_closeness(joint))
 
 
-def test_compression_prefers_the_triangles() -> None:
-    graph = two_triangles()
-    triangles, mixed = torch.tensor([0, 0, 0, 1, 1, 1]), torch.tensor([0, 1, 0, 1, 0, 1])
-    assert compression(graph, triangles) > 0 > compression(graph, mixed)
-
-
-@pytest.mark.parametrize("num_rows", [40, 400])  # all eigenvectors, and the iteration
-def test_axes_are_slow_modes_of_the_walk(num_rows: int) -> None:
-    graph = random_graph(3, num_rows)
-    axes = spectral_axes(graph, 5).double().numpy()
-    walked = (graph.toarray() / graph.toarray().sum(axis=1, keepdims=True)) @ axes
-    rate = (walked * axes).sum(axis=0) / np.square(axes).sum(axis=0)
-    np.testing.assert_allclose(walked, axes * rate, atol=1e-3)
-    degrees = graph.toarray().sum(axis=1)
-    expected = np.linalg.eigvalsh(graph.toarray() / np.sqrt(np.outer(degrees, degrees)))[::-1][:5]
-    np.testing.assert_allclose(rate, expected, atol=1e-3)
-    assert torch.equal(spectral_axes(graph, 5), spectral_axes(graph, 5))
-
-
-def test_rows_have_length_one() -> None:
-    rows = spectral_rows(spectral_axes(random_graph(0), 4), 3)
-    assert rows.shape == (30, 3)
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(30))
+@pytest.mark.parametrize(("closeness", "groups"), [([], 1), ([0.2], 1), ([0.0], 2), ([0.3, 0.0], 3), ([0.0, 0.3], 2)])
+def test_merging_stops_at_the_first_two_that_are_not_close(closeness: list[float], groups: int) -> None:
+    assert number_of_groups(np.array(closeness), 0.1) == groups

@@ -114,7 +114,7 @@ def test_the_number_of_clusters_and_the_heads(folder: Finished, workspace: Path)
     assert estimate.as_json() == written["estimate"]
     found = Workspace.open(workspace).document("clusters", ClustersFacts)
     assert (found.clusters, found.chosen) == (estimate.best, written["chosen"])
-    assert found.heads[found.chosen].trust == written["trust"]
+    assert found.labelling.trust == written["trust"]
 
 
 @pytest.mark.parametrize(

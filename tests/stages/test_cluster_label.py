@@ -17,8 +17,6 @@ from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
 from elfs.stages.clustering import pool, temi
-from elfs.train import head_choice
-from elfs.train.features import Features
 from elfs.train.graph_clustering import GraphClusters, graph_clusters
 from elfs.train.head_settings import method_for, settings_for
 from elfs.workspace.workspace import Workspace
@@ -109,7 +107,7 @@ def test_report_counts_the_pool(digits: Finished) -> None:
     report = workspace.json("clusters")
     labels = workspace.arrays("pseudo_labels")["pseudo_labels"][:160]
     sizes = np.bincount(labels, minlength=3)
-    chosen = report["heads"][report["chosen"]]
+    chosen = report["consensus"]
     share = sizes / sizes.sum()
     entropy = -(share[share > 0] * np.log(share[share > 0])).sum() / np.log(3)
     assert (chosen["smallest_cluster"], chosen["largest_cluster"]) == (sizes.min(), sizes.max())
@@ -136,7 +134,7 @@ def test_head_by_hand(digits: Finished, workspace: Path) -> None:
 def test_turtle_end_to_end(embeddings: Finished, workspace: Path) -> None:
     """Three separate groups of twenty, by the run that was chosen."""
     embeddings.copy(workspace)
-    outcome = run_stage("cluster", workspace, method="turtle", heads=3, batch_size=60)
+    outcome = run_stage("cluster", workspace, method="turtle", heads=3, batch_size=60, head_choice="loss")
     report = Workspace.open(workspace).json("clusters")
     assert outcome.headline == f"TURTLE, 3 runs, 3 clusters   run {report['chosen']} chosen"
     losses = [head["loss"] for head in report["heads"]]
@@ -184,7 +182,7 @@ def test_kmeans_end_to_end(embeddings: Finished, workspace: Path) -> None:
 def test_collapse_is_warned_of(embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings.copy(workspace)
     said: list[str] = []
-    monkeypatch.setattr(temi, "assignment_counts", lambda *_: torch.tensor([[60, 0, 0], [60, 0, 0]]))
+    monkeypatch.setattr(temi, "assignment_counts", lambda *_: torch.tensor([[60, 0, 0]] * 3))
     outcome = run_stage("cluster", workspace, force=True, runtime=Runtime(devices="cpu", warn=said.append))
     assert said == [
         "collapse: 1 of 3 clusters are used, assignment entropy 0.00 of 1. "
@@ -223,18 +221,6 @@ def test_blocks_change_nothing(digits: Finished, workspace: Path, monkeypatch: p
     np.testing.assert_allclose(found["confidence"], expected["confidence"], atol=1e-5)
 
 
-def test_assignments_are_counted_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    heads = ClusterHeads(3, 4, 5, 2, 6, torch.Generator().manual_seed(0))
-    values = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
-    sizes: list[int] = []
-    heads.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr(head_choice, "_BLOCK_NUMBERS", 3 * 6 * 7)
-    counts = head_choice.assignment_counts(heads, Features(values, np.arange(40), torch.device("cpu")), 100)
-    assert sizes == [7, 7, 7, 7, 7, 5]
-    expected = [np.bincount(row, minlength=6) for row in heads(torch.from_numpy(values)).argmax(dim=2).numpy()]
-    np.testing.assert_array_equal(counts.numpy(), expected)
-
-
 class TestMethod:
     """What ``--method auto`` stands for."""
 
@@ -262,7 +248,7 @@ def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:
     assert len(set(labels)) == 3
     assert outcome.summary["trust"] == pytest.approx(1)
     assert found.manifest.artifacts["pseudo_labels"].metadata["trust"] == outcome.summary["trust"]
-    assert label_outcome.headline == "3 clusters, trust 1.00"
+    assert label_outcome.headline == "3 clusters, trust 1.00   another agrees: 100%"
     assert found.json("clusters")["heads"][0]["used_clusters"] == 3
 
 
@@ -276,8 +262,33 @@ def test_head_of_the_highest_criterion_is_chosen(criterion: str, digits: Finishe
     assert report["head_choice"] == criterion
 
 
-def test_heads_are_chosen_by_trust_unless_asked_otherwise() -> None:
-    assert ClusterConfig().head_choice == "trust"
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["temi", "turtle"])
+def test_all_heads_label_together_unless_asked_otherwise(method: str, digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    outcome = run_stage("cluster", workspace, method=method, heads=3)
+    assert outcome.headline.endswith(f"   all {'run' if method == 'turtle' else 'head'}s together")
+    found = Workspace.open(workspace)
+    report, tensors = found.json("clusters"), found.arrays("heads")
+    assert report["head_choice"] == "consensus"
+    assert report["chosen"] == int(np.argmax([head["trust"] for head in report["heads"]]))
+    trust = np.array([head["trust"] for head in report["heads"]])
+    np.testing.assert_allclose(tensors["weights"], trust / trust.sum(), atol=1e-5)
+    singles = []
+    for head in range(3):
+        run_stage("label", workspace, head=head)
+        singles.append(Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"].copy())
+    labelled = run_stage("label", workspace)
+    assert labelled.summary["head"] is None
+    together = Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"]
+    named = np.stack([names[own] for names, own in zip(tensors["names"], singles, strict=True)])
+    unanimous = (named == named[0]).all(axis=0)
+    assert unanimous.any()
+    np.testing.assert_array_equal(together[unanimous], named[0][unanimous])
+    sizes = np.bincount(together[:160], minlength=3)
+    consensus = report["consensus"]
+    assert (consensus["smallest_cluster"], consensus["largest_cluster"]) == (sizes.min(), sizes.max())
+    assert consensus["loss"] is None
 
 
 @pytest.mark.slow
@@ -288,12 +299,13 @@ def test_mean_confidence_is_how_often_another_clustering_agrees(method: str, dig
     outcome = run_stage("label", workspace)
     found = Workspace.open(workspace)
     report, pool = found.json("clusters"), SampleTable.from_tensors(found.arrays("samples")).eligible()
-    agreement, num = report["heads"][report["chosen"]]["agreement"], int(pool.sum())
+    labelling = report.get("consensus") or report["heads"][report["chosen"]]
+    agreement, num = labelling["agreement"], int(pool.sum())
     confidence = found.arrays("pseudo_labels")["confidence"]
     assert float(confidence[pool].mean()) == pytest.approx((agreement * num + 1) / (num + 2), abs=1e-3)
     assert 1 / 3 < agreement < 1
     assert outcome.summary["agreement"] == agreement
-    assert outcome.headline.endswith(f", another clustering agrees on {agreement:.0%}")
+    assert outcome.headline.endswith(f"   another agrees: {agreement:.0%}")
 
 
 @pytest.mark.slow
@@ -301,7 +313,7 @@ def test_confidence_of_the_graph_is_that_of_its_own_clusterings(embeddings: Fini
     embeddings.copy(workspace)
     run_stage("cluster", workspace, method="graph", heads=None, epochs=None)
     assert "confidence_power" not in Workspace.open(workspace).json("clusters")["heads"][0]
-    assert run_stage("label", workspace).summary["agreement"] is None
+    assert run_stage("label", workspace).summary["agreement"] == 1.0
 
 
 def test_pool_without_clusters_is_said_to_be_one(
@@ -313,22 +325,6 @@ def test_pool_without_clusters_is_said_to_be_one(
     run_stage("cluster", workspace, method="kmeans", runtime=Runtime(devices="cpu", warn=said.append))
     assert said == [
         "the pool shows no 3 clusters: trust is 1.00 of 1, neighbours or other starts disagree. "
-        "Try another --clusters, a better encoder, or select by coverage."
-    ]
-
-
-@pytest.mark.slow
-def test_clusters_that_no_other_clustering_finds_are_doubted_without_a_trust(
-    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digits.copy(workspace)
-    said: list[str] = []
-    monkeypatch.setattr(cluster, "_LEAST_TRUST", 1.5)
-    run_stage("cluster", workspace, method="turtle", runtime=Runtime(devices="cpu", warn=said.append))
-    report = Workspace.open(workspace).json("clusters")
-    agreement = report["heads"][report["chosen"]]["agreement"]
-    assert said == [
-        f"the pool shows no 3 clusters: another clustering agrees on {agreement:.0%} of the images. "
         "Try another --clusters, a better encoder, or select by coverage."
     ]
 

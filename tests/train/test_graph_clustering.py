@@ -5,11 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from elfs.models.heads import ClusterHeads
 from elfs.parallel.runtime import Silence
 from elfs.train.features import Features
 from elfs.train.graph_clustering import distilled_head, graph_clusters, num_starts
-from elfs.train.head_choice import head_qualities, labels_of
 
 
 def pool() -> tuple[Tensor, Tensor, Tensor]:
@@ -80,18 +78,3 @@ def test_head_learns_the_probabilities() -> None:
         found = (head(inputs)[0] / 0.1).softmax(dim=1)
     assert torch.equal(found.argmax(dim=1), truth)
     assert float(found.max(dim=1).values.mean()) == pytest.approx(0.7, abs=0.05)
-
-
-@pytest.mark.slow
-def test_qualities_tell_a_good_head_from_a_bad_one() -> None:
-    inputs, neighbors, truth = pool()
-    good = distilled_head(
-        features(inputs), torch.eye(4)[truth], hidden=32, bottleneck=16, temperature=0.1, seed=0
-    ).to_tensors()
-    bad = ClusterHeads(1, 8, 32, 16, 4, torch.Generator().manual_seed(0)).to_tensors()
-    heads = ClusterHeads.from_tensors({name: np.concatenate([bad[name], good[name], good[name]]) for name in good})
-    found = head_qualities(heads, features(inputs), neighbors)
-    assert found[1] == found[2]
-    assert found[1].information > found[0].information
-    assert found[1].trust > found[0].trust
-    assert labels_of(heads, features(inputs), torch.tensor([0, 229]))[1].tolist() == [0, 3]

@@ -1,5 +1,7 @@
 """Clusters on the neighbour graph. Shape suffixes: M rows of the pool, K neighbours, D dimensions, C clusters."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -8,9 +10,9 @@ from elfs.ops.consensus import trust
 from elfs.ops.neighbor_information import mutual
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.pipeline.job import Job
-from elfs.stages.clustering.pool import Clustered, Pool, neighbor_positions
+from elfs.stages.clustering.pool import Clustered, Pool, calibrated_heads, neighbor_positions
 from elfs.train.graph_clustering import NEIGHBORS, distilled_head, graph_clusters, num_starts
-from elfs.train.head_choice import head_report, labels_of
+from elfs.train.head_choice import head_report, labels_of, logits_of
 from elfs.train.head_settings import settings_for
 
 __all__ = ["cluster_by_graph"]
@@ -37,9 +39,11 @@ def cluster_by_graph(job: Job, config: ClusterConfig, pool: Pool, clusters: int)
             seed=config.seed,
         )
     labels = labels_of(head, pool.features, torch.arange(len(pool.rows)))[0].to(device)
+    (other,) = calibrated_heads(job, pool, clusters, config.seed, partial(logits_of, head, pool.features))
     quality = {
         "information": found.information[0],
         "trust": trust(labels, labels[neighbors[:, :_TRUST_NEIGHBORS]], found.clusterings, clusters),
+        "agreement": other.agreement,  # said alone: the head has learned how far its own clusterings agree
     }
     counts_C = torch.bincount(labels, minlength=clusters).cpu()
     report = {

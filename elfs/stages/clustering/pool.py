@@ -13,8 +13,9 @@ from torch import Tensor
 
 from elfs.config import ClusterConfig
 from elfs.pipeline.job import Job
-from elfs.train.calibration import Calibration, SaidByHeads, calibrations
+from elfs.train.calibration import Calibration, calibrations
 from elfs.train.features import Features, centring, standardization
+from elfs.train.head_choice import SaidByHeads
 
 __all__ = ["BLOCK_ROWS", "Clustered", "Method", "Pool", "calibrated_heads", "neighbor_positions", "standardized_pool"]
 

@@ -1,16 +1,17 @@
-"""Clusters by heads that train side by side (TEMI). Shape suffixes: H heads, C clusters."""
+"""Clusters by heads that train side by side (TEMI)."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from elfs.config import ClusterConfig
 from elfs.pipeline.job import Job
-from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, calibrated_heads, neighbor_positions
+from elfs.stages.clustering.choice import Choice, choose, reported
+from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, neighbor_positions
 from elfs.train.clustering import HeadSettings, HeadTraining, train_heads
-from elfs.train.head_choice import assignment_counts, head_qualities, head_report, logits_of
+from elfs.train.head_choice import assignment_counts, logits_of
 from elfs.train.head_settings import settings_for
 
 __all__ = ["cluster_by_heads"]
@@ -23,39 +24,32 @@ _COUNTED_ROWS = BLOCK_ROWS
 
 
 def cluster_by_heads(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> Clustered:
-    """Train the heads and choose one of them without labels."""
-    settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
+    """Train the heads; choose one of them, or all together."""
+    settings, ranks = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu), job.runtime.ranks
     neighbors = torch.from_numpy(neighbor_positions(job, pool, clusters))
     training = _trained(job, pool, settings, neighbors)
-    counts_HC = assignment_counts(training.teacher, pool.features, _COUNTED_ROWS, job.runtime.ranks)
-    qualities, calibrated = [], []
-    if job.runtime.ranks.is_first:
-        qualities = head_qualities(training.teacher, pool.features, neighbors)
+    heads = [training.teacher.select_head(head).to(pool.features.device) for head in range(settings.heads)]
 
-        def said(positions: Tensor) -> Iterator[Tensor]:
-            for head in map(training.teacher.select_head, range(settings.heads)):
-                yield logits_of(head, pool.features, positions)[0] / settings.temperature
+    def said(positions: Tensor) -> Iterator[Tensor]:
+        for head in heads:
+            yield logits_of(head, pool.features, positions)[0] / settings.temperature
 
-        calibrated = calibrated_heads(job, pool, clusters, config.seed, said)
-    job.runtime.ranks.wait()
-    chosen = int(training.loss.argmin())
-    if config.head_choice != "loss" and qualities:
-        chosen = max(range(settings.heads), key=lambda head: getattr(qualities[head], config.head_choice))
-    report = {
+    found = choose(config, said, training.loss, neighbors, clusters) if ranks.is_first else None
+    told = ranks.broadcast(None if found is None else found.as_json())
+    choice = Choice.from_json(told) if found is None else found
+    counts = assignment_counts(choice.together(said), len(pool.rows), clusters, _COUNTED_ROWS, ranks)
+    report: dict[str, Any] = {
         "method": "temi",
         "clusters": clusters,
-        "chosen": chosen,
-        "head_choice": config.head_choice,
         "steps": _num_steps(pool, settings),
         "neighbors": neighbors.shape[1],
         **{name: getattr(settings, name) for name in _REPORTED},
-        "heads": [
-            head_report(counts_HC[h], float(training.loss[h]), asdict(quality) | asdict(calibrated[h]))
-            for h, quality in enumerate(qualities)
-        ],
     }
-    headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   head {chosen} chosen"
-    return Clustered(training.teacher.to_tensors(), report, headline)
+    if ranks.is_first:
+        report |= reported(job, config, pool, choice, said, training.loss, counts)
+    ranks.wait()
+    headline = f"{settings.loss.upper()}, {settings.heads} heads, {clusters} clusters   {choice.said('head')}"
+    return Clustered(training.teacher.to_tensors() | choice.tensors(), report, headline)
 
 
 def _num_steps(pool: Pool, settings: HeadSettings) -> int:

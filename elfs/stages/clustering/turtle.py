@@ -1,6 +1,6 @@
-"""Clusters by TURTLE. Shape suffixes: B rows of a block, R runs, C clusters."""
+"""Clusters by TURTLE."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,8 +9,9 @@ from elfs.config import ClusterConfig
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.pipeline.artifact_facts import EmbeddingsNote
 from elfs.pipeline.job import Job
-from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, calibrated_heads
-from elfs.train.head_choice import head_report
+from elfs.stages.clustering.choice import choose, reported
+from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, neighbor_positions
+from elfs.train.head_choice import assignment_counts
 from elfs.train.head_settings import is_small
 from elfs.train.turtle import TurtleSettings, train_turtle
 
@@ -18,39 +19,34 @@ __all__ = ["cluster_by_turtle"]
 
 
 def cluster_by_turtle(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> Clustered:
-    """Train TURTLE's runs on each encoder's part of the embeddings, and choose one of them without labels."""
+    """Train TURTLE's runs on each encoder's part of the embeddings; choose one of them, or all together."""
     settings = _settings(job, config, pool, clusters)
     with job.runtime.long_task("cluster", settings.steps, "steps", "--method graph or kmeans takes less.") as task:
         training = train_turtle(
             pool.features, settings, checkpoint=job.draft.directory / "turtle.safetensors", task=task
         )
-    counts_RC = torch.zeros(settings.runs, clusters, dtype=torch.int64)
     weights = [weight.to(pool.features.device) for weight in training.weights]
 
-    def said(positions: Tensor) -> Tensor:
-        return log_labels(unit_parts(pool.features.take(positions), settings.widths), weights, clusters)
+    def said(positions: Tensor) -> Sequence[Tensor]:
+        parts = unit_parts(pool.features.take(positions), settings.widths)
+        return log_labels(parts, weights, clusters).unbind(dim=1)
 
-    for positions_B in torch.arange(len(pool.rows)).split(BLOCK_ROWS):
-        labels_BR = said(positions_B).argmax(dim=2).cpu()
-        counts_RC += torch.stack([torch.bincount(labels_B, minlength=clusters) for labels_B in labels_BR.T])
-    calibrated = calibrated_heads(job, pool, clusters, config.seed, lambda rows: said(rows).unbind(dim=1))
-    chosen = int(training.loss.argmin())
+    neighbors = torch.from_numpy(neighbor_positions(job, pool, clusters))
+    choice = choose(config, said, training.loss, neighbors, clusters)
+    counts = assignment_counts(choice.together(said), len(pool.rows), clusters, BLOCK_ROWS)
     report = {
         "method": "turtle",
         "loss": "turtle",
         "clusters": clusters,
-        "chosen": chosen,
         "steps": settings.steps,
         "batch_size": settings.batch_size,
         "learning_rate": settings.learning_rate,
-        "heads": [
-            head_report(counts_RC[r], float(training.loss[r]), asdict(calibrated[r])) for r in range(settings.runs)
-        ],
+        **reported(job, config, pool, choice, said, training.loss, counts),
     }
     tensors = {f"turtle.{e}": w.unflatten(1, (-1, clusters)).numpy() for e, w in enumerate(training.weights)}
     encoders = f" on {len(settings.widths)} encoders" if len(settings.widths) > 1 else ""
-    headline = f"TURTLE{encoders}, {settings.runs} runs, {clusters} clusters   run {chosen} chosen"
-    return Clustered(tensors, report, headline)
+    headline = f"TURTLE{encoders}, {settings.runs} runs, {clusters} clusters   {choice.said('run')}"
+    return Clustered(tensors | choice.tensors(), report, headline)
 
 
 def _settings(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> TurtleSettings:
