@@ -147,7 +147,7 @@ def _pool(
     if hard is not None:
         fields["hardness"] = torch.from_numpy(hard[rows].astype(np.float32))
         if labels is not None and "neighbors" in fields:
-            trust = round(neighbor_trust(fields["pseudo_labels"], fields["neighbors"]), 4)
+            trust = round(neighbor_trust(fields["pseudo_labels"], [fields["neighbors"]]), 4)
     elif method == "auto":
         fields["hardness"], trust = torch.zeros(len(rows)), 0.0
     return Pool(tie_breaker=torch.from_numpy(hashes), **fields), trust
