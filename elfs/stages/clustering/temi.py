@@ -11,7 +11,7 @@ from elfs.pipeline.job import Job
 from elfs.stages.clustering.choice import Choice, choose, reported
 from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, neighbor_positions
 from elfs.train.clustering import HeadSettings, HeadTraining, train_heads
-from elfs.train.head_choice import assignment_counts, logits_of
+from elfs.train.head_choice import assignment_counts
 from elfs.train.head_settings import settings_for
 
 __all__ = ["cluster_by_heads"]
@@ -28,11 +28,13 @@ def cluster_by_heads(job: Job, config: ClusterConfig, pool: Pool, clusters: int)
     settings, ranks = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu), job.runtime.ranks
     neighbors = torch.from_numpy(neighbor_positions(job, pool, clusters))
     training = _trained(job, pool, settings, neighbors)
-    heads = [training.teacher.select_head(head).to(pool.features.device) for head in range(settings.heads)]
+    singles = (training.teacher.select_head(head) for head in range(settings.heads))
+    heads = [single.to(pool.features.device).requires_grad_(False) for single in singles]
 
     def said(positions: Tensor) -> Iterator[Tensor]:
+        inputs = pool.features.take(positions)
         for head in heads:
-            yield logits_of(head, pool.features, positions)[0] / settings.temperature
+            yield head(inputs)[0].float() / settings.temperature
 
     found = choose(config, said, training.loss, neighbors, clusters) if ranks.is_first else None
     told = ranks.broadcast(None if found is None else found.as_json())
