@@ -177,7 +177,8 @@ def cluster_numbers(estimate: CountFacts) -> str:
     fewest, most = estimate.as_good
 
     def draw(axes: Any) -> None:
-        axes.axvspan(fewest, most, color=_FILL[KEPT], alpha=0.25, linewidth=0, label="as good")
+        if fewest < most:
+            axes.axvspan(fewest, most, color=_FILL[KEPT], alpha=0.25, linewidth=0, label="as good")
         axes.plot(candidates, candidates, color=_MUTED, linewidth=1, linestyle=(0, (4, 3)), label="as many as supposed")
         axes.plot(candidates, groups, color=_FILL[EASY], linewidth=2, marker="o", markersize=4)
         axes.axvline(estimate.best, color=_INK, linewidth=1, linestyle=(0, (4, 3)), label=f"{estimate.best}, taken")

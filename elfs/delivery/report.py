@@ -174,6 +174,6 @@ def _figures(selection: Selection, pool: Pool) -> dict[str, str]:
         found["learning"] = learning_curves(*curves)
     workspace = selection.workspace
     clustered = workspace.summary("cluster", ClusterFacts) if "cluster" in workspace.manifest.records else None
-    if clustered is not None and clustered.estimate is not None:
+    if clustered is not None and clustered.estimate is not None and clustered.estimate.groups:
         found["numbers"] = cluster_numbers(clustered.estimate)
     return found

@@ -5,7 +5,7 @@ are one matrix: columns ``r * C`` to ``(r + 1) * C`` belong to run r. Nothing he
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -62,8 +62,8 @@ def soft_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_cluster
     return torch.stack(parts).mean(dim=0)
 
 
-def log_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_clusters: int) -> Tensor:
-    """Return the logarithm of `soft_labels`, which is finite where they are 0.
+def log_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_clusters: int) -> Iterator[Tensor]:
+    """Yield the logarithm of `soft_labels` of one run after another, which is finite where they are 0.
 
     Parameters
     ----------
@@ -72,13 +72,15 @@ def log_labels(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_clusters
     num_clusters : int
         Number of clusters.
 
-    Returns
-    -------
-    Tensor of shape (n_rows, n_runs, n_clusters), float32
-        At most 0.
+    Yields
+    ------
+    Tensor of shape (n_rows, n_clusters), float32
+        At most 0. Of all runs only one is in memory.
     """
-    parts = [_log_probabilities(z_BD, w, num_clusters) for z_BD, w in zip(inputs, weights, strict=True)]
-    return torch.stack(parts).logsumexp(dim=0) - math.log(len(parts))
+    for first in range(0, weights[0].shape[1], num_clusters):
+        own = [w[:, first : first + num_clusters] for w in weights]
+        parts = [_log_probabilities(z_BD, w, num_clusters)[:, 0] for z_BD, w in zip(inputs, own, strict=True)]
+        yield torch.stack(parts).logsumexp(dim=0) - math.log(len(parts))
 
 
 @torch.no_grad()

@@ -20,13 +20,14 @@ class CountFacts(Facts):
     candidates : tuple of int
         Numbers that were tried, ascending.
     groups : tuple of float
-        Into how many groups a graph of neighbours falls apart that supposes so many clusters.
+        Into how many groups a graph of neighbours falls apart that supposes so many clusters; none where an older
+        version scored the candidates instead.
     """
 
     best: int
     as_good: tuple[int, ...]
     candidates: tuple[int, ...]
-    groups: tuple[float, ...]
+    groups: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

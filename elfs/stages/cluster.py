@@ -48,7 +48,7 @@ def run(job: Job, config: ClusterConfig) -> Result:
     Returns
     -------
     Result
-        The chosen head, the number of clusters, how evenly they are used; on the first rank.
+        What labels, the number of clusters, how evenly they are used; on the first rank.
 
     Raises
     ------

@@ -188,12 +188,8 @@ def _said(
     if "turtle.0" in arrays:
         some = slice(None) if head is None else slice(head, head + 1)
         parts = [torch.from_numpy(np.array(arrays[f"turtle.{e}"][:, some])).to(device) for e in range(len(arrays))]
-        weights, widths, clusters = (
-            [part.flatten(1) for part in parts],
-            [len(part) for part in parts],
-            parts[0].shape[2],
-        )
-        return lambda inputs_BD: log_labels(unit_parts(inputs_BD, widths), weights, clusters).unbind(dim=1)
+        weights, widths, clusters = [p.flatten(1) for p in parts], [len(p) for p in parts], parts[0].shape[2]
+        return lambda inputs_BD: log_labels(unit_parts(inputs_BD, widths), weights, clusters)
     heads = ClusterHeads.from_tensors(arrays)
     taken = range(heads.num_heads) if head is None else [head]
     networks = [heads.select_head(number).to(device) for number in taken]

@@ -63,6 +63,12 @@ def test_the_number_of_clusters_is_shown_with_those_that_are_as_good(most: int) 
     assert {"--kept", "--easy", "--ink", "--muted"} <= set(re.findall(r"var\((--\w+)\)", svg))
 
 
+def test_where_no_other_number_is_as_good_there_is_no_band() -> None:
+    svg = cluster_numbers(CountFacts(3, (3, 3), (2, 3, 4), (2.0, 3.3, 3.5)))
+    assert texts(svg)[-2:] == ["as many as supposed", "3, taken"]
+    assert "as good" not in texts(svg)
+
+
 def test_equal_pools_give_equal_figures() -> None:
     assert cluster_bars(WINDOW, np.array([2])) == cluster_bars(WINDOW, np.array([2]))
 

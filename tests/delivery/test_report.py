@@ -281,6 +281,18 @@ def test_times_read_well(shop: Any, monkeypatch: pytest.MonkeyPatch, seconds: fl
 
 
 @pytest.mark.usefixtures("sketched")
+@pytest.mark.parametrize(("how", "shown"), [("groups", True), ("scores", False)])
+def test_the_number_of_clusters_is_shown_where_groups_were_counted(shop: Any, how: str, shown: bool) -> None:
+    """An older version scored the numbers instead."""
+    estimate = {"best": 3, "as_good": [3, 3], "candidates": [2, 3, 4], how: [2.5, 3.0, 3.5]}
+    with edited_manifest(shop.path) as manifest:
+        summary = {"headline": "3 clusters", "estimate": estimate}
+        manifest["records"]["cluster"] = manifest["records"]["label"] | {"stage": "cluster", "summary": summary}
+        manifest["records"]["cluster"]["outputs"] = []
+    assert ("How many clusters there are" in page_of(shop).words()) is shown
+
+
+@pytest.mark.usefixtures("sketched")
 @pytest.mark.parametrize("num", [0, 3])
 def test_copies_tell_why_fewer_could_be_selected_than_the_pool_has(shop: Any, num: int) -> None:
     with edited_manifest(shop.path) as manifest:

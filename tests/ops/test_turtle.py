@@ -1,10 +1,12 @@
 """TURTLE's formulas, by hand and against plain loops."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from elfs.ops.turtle import fitted_heads, log_labels, soft_labels, turtle_loss, unit_parts
 
@@ -33,10 +35,37 @@ def test_labels_are_the_mean_of_the_encoders() -> None:
 
 def test_logarithms_of_labels_are_finite_where_labels_are_0() -> None:
     inputs, weights = example(0)
-    torch.testing.assert_close(log_labels(inputs, weights, 3), soft_labels(inputs, weights, 3).log())
+    for run, found in enumerate(log_labels(inputs, weights, 3)):
+        torch.testing.assert_close(found, soft_labels(inputs, weights, 3)[:, run].log())
+    assert run == 1
     sharp = [1e4 * w for w in weights]
     assert (soft_labels(inputs, sharp, 3) == 0).any()
-    assert log_labels(inputs, sharp, 3).isfinite().all()
+    assert all(found.isfinite().all() for found in log_labels(inputs, sharp, 3))
+
+
+class Largest(TorchDispatchMode):
+    """Sees how many numbers the largest tensor has that is made."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor) and made._base is None:
+            self.numbers = max(self.numbers, made.numel())
+        return made
+
+
+def test_more_runs_take_no_more_memory() -> None:
+    inputs, weights = example(0)
+    repeated = [w.repeat(1, 20) for w in weights]
+    with Largest() as one:
+        (expected,) = log_labels(inputs, [w[:, :3] for w in weights], 3)
+    with Largest() as many:
+        first, *_ = log_labels(inputs, repeated, 3)
+    assert many.numbers == one.numbers
+    torch.testing.assert_close(first, expected)
 
 
 def test_heads_are_those_of_plain_gradient_descent() -> None:

@@ -117,6 +117,14 @@ def test_the_number_of_clusters_and_the_heads(folder: Finished, workspace: Path)
     assert found.labelling.trust == written["trust"]
 
 
+def test_an_estimate_of_an_older_version_is_read() -> None:
+    """It scored the numbers of clusters, and did not count groups."""
+    written = {"best": 3, "as_good": [3, 4], "candidates": [2, 3, 4], "scores": [0.1, 0.4, 0.4]}
+    estimate = ClusterFacts.of({"estimate": written}).estimate
+    assert estimate is not None
+    assert (estimate.best, estimate.groups) == (3, ())
+
+
 @pytest.mark.parametrize(
     ("artifact", "kind"),
     [("embeddings", EmbeddingsNote), ("proxy", ProxyNote), ("pseudo_labels", PseudoLabelsNote)],

@@ -32,6 +32,13 @@ def test_each_criterion_chooses_by_itself(by: str, head: int) -> None:
     assert found.said("run") == ("all runs together" if by == "consensus" else f"run {head} chosen")
 
 
+def test_one_head_labels_by_itself() -> None:
+    logits, neighbors = said()
+    found = choose(ClusterConfig(), lambda at: list(logits[1:2, at]), LOSS[1:2], neighbors, 3)
+    assert (found.head, found.consensus, len(found.qualities)) == (0, None, 1)
+    assert found.said("head") == "head 0 chosen"
+
+
 @pytest.mark.parametrize("by", ["loss", "consensus"])
 def test_other_ranks_are_told_the_same(by: str) -> None:
     logits, neighbors = said()

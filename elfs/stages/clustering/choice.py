@@ -25,7 +25,7 @@ class Choice:
     head : int
         The best head by the criterion; for a consensus the most trusted one, whose names the clusters have.
     consensus : HeadConsensus or None
-        Of all heads, where they label together.
+        Of all heads, where several label together.
     qualities : list of HeadQuality
         Of each head, and at last of the consensus where there is one.
     """
@@ -89,7 +89,7 @@ def choose(config: ClusterConfig, said: SaidByHeads, loss: Tensor, neighbors: Te
     }
     values = by.get(config.head_choice, by["trust"])
     best = max(range(len(values)), key=lambda head: values[head])
-    if config.head_choice in by:
+    if config.head_choice in by or len(values) == 1:
         return Choice(best, None, qualities)
     consensus = HeadConsensus.of(labels[:, : rows.num_sampled], by["trust"], clusters)
     together = rows.clusters(consensus.after(said))[-1:]

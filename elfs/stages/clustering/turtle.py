@@ -1,6 +1,6 @@
 """Clusters by TURTLE."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -27,9 +27,8 @@ def cluster_by_turtle(job: Job, config: ClusterConfig, pool: Pool, clusters: int
         )
     weights = [weight.to(pool.features.device) for weight in training.weights]
 
-    def said(positions: Tensor) -> Sequence[Tensor]:
-        parts = unit_parts(pool.features.take(positions), settings.widths)
-        return log_labels(parts, weights, clusters).unbind(dim=1)
+    def said(positions: Tensor) -> Iterator[Tensor]:
+        return log_labels(unit_parts(pool.features.take(positions), settings.widths), weights, clusters)
 
     neighbors = torch.from_numpy(neighbor_positions(job, pool, clusters))
     choice = choose(config, said, training.loss, neighbors, clusters)
