@@ -23,9 +23,10 @@ __all__ = ["PENALTY", "GraphClusters", "distilled_head", "graph_clusters", "num_
 PENALTY = 0.4
 """What evenly used clusters cost: with 0 the sizes are evened out, which splits the large classes of a long tail."""
 
-_LEAST_USED = 0.75
-"""Where fewer of the clusters are used, though more than one, the penalty was too high for few or mixed neighbours, and
-half of it is taken: of one draw of 300 emoji seven clusters of ten were used, and all are then."""
+_LEAST_USED, _LEAST_EFFECTIVE = 0.75, 0.45
+"""Where fewer of the clusters are used, or the effective number of them (the exponential of the entropy of their sizes)
+is smaller, as a share of all, the penalty was too high for few or mixed neighbours, and half of it is taken. Pools in
+which each class has half the images of the one before keep 0.65 and more (benchmarks/RESULTS.md)."""
 
 NEIGHBORS = 25
 """Neighbours whose clusters are looked at."""
@@ -110,15 +111,22 @@ def graph_clusters(inputs: Tensor, neighbors: Tensor, clusters: int, *, seed: in
     Returns
     -------
     GraphClusters
-        The eight most informative clusterings and their consensus, on the device of `inputs`. Where less than three
-        quarters of the clusters are used, but more than one, once more with half the penalty.
+        The eight most informative clusterings and their consensus, on the device of `inputs`. Where few of the clusters
+        hold nearly all rows, though more than one does, once more with half the penalty.
     """
     neighbors = neighbors[:, :NEIGHBORS]
     found = _consensus(inputs, neighbors, clusters, PENALTY, seed, task.advance)
-    used = len(found.probabilities.argmax(dim=1).unique())
-    if 1 < used < _LEAST_USED * clusters:
+    if _is_collapsed(torch.bincount(found.probabilities.argmax(dim=1), minlength=clusters)):
         found = _consensus(inputs, neighbors, clusters, PENALTY / 2, seed, lambda: None)
     return found
+
+
+def _is_collapsed(sizes_C: Tensor) -> bool:
+    """Whether few clusters hold nearly all rows; a pool of one cluster is not meant."""
+    share_C = sizes_C.double() / sizes_C.sum()
+    effective = float(torch.special.entr(share_C).sum().exp())
+    used = int((sizes_C > 0).sum())
+    return used > 1 and (used < _LEAST_USED * len(sizes_C) or effective < _LEAST_EFFECTIVE * len(sizes_C))
 
 
 def _consensus(

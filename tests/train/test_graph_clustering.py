@@ -7,7 +7,7 @@ from torch import Tensor
 
 from elfs.parallel.runtime import Silence
 from elfs.train.features import Features
-from elfs.train.graph_clustering import distilled_head, graph_clusters, num_starts
+from elfs.train.graph_clustering import _is_collapsed, distilled_head, graph_clusters, num_starts
 
 
 def pool() -> tuple[Tensor, Tensor, Tensor]:
@@ -60,6 +60,22 @@ def test_mixed_neighbours_leave_no_quarter_of_the_clusters_empty(monkeypatch: py
     monkeypatch.setattr("elfs.train.graph_clustering._LEAST_USED", 0.0)
     before = graph_clusters(inputs, neighbors, 10, seed=0, task=Silence())
     assert (before.penalty, len(before.probabilities.argmax(dim=1).unique())) == (0.4, 7)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "collapsed"),
+    [
+        ([100] * 10, False),
+        ([881, 640, 400, 300, 200, 150, 120, 100, 90, 88], False),  # a long tail
+        ([100] * 7 + [0] * 3, True),
+        ([3, 3, 3, 12, 40, 46, 76, 78, 97, 138, 338, 612, 5, 5, 5, 5], True),  # all are used, by a few rows
+        ([1_000] + [1] * 9, True),
+        ([1_000] + [0] * 9, False),
+        ([10, 10], False),
+    ],
+)
+def test_few_clusters_that_hold_nearly_all_are_a_collapse(sizes: list[int], collapsed: bool) -> None:
+    assert _is_collapsed(torch.tensor(sizes)) == collapsed
 
 
 def test_as_many_clusters_as_rows() -> None:
