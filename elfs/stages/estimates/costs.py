@@ -58,8 +58,9 @@ _MLP_FLOPS_PER_SECOND = 33e9
 _HEADS_BYTES = 28
 """Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
 
-_PAIR_SECONDS, _PAIR_ROW_SECONDS, _PAIR_CLUSTER_SECONDS = 40e-6, 8e-9, 1.5e-6
-"""Of asking one head what it thinks of another, and what each image of the sample and each cluster adds."""
+_PAIR_SECONDS, _PAIR_ROW_SECONDS, _PAIR_CLUSTER_SECONDS, _PAIR_MATCH_SECONDS = 40e-6, 8e-9, 1.5e-6, 1.5e-8
+"""Of asking one head what it thinks of another, and what each image of the sample, each cluster and each pair of
+clusters add."""
 
 _CALIBRATION_SECONDS, _CALIBRATION_CLUSTER_SECONDS = 6e-6, 1e-7
 """Of an image of the sample whose confidence by one head is calibrated, and what each cluster adds."""
@@ -242,12 +243,14 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
         runs = config.heads or _TURTLE_RUNS
         weights = runs * dims * clusters * (config.batch_size or _TURTLE_BATCH) / _TURTLE_BATCH
         seconds += _TURTLE_SECONDS + _TURTLE_WEIGHT_SECONDS * weights
+        seconds += _judging_seconds(runs, min(num, SAMPLE_ROWS), clusters)
     return counted + seconds, memory, 4 * runs * dims * clusters
 
 
 def _judging_seconds(heads: int, rows: int, clusters: int) -> float:
     """Return what it takes to ask every head about every other one, and to calibrate each."""
     pair = _PAIR_SECONDS + _PAIR_ROW_SECONDS * rows + _PAIR_CLUSTER_SECONDS * clusters
+    pair += _PAIR_MATCH_SECONDS * clusters**2
     own = rows * (_CALIBRATION_SECONDS + _CALIBRATION_CLUSTER_SECONDS * clusters)
     return heads * (own + (heads - 1) * pair)
 
