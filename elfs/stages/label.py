@@ -102,7 +102,7 @@ def _clusters_headline(job: Job, head: HeadFacts, clusters: int, confident: floa
             "clusters. Another --clusters, --method or encoder may tell more of them apart."
         )
     said = f"{confident:.0%} confident" if head.trust is None else f"trust {head.trust:.2f}"
-    said += "" if head.agreement is None else f"   another agrees: {head.agreement:.0%}"
+    said += "" if head.agreement is None else f"   others agree: {head.agreement:.0%}"
     return f"{clusters} clusters, {said}"
 
 

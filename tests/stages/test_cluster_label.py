@@ -248,7 +248,7 @@ def test_graph_end_to_end(embeddings: Finished, workspace: Path) -> None:
     assert len(set(labels)) == 3
     assert outcome.summary["trust"] == pytest.approx(1)
     assert found.manifest.artifacts["pseudo_labels"].metadata["trust"] == outcome.summary["trust"]
-    assert label_outcome.headline == "3 clusters, trust 1.00   another agrees: 100%"
+    assert label_outcome.headline == "3 clusters, trust 1.00   others agree: 100%"
     assert found.json("clusters")["heads"][0]["used_clusters"] == 3
 
 
@@ -305,7 +305,7 @@ def test_mean_confidence_is_how_often_another_clustering_agrees(method: str, dig
     assert float(confidence[pool].mean()) == pytest.approx((agreement * num + 1) / (num + 2), abs=1e-3)
     assert 1 / 3 < agreement < 1
     assert outcome.summary["agreement"] == agreement
-    assert outcome.headline.endswith(f"   another agrees: {agreement:.0%}")
+    assert outcome.headline.endswith(f"   others agree: {agreement:.0%}")
 
 
 @pytest.mark.slow
