@@ -72,8 +72,10 @@ class HeadConsensus:
         Tensor of shape (n_rows, n_clusters), float32
             Finite where the mean is 0.
         """
-        *_, found = self.after(lambda _: said)(self.names)
-        return found
+        total_NC = torch.zeros(())
+        for own_NC, names_C, weight in zip(said, self.names, self.weights.tolist(), strict=True):
+            total_NC = _added(total_NC, own_NC, names_C, weight)
+        return _logarithm(total_NC)
 
     def after(self, said: SaidByHeads) -> SaidByHeads:
         """Return what asks every head, and then the consensus.
@@ -92,11 +94,9 @@ class HeadConsensus:
         def also(positions: Tensor) -> Iterator[Tensor]:
             total_NC = torch.zeros(())
             for own_NC, names_C, weight in zip(said(positions), self.names, self.weights.tolist(), strict=True):
-                share_NC = torch.empty_like(own_NC, dtype=torch.float32)
-                share_NC[:, names_C.to(own_NC.device)] = weight * own_NC.float().softmax(dim=1)
-                total_NC = total_NC.to(own_NC.device) + share_NC
+                total_NC = _added(total_NC, own_NC, names_C, weight)
                 yield own_NC
-            yield total_NC.clamp_min(torch.finfo(torch.float32).tiny).log()
+            yield _logarithm(total_NC)
 
         return also
 
@@ -108,3 +108,14 @@ class HeadConsensus:
     def from_tensors(cls, tensors: Mapping[str, np.ndarray]) -> Self:
         """Return the consensus that `tensors` hold; read-only arrays are fine, they are copied."""
         return cls(*(torch.from_numpy(np.array(tensors[name])) for name in TENSORS))
+
+
+def _added(total: Tensor, own_NC: Tensor, names_C: Tensor, weight: float) -> Tensor:
+    """Add a head's weighted probabilities, under the common names, to those of the heads before it [N, C], or to 0."""
+    share_NC = torch.empty_like(own_NC, dtype=torch.float32)
+    share_NC[:, names_C.to(own_NC.device)] = weight * own_NC.float().softmax(dim=1)
+    return total.to(own_NC.device) + share_NC
+
+
+def _logarithm(total_NC: Tensor) -> Tensor:
+    return total_NC.clamp_min(torch.finfo(torch.float32).tiny).log()

@@ -1,5 +1,7 @@
 """What heads say together, against a plain definition."""
 
+import weakref
+from collections.abc import Iterator
 from itertools import permutations
 
 import numpy as np
@@ -54,6 +56,23 @@ def test_every_head_is_asked_and_then_all_together() -> None:
     *heads, last = consensus.after(lambda positions: said_by(logits, positions))(rows)
     assert all(torch.equal(own, wanted) for own, wanted in zip(heads, said_by(logits, rows), strict=True))
     assert torch.equal(last, consensus(said_by(logits, rows)))
+
+
+def test_what_heads_say_is_not_kept() -> None:
+    """Of fifty heads with a thousand clusters that would be gigabytes."""
+    logits, alive = drawn(4, heads=8), 0
+    consensus = HeadConsensus.of(logits.argmax(dim=2), [1.0] * 8, 4)
+    told: list[weakref.ref[Tensor]] = []
+
+    def said() -> Iterator[Tensor]:
+        nonlocal alive
+        for own in logits:
+            alive = max(alive, sum(one() is not None for one in told))
+            told.append(weakref.ref(copy := own.clone()))
+            yield copy
+
+    consensus(said())
+    assert alive <= 2
 
 
 def test_what_is_kept_comes_back() -> None:
