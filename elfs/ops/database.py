@@ -234,21 +234,21 @@ class Database:
         assert not isinstance(self._embeddings, Tensor)
         return self._embeddings.dtype
 
-    def take_into(self, out: NDArray[Any], positions: Tensor) -> None:
+    def take_into(self, out: NDArray[Any], positions: NDArray[np.int64]) -> None:
         """Write rows as they are into an array; of rows that are `is_outside`.
 
         Parameters
         ----------
-        out : ndarray of shape (n_taken, n_dims)
-            In the embeddings' own dtype.
-        positions : Tensor of shape (n_taken,), int64
-            Any order, repeats allowed; on the CPU.
+        out : ndarray of the shape of `positions`, and n_dims
+            In the embeddings' own dtype, contiguous.
+        positions : ndarray of any shape, int64
+            Any order, repeats allowed.
         """
-        rows = self._rows_at(positions)
+        rows = positions if self._rows is None else self._rows[positions]
         if isinstance(self._embeddings, np.ndarray):
             self._embeddings.take(rows, 0, out, "clip")  # any other mode makes a copy
         elif not isinstance(self._embeddings, Tensor):
-            self._embeddings.take(rows, out)
+            self._embeddings.take(rows.ravel(), out.reshape(-1, self.num_dims))
 
     def _row_numbers(self, positions: Tensor) -> Tensor:
         """Return rows of the embeddings where these are."""

@@ -21,6 +21,8 @@ __all__ = ["Candidates", "candidates_among_all", "candidates_of_all", "rows_reac
 # Cosines of one product: 64 MiB; on a GPU, where each takes a dozen launches, 1 GiB.
 _PRODUCT_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
 _TILE_ROWS = {"cpu": 2048, "cuda": 16_384}
+# Rows of which a product with themselves is not divided.
+_WHOLE_ROWS = 256
 _MOST_IN_A_GROUP = 32
 # With more columns above the bounds than so many times the number of candidates, a closer bound is looked for, ...
 _MANY = 2
@@ -140,6 +142,17 @@ def _cosines(first_RD: Tensor, second_BD: Tensor) -> Tensor:
     return first_RD @ second_BD.T
 
 
+def _own_cosines(unit_RD: Tensor) -> Tensor:
+    """Return the products of rows with themselves; on a CPU two rows are multiplied once, but for small blocks."""
+    if unit_RD.device.type == "cuda" or len(unit_RD) <= _WHOLE_ROWS:
+        return _cosines(unit_RD, unit_RD)
+    cosine_RR = torch.empty(len(unit_RD), len(unit_RD))
+    for block in _slices(len(unit_RD), _WHOLE_ROWS):
+        torch.mm(unit_RD[block], unit_RD[block.start :].T, out=cosine_RR[block, block.start :])
+        cosine_RR[block.stop :, block] = cosine_RR[block, block.stop :].T
+    return cosine_RR
+
+
 def _slices(num_rows: int, step: int) -> Iterator[slice]:
     for start in range(0, num_rows, step):
         yield slice(start, min(start + step, num_rows))
@@ -202,9 +215,10 @@ def candidates_of_all(unit_ND: Tensor, num: int, advance: Callable[[float], None
     num_products = len(tiles) * (len(tiles) + 1) / 2
     # Rows that follow each other are often alike: a row's own tile first gives it a close bound for the others.
     for rows, others in [*zip(tiles, tiles, strict=True), *itertools.combinations(tiles, 2)]:
-        cosine_RB = _cosines(unit_ND[rows], unit_ND[others])
+        is_own = rows == others
+        cosine_RB = _own_cosines(unit_ND[rows]) if is_own else _cosines(unit_ND[rows], unit_ND[others])
         best.offer(rows, cosine_RB, others.start)
-        if others != rows:
+        if not is_own:
             best.offer(others, cosine_RB.T, rows.start)
         advance(1 / num_products)
     return best.sorted()

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.ops.database import SOLO, Database, Embeddings, Ring, widened
+from elfs.ops.database import SOLO, Database, Embeddings, Ring
 from elfs.ops.neighbor_candidates import candidates_among_all, candidates_of_all, rows_reaching
-from elfs.ops.wide_rows import WideRows
+from elfs.ops.wide_products import wide_products
 
 __all__ = ["NUM_SPARE", "Advance", "cosine_neighbors", "exact_neighbors", "ignore", "queries_at_once", "reranked"]
 
@@ -31,8 +31,6 @@ NUM_SPARE = 17
 
 _QUERY_BYTES = 1 << 29
 _MOST_QUERIES = 65_536
-# Elements gathered at a time for the exact cosines: 512 KiB of float64, which a core's cache holds; more for a GPU.
-_GATHERED_ELEMENTS = {"cpu": 1 << 16, "cuda": 1 << 27}
 _RANKED_ROWS = 1024
 _UNSURE_ROWS = {"cpu": 1024, "cuda": 16_384}
 _MOST_REACHING = 1024
@@ -87,23 +85,11 @@ def _exact_cosines(database: Database, queries_B: Tensor, positions_BM: Tensor) 
     summands, which depends on the shapes, is computed again, one order for all. At the end of a row of candidates may
     stand -1, where nothing is computed.
     """
-    num_candidates, num_dims = positions_BM.shape[1], database.num_dims
     scale_BM = database.scale[queries_B].unsqueeze(1) * database.scale[positions_BM.clamp_min(0)]
     scale_BM.masked_fill_(positions_BM < 0, 0.0)
-    cosine_BM = torch.zeros_like(scale_BM)
-    num_rows = max(1, _GATHERED_ELEMENTS[database.device.type] // max(1, num_candidates * num_dims))
-    wide_rows = WideRows(database, num_rows * num_candidates)
-    raw_BD = database.take(queries_B)
-    query_BD1 = widened(raw_BD, out=torch.empty_like(raw_BD, dtype=torch.float64)).unsqueeze(2)
-    num_B = (positions_BM >= 0).sum(dim=1)
-    most = [int(part.max()) for part in num_B.split(num_rows)] if num_rows > 1 else num_B.tolist()
-    parts = (values.split(num_rows) for values in (positions_BM.clamp_min(0), query_BD1, cosine_BM))
-    for width, asked_BM, asking_BD1, found_BM in zip(most, *parts, strict=True):
-        wanted_BM = asked_BM if width == num_candidates else asked_BM[:, :width]
-        raw_PD = wide_rows.take(wanted_BM.flatten())
-        found_BM[:, :width] = torch.bmm(raw_PD.view(*wanted_BM.shape, num_dims), asking_BD1).squeeze(2)
+    cosine_BM = wide_products(database, queries_B, positions_BM)
     cosine_BM *= scale_BM
-    bound = (num_dims + 8) * 2.0**-52  # of the sums' error, for the rows have length 1
+    bound = (database.num_dims + 8) * 2.0**-52  # of the sums' error, for the rows have length 1
     in_doubt = ((cosine_BM - bound).float() != (cosine_BM + bound).float()) & (scale_BM > 0)
     for rows, columns in zip(*(part.split(_RANKED_ROWS) for part in in_doubt.nonzero(as_tuple=True)), strict=True):
         raw_PD = database.take(queries_B[rows]).double() * database.take(positions_BM[rows, columns]).double()

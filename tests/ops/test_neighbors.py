@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from elfs.ops import neighbors
+from elfs.ops import neighbor_candidates, neighbors, wide_products
 from elfs.ops.database import Database
 from elfs.ops.neighbors import cosine_neighbors, exact_neighbors, queries_at_once, reranked
 from elfs.parallel.ranks import Ranks
@@ -223,24 +223,32 @@ def test_some_queries_in_any_order() -> None:
 
 def test_sums_that_hang_on_their_order_are_computed_in_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Products of other shapes may sum in another order; where float32 shows it, that order does not count."""
-    rows, bmm = random_rows(200, 12), torch.bmm
+    rows, products = random_rows(200, 12), wide_products.wide_products
     expected = cosine_neighbors(rows, 9, device="cpu")
 
-    def noisy(first: Tensor, second: Tensor) -> Tensor:
-        exact = bmm(first, second)
+    def noisy(database: Database, queries: Tensor, positions: Tensor) -> Tensor:
+        exact = products(database, queries, positions)
         noise = torch.rand(exact.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 0.5
         return exact * (1 + 2.0**-50 * noise)
 
-    monkeypatch.setattr(torch, "bmm", noisy)
+    monkeypatch.setattr(neighbors, "wide_products", noisy)
     found = cosine_neighbors(rows, 9, device="cpu")
     assert torch.equal(found[0], expected[0])
     assert torch.equal(found[1], expected[1])
 
 
 def test_exact_cosines_are_gathered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbors, "_GATHERED_ELEMENTS", {"cpu": 3000})
+    monkeypatch.setattr(wide_products, "_GATHERED_ELEMENTS", {"cpu": 3000})
     monkeypatch.setattr(neighbors, "_RANKED_ROWS", 17)
     assert_equals_oracle(random_rows(300, 24), 20, block_rows=100)
+
+
+@pytest.mark.parametrize("whole", [7, 64, 1000])
+def test_rows_are_multiplied_with_themselves_in_halves(whole: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbor_candidates, "_WHOLE_ROWS", whole)
+    unit = torch.nn.functional.normalize(random_rows(100, 5), dim=1)
+    torch.testing.assert_close(neighbor_candidates._own_cosines(unit), unit @ unit.T, rtol=0, atol=1e-6)
+    assert_equals_oracle(random_rows(100, 5), 9, block_rows=1000)
 
 
 def test_exact_copies_are_compared_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
