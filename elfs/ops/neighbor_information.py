@@ -269,42 +269,56 @@ def merged(labels: Tensor, neighbors: Tensor, num_clusters: int, num_wanted: int
     target_C = torch.zeros(num_clusters, dtype=torch.int64, device=labels.device)
     target_C[kept] = torch.arange(len(kept), device=labels.device)
     joint_CC = joint_CC[kept][:, kept]
-    rows_CC = joint_CC.clone()  # merged along the rows alone: what the merged clusters say about the fine ones
+    lost = _LostInformation(joint_CC) if linkage == "information" and len(kept) > num_wanted else None
     while len(joint_CC) > num_wanted:
-        first, second = _closest(joint_CC, rows_CC, linkage)
+        near_CC = _above_chance(joint_CC, linkage) if lost is None else -lost.pairs_CC
+        pairs_CC = torch.ones_like(near_CC, dtype=torch.bool).triu(diagonal=1)
+        first, second = divmod(int(near_CC.masked_fill(~pairs_CC, -torch.inf).argmax()), len(near_CC))
         target_C[target_C == second] = first
         target_C[target_C > second] -= 1
-        rows_CC = _joined(rows_CC, first, second)
         joint_CC = _joined(_joined(joint_CC, first, second).T, first, second)
+        if lost is not None:
+            lost.join(first, second)
     return target_C[labels]
+
+
+def _without(x_CC: Tensor, row: int) -> Tensor:
+    return torch.cat([x_CC[:row], x_CC[row + 1 :]])
 
 
 def _joined(x_CC: Tensor, first: int, second: int) -> Tensor:
     x_CC = x_CC.clone()
     x_CC[first] += x_CC[second]
-    return torch.cat([x_CC[:second], x_CC[second + 1 :]])
+    return _without(x_CC, second)
 
 
-def _closest(joint_CC: Tensor, rows_CC: Tensor, linkage: Linkage) -> tuple[int, int]:
-    """Return the pair of clusters to merge, the lower number first."""
+def _above_chance(joint_CC: Tensor, linkage: Linkage) -> Tensor:
+    """Return how much more often than by chance images of each two clusters are neighbours."""
     share_C = joint_CC.sum(dim=1)
-    if linkage == "information":
-        near_CC = -_lost_information(rows_CC)
-    else:
-        product_CC = share_C.unsqueeze(0) * share_C.unsqueeze(1)
-        near_CC = joint_CC / (product_CC if linkage == "lift" else product_CC.sqrt())
-    pairs_CC = torch.ones_like(near_CC, dtype=torch.bool).triu(diagonal=1)
-    first, second = divmod(int(near_CC.masked_fill(~pairs_CC, -torch.inf).argmax()), len(near_CC))
-    return first, second
+    product_CC = share_C.unsqueeze(0) * share_C.unsqueeze(1)
+    return joint_CC / (product_CC if linkage == "lift" else product_CC.sqrt())
 
 
-def _lost_information(rows_CC: Tensor) -> Tensor:
-    """Return what merging each pair of rows of a joint distribution costs, in nats."""
+def _paid(rows: Tensor) -> Tensor:
+    """Return the sum over x of p(x) log(p(x) / p) of rows p(x), with p their sum over x."""
+    paid: Tensor = torch.special.entr(rows.sum(dim=-1)) - torch.special.entr(rows).sum(dim=-1)
+    return paid
 
-    def cost(rows: Tensor) -> Tensor:  # sum over x of p(x) log(p(x) / p), p = sum over x
-        paid: Tensor = torch.special.entr(rows.sum(dim=-1)) - torch.special.entr(rows).sum(dim=-1)
-        return paid
 
-    own_C = cost(rows_CC)
-    both_CC = torch.stack([cost(rows_CC + row) for row in rows_CC])
-    return own_C.unsqueeze(0) + own_C.unsqueeze(1) - both_CC
+class _LostInformation:
+    """What merging each two clusters costs, in nats; after a merge only what the merged one takes part in is anew."""
+
+    def __init__(self, joint_CC: Tensor) -> None:
+        self._rows_CC = joint_CC  # merged along the rows alone: what the merged clusters say about the fine ones
+        self._own_C = _paid(joint_CC)
+        both_CC = torch.stack([_paid(joint_CC + row) for row in joint_CC])
+        self.pairs_CC = self._own_C.unsqueeze(0) + self._own_C.unsqueeze(1) - both_CC
+
+    def join(self, first: int, second: int) -> None:
+        """Merge the second cluster into the first."""
+        self._rows_CC = _joined(self._rows_CC, first, second)
+        self._own_C = _without(self._own_C, second)
+        self._own_C[first] = _paid(self._rows_CC[first])
+        self.pairs_CC = _without(_without(self.pairs_CC, second).T, second)
+        lost_C = self._own_C + self._own_C[first] - _paid(self._rows_CC + self._rows_CC[first])
+        self.pairs_CC[first], self.pairs_CC[:, first] = lost_C, lost_C

@@ -159,6 +159,26 @@ def test_merge_loses_the_least_information() -> None:
     assert same_groups(found, torch.where(labels == second, first, labels))
 
 
+def test_every_merge_loses_the_least_information() -> None:
+    """Down to two clusters, and to the last bit, as if all pairs were looked at after every merge."""
+    labels, neighbors = groups((30, 25, 20, 15, 10, 9, 8, 7), astray=0.5)
+
+    def paid(rows: Tensor) -> Tensor:
+        said: Tensor = torch.special.entr(rows.sum(dim=-1)) - torch.special.entr(rows).sum(dim=-1)
+        return said
+
+    rows, expected = neighbor_joint(labels, neighbors, 8), labels.clone()
+    for left in range(8, 2, -1):
+        own, both = paid(rows), torch.stack([paid(rows + row) for row in rows])
+        lost = (own.unsqueeze(0) + own.unsqueeze(1) - both).masked_fill(torch.ones(left, left).tril() == 1, torch.inf)
+        first, second = divmod(int(lost.argmin()), left)
+        expected = torch.where(expected == second, first, expected)
+        expected -= (expected > second).long()
+        rows[first] += rows[second]
+        rows = torch.cat([rows[:second], rows[second + 1 :]])
+        assert torch.equal(merged(labels, neighbors, 8, left - 1, "information"), expected)
+
+
 def test_lift_does_not_mind_sizes() -> None:
     """Two large clusters share most pairs, two small ones share more than chance."""
     labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 4 + [3] * 4)
