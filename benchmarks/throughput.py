@@ -132,6 +132,10 @@ class Halfway(Silence):
         if self.left <= 0:
             raise KeyboardInterrupt
 
+    def resume(self, count: int, note: str = "") -> None:
+        """Count what was there already."""
+        self.advance(count, note)
+
 
 def rerun(root: Path, place: Path, options: argparse.Namespace) -> None:
     """Time the stage itself: from nothing, resumed, with new images, with nothing to embed."""

@@ -134,6 +134,9 @@ class Interruption(Silence):
         if self.current == self.label and self.done >= self.after:
             raise KeyboardInterrupt
 
+    def resume(self, count: int, note: str = "") -> None:
+        self.advance(count, note)
+
 
 @dataclass(frozen=True)
 class Finished:

@@ -17,9 +17,6 @@ __all__ = ["Far", "LiveProgress", "Numbered", "PlainProgress", "shown_lines"]
 
 _PLAIN_INTERVAL_SECONDS = 10.0
 _PLAIN_LONGEST_SILENCE_SECONDS = 60.0
-_RESUMED_SECONDS = 1.0
-"""Units that are told of as soon as this were done by an earlier run: they say nothing about how fast this one is."""
-
 _STACKED_BELOW = 60
 """Columns of a terminal below which a piece of work takes a line for each of its parts."""
 
@@ -46,10 +43,13 @@ class Far:
 
     def advance(self, count: int, note: str) -> None:
         """Count more units; a note stays until there is another one."""
-        if self.done == 0 and self.seconds < _RESUMED_SECONDS:
-            self._done_before = count
         self.done += count
         self.note = printable(note) or self.note
+
+    def resume(self, count: int, note: str) -> None:
+        """Count units of an earlier run; the time that passed until it is known is none of theirs."""
+        self._done_before += count
+        self.advance(count, note)
 
     @property
     def seconds(self) -> float:
@@ -177,6 +177,10 @@ class PlainTask:
         parts = [far.work, far.count, f"{far.rate:,.1f}/s", far.note, far.left]
         self._progress.write("  " + "  ".join(filter(None, parts)))
 
+    def resume(self, count: int, note: str = "") -> None:
+        """Count units of an earlier run."""
+        self._far.resume(count, note)
+
 
 class LiveProgress:
     """Progress as a few lines at the bottom of the terminal, gone when the work is done."""
@@ -217,6 +221,10 @@ class LiveTask:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count more units, and show the note until there is another one."""
         self.far.advance(count, note)
+
+    def resume(self, count: int, note: str = "") -> None:
+        """Count units of an earlier run."""
+        self.far.resume(count, note)
 
 
 def _live_display(work: list[Far]) -> "Live":

@@ -31,6 +31,10 @@ class _ProfiledTask:
         self._task.advance(count, note)
         self._step()
 
+    def resume(self, count: int, note: str = "") -> None:
+        """Leave out what an earlier run did: it is no step."""
+        self._task.resume(count, note)
+
 
 class ProfiledProgress:
     """A progress display that also records ten steps of each piece of work, after three that do not count.

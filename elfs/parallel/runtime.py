@@ -27,6 +27,9 @@ class Task(Protocol):
     def advance(self, count: int = 1, note: str = "") -> None:
         """Say that `count` more units are done; `note` is a short text such as the current loss."""
 
+    def resume(self, count: int, note: str = "") -> None:
+        """Say that `count` units were done by an earlier run: they say nothing about how fast this one is."""
+
 
 class Progress(Protocol):
     """What shows people how far a stage is."""
@@ -39,6 +42,9 @@ class Silence:
     """A progress display that shows nothing."""
 
     def advance(self, count: int = 1, note: str = "") -> None:
+        """Do nothing."""
+
+    def resume(self, count: int, note: str = "") -> None:
         """Do nothing."""
 
     @contextmanager
@@ -62,7 +68,7 @@ class _Watched:
         """Count more units."""
         self._task.advance(count, note)
         seconds = self._clock() - self._began
-        if self._done == 0:  # the first units include what is made once, and in a resumed run what was done before
+        if self._done == 0:  # the first units include what is made once
             self._began, self._done = self._clock(), 1
             self._total -= count
             return
@@ -73,6 +79,11 @@ class _Watched:
         minutes = seconds / (self._done - 1) * (self._total - self._done + 1) / 60
         if minutes > _LONG_MINUTES:
             self._tell(f"about {minutes:,.0f} minutes" if minutes < 120 else f"about {minutes / 60:,.0f} hours")
+
+    def resume(self, count: int, note: str = "") -> None:
+        """Leave out what an earlier run did."""
+        self._task.resume(count, note)
+        self._total -= count
 
 
 def _alone() -> "Ranks":

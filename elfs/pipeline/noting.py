@@ -61,5 +61,13 @@ class _NotedTask:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count more units, for people and for the note."""
         self._task.advance(count, note)
+        self._add(count)
+
+    def resume(self, count: int, note: str = "") -> None:
+        """Count what an earlier run did."""
+        self._task.resume(count, note)
+        self._add(count)
+
+    def _add(self, count: int) -> None:
         self._done += count
         self._note(dataclasses.replace(self._doing, done=self._done))

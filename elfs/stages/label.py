@@ -73,7 +73,7 @@ def run(job: Job, config: LabelConfig) -> Result:
     missing = [(start, stop) for start, stop in ranks.broadcast(found)]
     mine = _dealt(missing, len(rows), ranks.size)[ranks.rank]
     with job.runtime.progress.task("label", len(rows), "images") as task:
-        task.advance(len(rows) - sum(stop - start for start, stop in missing))
+        task.resume(len(rows) - sum(stop - start for start, stop in missing))
         if mine:
             _label(job, _Labeller.of(job, head, clustering), rows, mine, pieces, task)
     ranks.wait()

@@ -134,7 +134,7 @@ def record_dynamics(
     resumed = load_checkpoint(checkpoint, {"network": fit.network}, optimizer, fit.ranks)
     first_epoch, extra = resumed or (0, {})
     agreement = float(extra["agreement"]) if resumed else 0.0
-    task.advance(first_epoch * fit.steps_per_epoch(), f"agreement {agreement:.2f}" if resumed else "")
+    task.resume(first_epoch * fit.steps_per_epoch(), f"agreement {agreement:.2f}" if resumed else "")
     training, pace = _FitState(fit, optimizer), SavingPace()
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):

@@ -292,7 +292,7 @@ def train_heads(
         first_epoch, extra = resumed
         training.prior_HC.copy_(extra["prior"])
         training.loss_H = extra["loss"].to(training.device)
-        task.advance(first_epoch * training.num_batches)
+        task.resume(first_epoch * training.num_batches)
     training.start()
     interval, pace = math.ceil(settings.epochs / _CHECKPOINTS), SavingPace()
     with repeatable(training.num_threads), ranks.working():

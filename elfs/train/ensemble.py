@@ -230,7 +230,7 @@ def record_ensemble(
     """
     optimizer = fit.optimizer()
     first_epoch, _ = load_checkpoint(checkpoint, {"network": fit.network}, optimizer) or (0, {})
-    task.advance(first_epoch * fit.steps_per_epoch())
+    task.resume(first_epoch * fit.steps_per_epoch())
     training, halves_P = _Training(fit, optimizer), fit.halves.to(fit.device)
     with repeatable(fit.num_threads), fit.ranks.working():
         for epoch in range(first_epoch, num_epochs):

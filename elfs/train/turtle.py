@@ -96,7 +96,7 @@ def train_turtle(features: Features, settings: TurtleSettings, *, checkpoint: Pa
     optimizer = torch.optim.Adam(weights.parameters(), lr=settings.learning_rate)
     resumed = load_checkpoint(checkpoint, {"weights": weights}, optimizer)
     start = 0 if resumed is None else resumed[0]
-    task.advance(start)
+    task.resume(start)
     interval = math.ceil(settings.steps / _CHECKPOINTS)
     for step in range(start, settings.steps):
         draws = generator(settings.seed, "batch", step)

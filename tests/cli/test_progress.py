@@ -8,12 +8,14 @@ import pytest
 from elfs.cli._progress import Far, LiveProgress, Numbered, PlainProgress, shown_lines
 
 
-def plain_lines(steps: list[tuple[float, int, str]], total: int) -> list[str]:
-    """Return what is printed when the clock and the work advance so."""
+def plain_lines(steps: list[tuple[float, int, str]], total: int, *, before: tuple[float, int] = (0.0, 0)) -> list[str]:
+    """Return what is printed when the clock and the work advance so, after an earlier run had done a part of it."""
     lines: list[str] = []
     clock = [0.0]
     progress = PlainProgress(lines.append, lambda: clock[0])
     with progress.task("cluster", total, "steps") as task:
+        clock[0] = before[0]
+        task.resume(before[1])
         for seconds, count, note in steps:
             clock[0] = seconds
             task.advance(count, note)
@@ -32,9 +34,16 @@ def test_a_tenth_of_the_work_is_worth_a_line() -> None:
     ]
 
 
-def test_what_an_earlier_run_did_counts_as_done_and_not_as_speed() -> None:
-    steps = [(0.0, 6_400, ""), (20.0, 200, "")]
-    assert plain_lines(steps, 10_000) == ["  cluster  6,600 of 10,000 steps  10.0/s  5:40 left"]
+@pytest.mark.parametrize("found_after", [0.0, 15.0])
+def test_what_an_earlier_run_did_counts_as_done_and_not_as_speed(found_after: float) -> None:
+    """However long it takes until that is known: the checkpoint of a large network is read for more than a second."""
+    lines = plain_lines([(20.0, 200, "")], 10_000, before=(found_after, 6_400))
+    assert lines == ["  cluster  6,600 of 10,000 steps  10.0/s  5:40 left"]
+
+
+def test_a_first_step_that_takes_long_is_a_step_of_this_run() -> None:
+    lines = plain_lines([(12.0, 1, ""), (120.0, 9, "")], 20, before=(3.0, 0))
+    assert lines == ["  cluster  10 of 20 steps  0.1/s  2:00 left"]
 
 
 def test_slow_work_prints_once_a_minute() -> None:
@@ -50,7 +59,7 @@ def far(done: int, seconds: float, note: str = "", *, before: int = 0) -> Far:
     """Return work that is so far after so many seconds."""
     clock = [0.0]
     work = Far("stage 4 of 6 dynamics", 3_000, "steps", lambda: clock[0])
-    work.advance(before, "")
+    work.resume(before, "")
     clock[0] = seconds
     work.advance(done - before, note)
     return work

@@ -40,6 +40,13 @@ def test_too_few_steps_leave_nothing(steps: int, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_an_earlier_run_did_is_no_step(tmp_path: Path) -> None:
+    with ProfiledProgress(Silence(), tmp_path, print).task("resumed", 50, "steps") as task:
+        for _ in range(ENOUGH):
+            task.resume(1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_work_within_work_is_part_of_it(tmp_path: Path) -> None:
     run(ProfiledProgress(Silence(), tmp_path, print), "outer", ENOUGH, within="inner")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outer.json", "outer.txt"]

@@ -63,11 +63,23 @@ class TestLongTasks:
         now = [0.0]
         runtime = Runtime(devices="cpu", warn=told.append, clock=lambda: now[0])
         with runtime.long_task("stage", 1000, "steps", "Do less.") as task:
-            task.advance(990)
+            task.resume(990)
             for _ in range(10):
                 now[0] += 12.0
                 task.advance()
         assert told == []
+
+    def test_the_rest_alone_counts_where_the_first_step_is_slow(self) -> None:
+        told: list[str] = []
+        now = [0.0]
+        runtime = Runtime(devices="cpu", warn=told.append, clock=lambda: now[0])
+        with runtime.long_task("stage", 1410, "steps", "Do less.") as task:
+            now[0] += 5.0
+            task.resume(190)
+            for _ in range(1220):
+                now[0] += 3.0
+                task.advance()
+        assert told == ["stage will take about 61 minutes. Do less."]
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ def test_progress_is_noted_once_a_second_at_most(tmp_path: Path) -> None:
     progress = NotedProgress(Silence(), tmp_path, DOING, lambda: next(times))
     seen = []
     with progress.task("dynamics", 9, "steps") as task:
-        for count in (1, 2, 3, 1):
-            task.advance(count)
+        for number, count in enumerate((1, 2, 3, 1)):
+            (task.advance if number else task.resume)(count)
             found = read_progress(tmp_path)
             seen.append(found and (found.work, found.done, found.total, found.unit))
     assert seen == [None, ("dynamics", 3, 9, "steps"), ("dynamics", 3, 9, "steps"), ("dynamics", 7, 9, "steps")]

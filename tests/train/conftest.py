@@ -17,6 +17,9 @@ class Watcher:
         self.steps.append(count)
         self.then(self.count)
 
+    def resume(self, count: int, note: str = "") -> None:
+        self.advance(count, note)
+
 
 @pytest.fixture
 def watcher() -> type[Watcher]:

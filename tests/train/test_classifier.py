@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from elfs.data.batch_part import WHOLE, BatchPart
 from elfs.errors import UsageError
 from elfs.models.networks import build_network
+from elfs.parallel.runtime import Silence
 from elfs.train.classifier import predict, record_dynamics, train_on_labels
 from elfs.train.features import Features
 from elfs.train.fit import Fit
@@ -66,17 +67,12 @@ def fit(network: nn.Module | None = None, num_rows: int = NUM_ROWS, seed: int = 
     return Fit(network or linear(), Recording(num_rows), labels, recipe, seed, CPU)
 
 
-class Quiet:
-    def advance(self, count: int = 1, note: str = "") -> None:
-        pass
-
-
 Stored = dict[int, dict[str, Tensor]]
 
 
 def record(what: Fit, epochs: int, path: Path, task: Any = None) -> tuple[float, Stored]:
     stored: Stored = {}
-    agreement = record_dynamics(what, epochs, path, stored.__setitem__, task or Quiet())
+    agreement = record_dynamics(what, epochs, path, stored.__setitem__, task or Silence())
     return agreement, stored
 
 
@@ -222,7 +218,7 @@ def test_a_linear_network_takes_at_most_so_many_iterations() -> None:
     losses = []
     for most in (1, 3, 200):
         what = probe()
-        train_on_labels(what, most, Quiet())
+        train_on_labels(what, most, Silence())
         losses.append(loss(what))
     assert losses[0] > losses[1] > losses[2]
 
@@ -232,7 +228,7 @@ def test_a_linear_network_has_no_seed_and_no_batches() -> None:
     for seed, size in ((0, 10), (1, 5)):
         what = dataclasses.replace(probe(), seed=seed)
         what = dataclasses.replace(what, recipe=dataclasses.replace(what.recipe, batch_size=size))
-        train_on_labels(what, 200, Quiet())
+        train_on_labels(what, 200, Silence())
         found.append(what.network.state_dict())
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
@@ -242,7 +238,7 @@ def test_seed_decides_the_order() -> None:
     orders = []
     for seed in (0, 0, 1):
         what = fit(seed=seed)
-        train_on_labels(what, 3, Quiet())
+        train_on_labels(what, 3, Silence())
         orders.append(seen_by(what))
     assert orders[0] == orders[1] != orders[2]
 
@@ -277,19 +273,19 @@ def test_divergence_of_the_proxy_is_named_and_not_stored(path: Path) -> None:
     message = r"^training diverged in epoch \d: the loss is (nan|inf) at learning rate .*\. Try --learning-rate "
     stored: Stored = {}
     with pytest.raises(UsageError, match=message):
-        record_dynamics(fit(learning_rate=1e38), 3, path, stored.__setitem__, Quiet())
+        record_dynamics(fit(learning_rate=1e38), 3, path, stored.__setitem__, Silence())
     assert all(torch.isfinite(trace.float()).all() for traces in stored.values() for trace in traces.values())
 
 
 def test_divergence_on_a_coreset_is_named() -> None:
     with pytest.raises(UsageError, match=r"^training diverged in 9 steps: the loss is (nan|inf) at learning rate"):
-        train_on_labels(fit(learning_rate=1e38), 9, Quiet())
+        train_on_labels(fit(learning_rate=1e38), 9, Silence())
 
 
 def test_divergence_on_a_coreset_does_not_wait_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elfs.train.classifier._STEPS_PER_LOOK", 4)
     with pytest.raises(UsageError, match=r"^training diverged in 4 steps: "):
-        train_on_labels(fit(learning_rate=1e38), 9, Quiet())
+        train_on_labels(fit(learning_rate=1e38), 9, Silence())
 
 
 def test_convolutions_are_deterministic_while_it_trains(path: Path) -> None:
@@ -301,7 +297,7 @@ def test_convolutions_are_deterministic_while_it_trains(path: Path) -> None:
             return super().forward(input)
 
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    train_on_labels(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, Quiet())
+    train_on_labels(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, Silence())
     record(fit(Looking(NUM_DIMS, NUM_CLASSES)), 1, path)
     assert set(inside) == {(True, False)}
     assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before
@@ -311,7 +307,7 @@ def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     inside: list[int] = []
 
-    class Looking:
+    class Looking(Silence):
         def advance(self, count: int = 1, note: str = "") -> None:
             inside.append(torch.get_num_threads())
 

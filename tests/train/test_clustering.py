@@ -16,6 +16,7 @@ from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
 from elfs.ops.schedules import warmup_cosine
 from elfs.parallel.ranks import Ranks
+from elfs.parallel.runtime import Silence
 from elfs.train import clustering, numerics
 from elfs.train.clustering import HeadSettings, HeadTraining, train_heads
 from elfs.train.features import Features
@@ -61,15 +62,10 @@ def neighbors_of(positions: Tensor) -> Tensor:
     return (positions.unsqueeze(1) + torch.arange(1, NUM_NEIGHBORS + 1)) % NUM_ROWS
 
 
-class Quiet:
-    def advance(self, count: int = 1, note: str = "") -> None:
-        pass
-
-
 def train(path: Path, task: Any = None, features: Features | None = None, **changes: Any) -> HeadTraining:
     settings = dataclasses.replace(SETTINGS, **changes)
     return train_heads(
-        features or Recording(), neighbors_of(torch.arange(NUM_ROWS)), settings, checkpoint=path, task=task or Quiet()
+        features or Recording(), neighbors_of(torch.arange(NUM_ROWS)), settings, checkpoint=path, task=task or Silence()
     )
 
 
@@ -99,7 +95,7 @@ def test_teacher_is_the_moving_average_of_the_student(path: Path) -> None:
     """One step an epoch and one checkpoint an epoch, so every student is seen: t = 0.75 t + 0.25 s, from equal ones."""
     students: list[dict[str, np.ndarray]] = []
 
-    class Reader:
+    class Reader(Silence):
         def advance(self, count: int = 1, note: str = "") -> None:
             if count and path.exists():
                 students.append({name: np.array(value) for name, value in load_tensors(path).items()})
@@ -207,7 +203,7 @@ def test_every_loss_finds_separate_groups(path: Path, loss: str) -> None:
     settings = dataclasses.replace(SETTINGS, loss=loss, clusters=3, heads=4, epochs=60, hidden=16, bottleneck=8)
 
     same_group = torch.arange(30).unsqueeze(1) // 10 * 10 + torch.arange(10)
-    found = train_heads(features, same_group, settings, checkpoint=path, task=Quiet())
+    found = train_heads(features, same_group, settings, checkpoint=path, task=Silence())
     assert found.loss.shape == (4,)
     assert torch.isfinite(found.loss).all()
     best = found.teacher(features.take(torch.arange(30)))[int(found.loss.argmin())].argmax(dim=1).reshape(3, 10)

@@ -71,6 +71,9 @@ class Steps:
         if self.count >= self.stop_after:
             raise KeyboardInterrupt
 
+    def resume(self, count: int, note: str = "") -> None:
+        self.advance(count, note)
+
 
 def features() -> Features:
     values = np.random.default_rng(0).normal(size=(NUM_ROWS, NUM_DIMS)).astype(np.float32)

@@ -14,11 +14,12 @@ from elfs.errors import UsageError
 from elfs.models.networks import MlpEnsemble, Network, build_network
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import TraceSums, trace_batch
+from elfs.parallel.runtime import Silence
 from elfs.train.ensemble import EnsembleFit, predict_ensemble, record_ensemble
 from elfs.train.features import Features
 from elfs.train.recipes import RECIPES
 from elfs.train.seeding import generator
-from tests.train.test_classifier import CPU, Quiet
+from tests.train.test_classifier import CPU
 
 NUM_ROWS, NUM_DIMS, NUM_CLASSES, NUM_NETWORKS, EPOCHS = 23, 4, 3, 3, 3
 RECIPE = dict(batch_size=10, hidden=5, proxies=NUM_NETWORKS)
@@ -40,7 +41,7 @@ def fit(numbers: range = range(NUM_NETWORKS), **changes: Any) -> EnsembleFit:
 
 def record(what: EnsembleFit, path: Path, task: Any = None) -> list[TraceSums]:
     stored: dict[int, dict[str, Tensor]] = {}
-    record_ensemble(what, EPOCHS, path, stored.__setitem__, task or Quiet())
+    record_ensemble(what, EPOCHS, path, stored.__setitem__, task or Silence())
     return [TraceSums.of(stored[epoch]) for epoch in sorted(stored)]
 
 
@@ -103,7 +104,7 @@ def test_a_network_does_not_depend_on_the_others(tmp_path: Path) -> None:
     torch.testing.assert_close(part.network.weight, together.network.weight[1:])
 
 
-class Stop(Quiet):
+class Stop(Silence):
     """Acts like Ctrl-C after some steps."""
 
     steps = 0

@@ -199,7 +199,7 @@ def _fill(job: Job, pieces: Pieces, eligible_N: NDArray[np.bool_], search: _Sear
     num_rounds = -(-num_missing // (ranks.size * search.most)) or min(1, len(missing))
     plan = deal(missing, ranks.size * num_rounds, most=len(eligible_N), weighs=eligible_N) if missing else []
     with job.runtime.progress.task("embed: neighbours", len(rows), "images") as task:
-        task.advance(len(rows) - num_missing)
+        task.resume(len(rows) - num_missing)
         for number in range(num_rounds):
             meter = _Meter(ranks, task, num_missing * (number + 1) // num_rounds - num_missing * number // num_rounds)
             runs = plan[ranks.rank * num_rounds + number]

@@ -202,7 +202,7 @@ class RowEncoder:
                 for run, part in zip(runs, parts, strict=True):
                     seen, num_known = self._keep(run, part)
                     failures |= seen
-                    advance(num_known)
+                    task.resume(num_known)
                     check(failures)
 
     def _keep(self, run: Run, found: Encoding) -> tuple[Failures, int]:
