@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from elfs.ops.optimizers import eager
+
 __all__ = ["CrossValidation", "LinearClassifier", "cross_validated", "dropout_disagreement", "fit_linear_classifier"]
 
 _PENALTIES = (1.0, 0.1, 0.01, 1e-3, 1e-4)
@@ -219,7 +221,7 @@ def _path(
     blocks = list(zip(inputs_ND.split(_SEARCH_ROWS), labels_N.split(_SEARCH_ROWS), strict=True))
     found = []
     for penalty in penalties:
-        search = torch.optim.LBFGS(
+        search = eager(torch.optim.LBFGS)(
             [parameters_CD],
             max_iter=most_steps,
             tolerance_grad=1e-6,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from elfs.data.batch_part import BatchPart
 from elfs.errors import UsageError
 from elfs.models.heads import ClusterHeads
+from elfs.ops.optimizers import eager
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.temi import (
     Views,
@@ -242,7 +243,7 @@ def _adamw(student: ClusterHeads, settings: HeadSettings) -> torch.optim.AdamW:
     decayed = [parameter for parameter in student.parameters() if id(parameter) not in kept]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     device = student.gain.device
-    return torch.optim.AdamW(
+    return eager(torch.optim.AdamW)(
         groups, lr=changing_rate(settings.learning_rate, device), fused=True, capturable=device.type == "cuda"
     )
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from elfs.models.networks import MlpEnsemble
+from elfs.ops.optimizers import eager
 from elfs.ops.schedules import warmup_cosine
 from elfs.ops.traces import TraceSums, trace_batch
 from elfs.parallel.ranks import ALONE, Ranks
@@ -100,7 +101,7 @@ class EnsembleFit:
 
     def optimizer(self) -> torch.optim.SGD:
         """Return SGD with Nesterov momentum 0.9 over all networks, none of which sees the others."""
-        return torch.optim.SGD(
+        return eager(torch.optim.SGD)(
             self.network.parameters(),
             lr=changing_rate(self.recipe.learning_rate, self.device),
             momentum=0.9,

@@ -15,6 +15,7 @@ from elfs.data.loaders import nearly_equal
 from elfs.data.training_images import TrainingImages
 from elfs.errors import UsageError
 from elfs.models.networks import build_network, has_batch_norm
+from elfs.ops.optimizers import eager
 from elfs.ops.schedules import warmup_cosine
 from elfs.parallel.ranks import ALONE, Ranks
 from elfs.train.inputs import InputBuilder
@@ -108,7 +109,7 @@ class Fit:
 
     def optimizer(self) -> torch.optim.SGD:
         """Return SGD with Nesterov momentum 0.9 over all parameters."""
-        return torch.optim.SGD(
+        return eager(torch.optim.SGD)(
             self.network.parameters(),
             lr=changing_rate(self.recipe.learning_rate, self.device),
             momentum=0.9,

@@ -14,6 +14,7 @@ from elfs.models.heads import ClusterHeads
 from elfs.ops.consensus import aligned, consensus
 from elfs.ops.kmeans import kmeans
 from elfs.ops.neighbor_information import Linkage, merged, refined, smoothed
+from elfs.ops.optimizers import eager
 from elfs.parallel.runtime import Task
 from elfs.train.features import Features
 from elfs.train.seeding import derived_seed, generator
@@ -171,7 +172,7 @@ def distilled_head(
     head = ClusterHeads(
         1, features.dim, hidden, bottleneck, probabilities.shape[1], generator(seed, "distilled head")
     ).to(features.device)
-    optimizer = torch.optim.AdamW(head.parameters(), lr=_DISTILL_RATE, weight_decay=1e-4)
+    optimizer = eager(torch.optim.AdamW)(head.parameters(), lr=_DISTILL_RATE, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _DISTILL_STEPS)
     draws = generator(seed, "distilled batches")
     for _ in range(_DISTILL_STEPS):

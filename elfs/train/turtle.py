@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from elfs.errors import UsageError
+from elfs.ops.optimizers import eager
 from elfs.ops.turtle import fitted_heads, soft_labels, turtle_loss, unit_parts
 from elfs.parallel.runtime import Task
 from elfs.train.checkpoint import load_checkpoint, save_checkpoint
@@ -93,7 +94,7 @@ def train_turtle(features: Features, settings: TurtleSettings, *, checkpoint: Pa
     draws, columns = generator(settings.seed, "turtle"), settings.runs * settings.clusters
     first = [torch.randn(width, columns, generator=draws) / math.sqrt(width) for width in settings.widths]
     weights = nn.ParameterList([weight.to(features.device) for weight in first])
-    optimizer = torch.optim.Adam(weights.parameters(), lr=settings.learning_rate)
+    optimizer = eager(torch.optim.Adam)(weights.parameters(), lr=settings.learning_rate)
     resumed = load_checkpoint(checkpoint, {"weights": weights}, optimizer)
     start = 0 if resumed is None else resumed[0]
     task.resume(start)

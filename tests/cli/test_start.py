@@ -1,6 +1,7 @@
 """What starting costs: which modules each command loads, and how much memory help and status take."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 import elfs
 from elfs.catalog import STAGES
-from tests.chain import Finished
+from tests.chain import Finished, make_pictures
 
 TYPER = {"annotated_doc", "annotated_types", "pydantic", "pydantic_core", "shellingham", "typer", "typing_extensions"}
 TYPER |= {"typing_inspection"}
@@ -76,3 +77,21 @@ def test_a_stage_loads_torch_and_what_it_always_uses() -> None:
     modules, _ = loaded(f"{first}import sys\nassert 'scipy' not in sys.modules\n{then}")
     assert {f"elfs.stages.{stage}" for stage in STAGES} <= modules
     assert strangers(modules) & {"timm", "torchvision", "sklearn", "faiss", "matplotlib", "datasets"} == set()
+
+
+@pytest.mark.slow
+def test_no_training_loads_the_compiler_of_torch(tmp_path: Path) -> None:
+    """Torch's own optimizers import it, with sympy: 1.4 CPU seconds."""
+    pictures, place = str(make_pictures(tmp_path / "pictures")), ["-w", str(tmp_path / "w"), "--devices", "cpu"]
+    smoke = [*place, "--smoke", "--force"]
+    lines = [["run", pictures, *smoke, "--clusters", "3"], ["cluster", *smoke, "--method", "temi"], ["label", *place]]
+    lines += [["dynamics", *smoke, "--network", network] for network in ("linear", "mlp")]
+    lines += [["train", *smoke, "--labels", "folders", "--network", network] for network in ("resnet8", "linear")]
+    modules, _ = loaded(f"from elfs.cli.app import run\nfor line in {lines}:\n    assert run(line) == 0, line\n")
+    assert modules & {"torch._dynamo", "torch._inductor", "sympy", "triton", "sklearn", "timm", "torchvision"} == set()
+
+
+def test_every_optimizer_goes_without_the_compiler_of_torch() -> None:
+    package = Path(elfs.__file__).parent
+    made = re.compile(r"torch\.optim\.[A-Z]\w*\(")
+    assert [str(path) for path in package.rglob("*.py") if made.search(path.read_text())] == []
