@@ -69,6 +69,17 @@ def few_atoms(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def three_threads() -> Iterator[None]:
+    """Let torch compute on three threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def few_penalties(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the linear classifier of annotated images be cross-validated with two penalties instead of five."""
     monkeypatch.setattr("elfs.ops.linear_classifier._PENALTIES", (0.1, 0.01))

@@ -94,12 +94,15 @@ def select(
     rows = np.flatnonzero(finite_rows(values))
     if len(rows) == 0:
         raise InputDataError("embeddings: no row is finite.")
-    rows = rows[np.argsort(id_hashes(table, rows, seed), kind="stable")]
-    rows = rows[kept_of_equal(torch.from_numpy(content_of_rows(values[rows])), torch.zeros(len(rows)).bool()).numpy()]
+    hashes = id_hashes(table, rows, seed)
+    order = np.argsort(hashes, kind="stable")
+    content = torch.from_numpy(content_of_rows(values[rows[order]]))
+    order = order[kept_of_equal(content, torch.zeros(len(rows)).bool()).numpy()]
+    rows = rows[order]
     wanted = Budget.parse(config.budget)
     count = wanted.count or wanted.resolve(len(rows))
     check_budget(count, torch.ones(len(rows)).bool())
-    pool, trust = _pool(method, values, hard, labels, rows, id_hashes(table, rows, seed))
+    pool, trust = _pool(method, values, hard, labels, rows, hashes[order])
     if wanted.share == 1:
         count = int(eligible_rows(method, pool).sum())
     picked = _pick(config, pool, count, trust)

@@ -4,12 +4,13 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["csv_text", "plain_cell", "safe_cell"]
+__all__ = ["csv_text", "plain_cell", "quoted_cell", "safe_cell"]
 
 _STARTS = "[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]"
 _FORMULA = re.compile("'*" + _STARTS)
 """What a spreadsheet takes for a formula, and what looks like one that was made safe, so that it comes back too."""
 
+_QUOTED = re.compile('[",\r\n]')
 _SAFE = re.compile("'+" + _STARTS)
 
 
@@ -48,6 +49,22 @@ def plain_cell(text: str) -> str:
         Without the apostrophe, where there is one before what would be a formula.
     """
     return text[1:] if text.startswith("'") and _SAFE.match(text) else text
+
+
+def quoted_cell(text: str) -> str:
+    """Return a cell as it stands in a line of CSV.
+
+    Parameters
+    ----------
+    text : str
+        A cell, of which a line has several.
+
+    Returns
+    -------
+    str
+        What `csv_text` writes: quoted where it holds a comma, a quote or either kind of line end.
+    """
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:

@@ -99,7 +99,7 @@ class TextColumn:
         return self.blob[self.offsets[position] : self.offsets[position + 1]].tobytes()
 
     def encoded_rows(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
-        """Yield some strings as bytes, a tenth of the time of one `encoded` after the other.
+        """Yield some strings as bytes, a tenth of the time of one `encoded` after the other; less where they lie close.
 
         Parameters
         ----------
@@ -111,11 +111,17 @@ class TextColumn:
         bytes
             Each as `encoded` gives it, made in blocks of rows.
         """
-        blob = np.asarray(self.blob).data
+        whole = np.asarray(self.blob).data
         for start in range(0, len(rows), _BLOCK_ROWS):
             block = rows[start : start + _BLOCK_ROWS]
-            ends = self.offsets[block + 1].tolist()
-            yield from (bytes(blob[first:last]) for first, last in zip(self.offsets[block].tolist(), ends, strict=True))
+            firsts, ends = self.offsets[block], self.offsets[block + 1]
+            low, high = int(firsts.min()), int(ends.max())
+            bounds = zip((firsts - low).tolist(), (ends - low).tolist(), strict=True)
+            if high - low <= 2 * int((ends - firsts).sum()):  # one copy, and no view for each
+                near = bytes(whole[low:high])
+                yield from (near[first:last] for first, last in bounds)
+            else:
+                yield from (bytes(whole[low + first : low + last]) for first, last in bounds)
 
     def iterate_encoded(self) -> Iterator[bytes]:
         """Yield all strings as bytes, in order.

@@ -1,10 +1,11 @@
 """Which samples of a pool are copies of one another.
 
-Shape suffixes: M rows of the pool, K neighbours, P pairs.
+Shape suffixes: M rows of the pool, S of them that share their content, K neighbours, P pairs.
 """
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,14 +32,25 @@ def kept_of_equal(content: Tensor, settled: Tensor) -> Tensor:
     Tensor of shape (n_rows,), bool
         True for every settled row, and for the first of equal ones of which none is settled.
     """
-    order = torch.cat([torch.nonzero(part).flatten() for part in (settled, ~settled)])  # settled rows first
+    shared_M = _is_shared(content)
+    order = torch.cat([torch.nonzero(shared_M & part).flatten() for part in (settled, ~settled)])  # settled rows first
     by_content = order[torch.argsort(content[order], stable=True)]
-    sorted_M = content[by_content]
-    is_first = torch.ones(len(content), dtype=torch.bool)
-    is_first[1:] = (sorted_M[1:] != sorted_M[:-1]) | (sorted_M[1:] == 0)
-    kept = settled.clone()
-    kept[by_content[is_first]] = True
+    sorted_S = content[by_content]
+    kept = settled | ~shared_M
+    kept[by_content[:1]] = True
+    kept[by_content[1:][sorted_S[1:] != sorted_S[:-1]]] = True
     return kept
+
+
+def _is_shared(content_M: Tensor) -> Tensor:
+    """Return which rows have a content other than 0 that another row has too, bool [M]."""
+    sorted_M = np.sort(content_M.numpy())  # a tenth of the time of a sort that says where each was
+    repeated = np.unique(sorted_M[1:][sorted_M[1:] == sorted_M[:-1]])
+    repeated = repeated[repeated != 0]
+    if not len(repeated):
+        return torch.zeros(len(content_M), dtype=torch.bool)
+    place_M = np.searchsorted(repeated[:-1], content_M.numpy())
+    return torch.from_numpy(repeated[place_M] == content_M.numpy())
 
 
 def near_distances(similarity: Tensor) -> Tensor:

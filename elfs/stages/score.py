@@ -1,6 +1,6 @@
 """Training dynamics and embeddings to difficulty scores."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from elfs.config import ScoreConfig
 from elfs.data.samples import SampleTable
 from elfs.ops.distances import unit_clusters, unit_rows
 from elfs.ops.scores import EMBEDDING_SCORES, TRACE_SCORES, Geometry, compute_scores
+from elfs.ops.threads import in_threads
 from elfs.pipeline.facts import ScoreFacts
 from elfs.pipeline.job import Job, Result, StageCode
 from elfs.train.seeding import generator
@@ -19,11 +20,11 @@ from elfs.workspace.tensors import RowArray
 
 __all__ = ["CODE", "run"]
 
-_BLOCK_ROWS = 262_144
-"""Samples whose traces are in memory at a time."""
+_BLOCK_ROWS = 65_536
+"""Samples whose traces a thread has in memory at a time."""
 
 _EMBEDDING_ROWS = 16_384
-"""Samples whose embeddings are in memory at a time."""
+"""Samples whose embeddings a thread has in memory at a time."""
 
 _KMEANS_ROWS = 65_536
 """Images of the pool, evenly spread, to which k-means is fitted where there are more."""
@@ -61,13 +62,14 @@ def _trace_scores(job: Job, traces: dict[str, np.ndarray | RowArray], window: in
     """Return the scores of the training run."""
     num_rows = traces["correct"].shape[1]
     scores = {key: np.empty(num_rows, dtype=np.float32) for key in keys}
-    with job.runtime.progress.task("score", num_rows, "images") as task:
-        for start in range(0, num_rows, _BLOCK_ROWS):
-            stop = min(start + _BLOCK_ROWS, num_rows)
-            block = {name: torch.from_numpy(_columns(trace, start, stop)) for name, trace in traces.items()}
-            for key, score in compute_scores(block, window).items():
-                scores[key][start:stop] = score.numpy()
-            task.advance(stop - start)
+
+    def fill(rows: slice) -> int:
+        block = {name: torch.from_numpy(_columns(trace, rows)) for name, trace in traces.items()}
+        for key, score in compute_scores(block, window).items():
+            scores[key][rows] = score.numpy()
+        return int(rows.stop - rows.start)
+
+    _in_blocks(job, "score", fill, num_rows, _BLOCK_ROWS)
     return scores
 
 
@@ -78,15 +80,24 @@ def _embedding_scores(job: Job, seed: int) -> Scores:
     similarity = job.workspace.tensors("neighbors")["similarity"]
     prototypes = _prototypes(job, embeddings, np.flatnonzero(pool_N), seed)
     scores = {key: np.full(len(pool_N), np.nan, dtype=np.float32) for key in EMBEDDING_SCORES}
-    with job.runtime.progress.task("score: embeddings", len(pool_N), "images") as task:
-        for start in range(0, len(pool_N), _EMBEDDING_ROWS):
-            stop = min(start + _EMBEDDING_ROWS, len(pool_N))
-            rows = start + np.flatnonzero(pool_N[start:stop])
-            geometry = Geometry(unit_rows(_rows(embeddings, rows)), _rows(similarity, rows), prototypes)
-            for key, score in EMBEDDING_SCORES.items():
-                scores[key][rows] = score(geometry).numpy()
-            task.advance(stop - start)
+
+    def fill(block: slice) -> int:
+        rows = block.start + np.flatnonzero(pool_N[block])
+        geometry = Geometry(unit_rows(_rows(embeddings, rows)), _rows(similarity, rows), prototypes)
+        for key, score in EMBEDDING_SCORES.items():
+            scores[key][rows] = score(geometry).numpy()
+        return int(block.stop - block.start)
+
+    _in_blocks(job, "score: embeddings", fill, len(pool_N), _EMBEDDING_ROWS)
     return scores
+
+
+def _in_blocks(job: Job, name: str, fill: Callable[[slice], int], num_rows: int, block_rows: int) -> None:
+    """Call a function with one slice of rows after the other, which says how many it has done."""
+    slices = (slice(start, min(start + block_rows, num_rows)) for start in range(0, num_rows, block_rows))
+    with job.runtime.progress.task(name, num_rows, "images") as task:
+        for count in in_threads(fill, slices):
+            task.advance(count)
 
 
 def _prototypes(job: Job, embeddings: np.ndarray | RowArray, rows: NDArray[np.int64], seed: int) -> Tensor:
@@ -104,9 +115,9 @@ def _rows(array: np.ndarray | RowArray, rows: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(array.take(rows) if isinstance(array, RowArray) else array[rows])
 
 
-def _columns(trace: np.ndarray | RowArray, start: int, stop: int) -> np.ndarray:
+def _columns(trace: np.ndarray | RowArray, rows: slice) -> np.ndarray:
     """Copy the columns of some samples out of a trace [E, N]."""
-    return trace.columns(start, stop) if isinstance(trace, RowArray) else np.array(trace[:, start:stop])
+    return trace.columns(rows.start, rows.stop) if isinstance(trace, RowArray) else np.array(trace[:, rows])
 
 
 CODE = StageCode(run)

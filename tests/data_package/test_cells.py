@@ -1,6 +1,6 @@
 import pytest
 
-from elfs.data.cells import csv_text, plain_cell, safe_cell
+from elfs.data.cells import csv_text, plain_cell, quoted_cell, safe_cell
 from elfs.data.decoded_text import table_rows
 
 STARTS = ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'=", "'\uff1d", "''@", "'\r"]
@@ -29,3 +29,8 @@ def test_tables_that_are_read_have_the_names_as_they_were() -> None:
 
 def test_lines_end_with_a_line_feed() -> None:
     assert csv_text([["id", "n"], ["a,b", 1], ["", None]]) == 'id,n\n"a,b",1\n,\n'
+
+
+@pytest.mark.parametrize("text", ["plain", "a,b", 'a "b"', "a\nb", "a\rb", "", "'=1", " a ", ";\t|"])
+def test_quoted_cell_stands_as_in_a_table(text: str) -> None:
+    assert f"{quoted_cell(text)},1\n" == csv_text([[text, 1]])

@@ -202,3 +202,10 @@ def test_rows_of_a_column_in_any_order_are_those_that_were_stored() -> None:
     rows = np.array([4, 0, 3, 3, 1, 2])
     assert list(names.encoded_rows(rows)) == [names.encoded(int(row)) for row in rows]
     assert list(names.encoded_rows(rows[:0])) == []
+
+
+@pytest.mark.parametrize("step", [1, 2, 7])
+def test_rows_that_lie_close_or_far_apart_are_those_that_were_stored(step: int) -> None:
+    names = TextColumn.from_strings([f"{number:b}" for number in range(200)])
+    rows = np.arange(0, 200, step)[::-1]
+    assert [name.decode() for name in names.encoded_rows(rows)] == [f"{number:b}" for number in rows]

@@ -16,6 +16,7 @@ ITERATIONS: list[dict[str, int]] = [{"num_iterations": 1}, {"num_iterations": 50
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distances, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(distances, "_BLOCK_NUMBERS", 35)
     monkeypatch.setattr(distances, "_FITTED_ROWS", 60)
 
 
@@ -102,3 +103,14 @@ def test_there_may_be_more_clusters_than_rows_in_the_sample() -> None:
     assert len(assignment.unique()) <= 80
     with pytest.raises(ValueError, match="num_clusters is 101, expected 1 to 100"):
         unit_clusters(two_bundles(100), 101, generator())
+
+
+@pytest.mark.parametrize("num_dims", [5, 32, 33, 384])
+def test_blocks_change_no_bit(num_dims: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(101, num_dims, generator=generator()).half()
+    centres, own = torch.randn(4, num_dims, generator=generator(1)), torch.arange(101) % 4
+    unit, distance = unit_rows(x), centre_distance(x, centres, own)
+    for num_rows in (1, 2, 7, 64):
+        monkeypatch.setattr(distances, "_BLOCK_NUMBERS", num_rows * num_dims)
+        assert torch.equal(unit_rows(x), unit)
+        assert torch.equal(centre_distance(x, centres, own), distance)

@@ -24,6 +24,20 @@ def test_of_settled_equal_rows_all_stay_and_no_other() -> None:
     assert kept_of_equal(content, settled).tolist() == [False, True, True, False, True, False]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_kept_rows_are_those_of_a_look_at_each(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    content = torch.randint(-20, 20, (60,), generator=generator)
+    settled = torch.rand(60, generator=generator) < 0.2
+    seen = set(content[settled].tolist()) - {0}
+    expected = settled.tolist()
+    for row in torch.nonzero(~settled).flatten().tolist():
+        number = int(content[row])
+        expected[row] = number not in seen
+        seen |= {number} - {0}
+    assert kept_of_equal(content, settled).tolist() == expected
+
+
 @pytest.mark.parametrize("num_copies", [2, 20, 400])
 def test_any_number_of_equal_rows_is_found(num_copies: int) -> None:
     """No list of neighbours bounds how many copies one picture can have."""

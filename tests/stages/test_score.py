@@ -68,7 +68,10 @@ def test_seed_decides_the_prototypes_alone(digits: Finished, workspace: Path) ->
     assert {key for key in SCORES if not np.array_equal(ours[key], theirs[key], equal_nan=True)} == {"prototypicality"}
 
 
-def test_blocks_do_not_change_a_score(digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("three_threads")
+def test_blocks_and_threads_do_not_change_a_score(
+    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     digits.copy(workspace)
     monkeypatch.setattr(score, "_BLOCK_ROWS", 33)
     monkeypatch.setattr(score, "_EMBEDDING_ROWS", 33)

@@ -15,7 +15,7 @@ from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
 from elfs.ops.selection.trust import neighbor_trust
 from elfs.parallel.runtime import Runtime
-from elfs.stages.selection import choice
+from elfs.stages.selection import candidates, choice, trust
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.draft import open_draft
 from elfs.workspace.workspace import Workspace
@@ -53,6 +53,21 @@ def test_random_depends_on_the_seed_alone(digits: Finished, workspace: Path) -> 
     assert picked[0] == picked[1] != picked[2]
     text = (workspace / "selections" / "c" / "selection.csv").read_text()
     assert "drawn at random with seed 1" in text
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_blocks_and_threads_do_not_change_a_selection(
+    digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.copy(workspace)
+    summaries = [run_stage("select", workspace, method="elfs", name="plain").summary]
+    monkeypatch.setattr(candidates, "_READ_ROWS", 7)
+    monkeypatch.setattr(trust, "_BLOCK_ROWS", 7)
+    summaries.append(run_stage("select", workspace, method="elfs", name="plain-2").summary)
+    assert summaries[1] | {"name": "plain"} == summaries[0]
+    for file in ("indices.safetensors", "selection.csv"):
+        plain, in_blocks = (workspace / "selections" / name / file for name in ("plain", "plain-2"))
+        assert in_blocks.read_bytes() == plain.read_bytes()
 
 
 def test_summary(digits: Finished, workspace: Path) -> None:

@@ -246,12 +246,17 @@ def tdds(traces: Traces, window: int) -> Tensor:
     .. [2] github.com/zhangxin-xd/Dataset-Pruning-TDDS@c005f4a, ``importance_evaluation.py``.
     """
     probability_EN = traces["target_probability"].float().clamp(SMALLEST_PROBABILITY, LARGEST_PROBABILITY)
-    old_EN, new_EN = probability_EN[:-1], probability_EN[1:]
-    change_EN = new_EN * (new_EN / old_EN).log() + (1 - new_EN) * ((1 - new_EN) / (1 - old_EN)).log()
+    change_EN = _divergence_terms(probability_EN) + _divergence_terms(1 - probability_EN)
     average_N = torch.zeros_like(change_EN[0])
-    for squared_N in _windows(change_EN, window)[1]:
-        average_N = (1 - TDDS_WEIGHT) * average_N + TDDS_WEIGHT * squared_N.sqrt()
+    for norm_N in _windows(change_EN, window)[1].sqrt_().mul_(TDDS_WEIGHT):
+        average_N.mul_(1 - TDDS_WEIGHT).add_(norm_N)
     return average_N
+
+
+def _divergence_terms(probability_EN: Tensor) -> Tensor:
+    """Return ``p log(p / q)`` of each epoch's probability p and that of the epoch before, q."""
+    new_EN = probability_EN[1:]
+    return (new_EN / probability_EN[:-1]).log_().mul_(new_EN)
 
 
 def variability(traces: Traces, window: int) -> Tensor:

@@ -101,8 +101,7 @@ def select(
     choose("method", name, SELECTORS)
     if num_blocks < 1:
         raise ValueError(f"num_blocks is {num_blocks}, expected at least 1.")
-    in_order = bool((pool.tie_breaker[1:] >= pool.tie_breaker[:-1]).all())
-    order_M = None if in_order else torch.sort(pool.tie_breaker, stable=True).indices
+    order_M = None if pool.is_in_order else torch.sort(pool.tie_breaker, stable=True).indices
     ordered = pool if order_M is None else take(pool, order_M)
     check_budget(budget, eligible_rows(name, ordered))
     go = _Go(name, options, generator, balance, num_blocks)

@@ -7,12 +7,15 @@ from torch import Tensor
 
 from elfs.ops.distances import unit_rows
 from elfs.ops.selection.covering import largest_cosine
+from elfs.ops.threads import in_threads
 
 __all__ = ["Chance", "coverage_and_chance"]
 
 # Pairs of a judged row and a selected one that are compared for each draw: about a second for all of them.
 _MOST_PAIRS = 40_000_000
 _FEWEST_JUDGED, _MOST_JUDGED = 256, 4096
+# Selected rows that are read at once.
+_BLOCK_ROWS = 16_384
 
 
 class Chance(NamedTuple):
@@ -84,11 +87,18 @@ def coverage_and_chance(
     held_J = largest_cosine(judged_JD, unit_rows(embeddings[~candidates])).clamp_min_(0)
 
     def coverage(rows: Tensor) -> float:
-        is_in_M = torch.zeros(len(embeddings), dtype=torch.bool)
-        is_in_M[rows] = True  # read in their order, a third of the time
-        nearest_J = largest_cosine(judged_JD, unit_rows(embeddings[is_in_M])).maximum(held_J)
+        """Of rows in their order, which are read in a third of the time."""
+        nearest_J = held_J
+        for block in rows.split(_BLOCK_ROWS):
+            nearest_J = nearest_J.maximum(largest_cosine(judged_JD, unit_rows(embeddings.index_select(0, block))))
         return float(nearest_J.double().clamp_max(1).mean())
+
+    def of_draw(drawn: Tensor) -> float:
+        is_in_C = torch.zeros(len(open_C), dtype=torch.bool)
+        is_in_C[drawn.long()] = True
+        return coverage(open_C[is_in_C])
 
     # int32 gives the permutations that int64 gives, in half of the memory
     orders = (torch.randperm(len(open_C), generator=generator, dtype=torch.int32) for _ in range(num_draws))
-    return Chance(coverage(picked), [coverage(open_C[order[: len(picked)].long()]) for order in orders])
+    draws = in_threads(of_draw, (order[: len(picked)].clone() for order in orders))
+    return Chance(coverage(picked.sort().values), list(draws))

@@ -4,6 +4,7 @@ import statistics
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -158,6 +159,12 @@ class CoverageJudge:
             nearest_J = torch.maximum(nearest_J, cosine.amax(dim=1))
         return float(nearest_J @ self.weights) / max(float(self.weights.sum()), 1e-12)
 
+    @cached_property
+    def _sizes(self) -> Tensor:
+        """Rows of each cluster, int64 [C]; counted once for all windows."""
+        assert self.clusters is not None
+        return self.clusters.bincount()
+
     def evenness(self, positions: Tensor) -> float:
         """Return how much of each cluster some rows take, beside their share of the pool.
 
@@ -174,7 +181,7 @@ class CoverageJudge:
         """
         if self.clusters is None:
             return 1.0
-        sizes_C = self.clusters.bincount()
+        sizes_C = self._sizes
         taken_C = self.clusters[positions].bincount(minlength=len(sizes_C))
         expected_C = sizes_C * (len(positions) / len(self.clusters))
         return float((taken_C / expected_C)[sizes_C > 0].clamp(max=1).mean())

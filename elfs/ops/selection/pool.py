@@ -107,6 +107,11 @@ class Pool:
         return ~self.held() if self.barred is None else ~(self.held() | self.barred)
 
     @cached_property
+    def is_in_order(self) -> bool:
+        """Whether the rows come in canonical order; looked at once."""
+        return bool((self.tie_breaker[1:] >= self.tie_breaker[:-1]).all())
+
+    @cached_property
     def hardest_first(self) -> Tensor:
         """Positions of finite hardness, int64, from hard to easy, of equals the lower first; sorted once."""
         hardness_M = required(self, "hardness")

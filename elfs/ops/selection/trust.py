@@ -4,10 +4,12 @@ Shape suffixes: N rows, B rows of a block, K neighbours.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
+
+from elfs.ops.threads import in_threads
 
 __all__ = ["neighbor_trust"]
 
@@ -55,9 +57,14 @@ def neighbor_trust(pseudo_labels: Tensor, neighbors: Iterable[Tensor]) -> float:
     (1.0, 0.0)
     """
     labels_N, counts_2, num_rows = pseudo_labels.int(), torch.zeros(2, dtype=torch.int64), 0
-    for block_BK in neighbors:
-        counts_2 += _agreement(labels_N, labels_N[num_rows : num_rows + len(block_BK)], block_BK)
-        num_rows += len(block_BK)
+
+    def agreement(block: tuple[int, Tensor]) -> tuple[Tensor, int]:
+        start, near_BK = block
+        return _agreement(labels_N, labels_N[start : start + len(near_BK)], near_BK), len(near_BK)
+
+    for found_2, length in in_threads(agreement, _with_starts(neighbors)):
+        counts_2 += found_2
+        num_rows += length
     if num_rows != len(labels_N):
         raise ValueError(f"neighbors has {num_rows:,} rows, expected {len(labels_N):,} as in pseudo_labels.")
     counted = labels_N[labels_N >= 0]
@@ -66,6 +73,14 @@ def neighbor_trust(pseudo_labels: Tensor, neighbors: Iterable[Tensor]) -> float:
     if num_pairs == 0 or chance >= 1:
         return 0.0
     return math.sqrt(max(0.0, (num_equal / num_pairs - chance) / (1 - chance)))
+
+
+def _with_starts(blocks: Iterable[Tensor]) -> Iterator[tuple[int, Tensor]]:
+    """Yield each block behind the number of rows before it."""
+    start = 0
+    for block_BK in blocks:
+        yield start, block_BK
+        start += len(block_BK)
 
 
 def _agreement(labels_N: Tensor, own_B: Tensor, near_BK: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from elfs.ops.duplicates import kept_of_equal, kept_of_near, near_distances, nea
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
 from elfs.ops.selection.pool import take
+from elfs.ops.threads import in_threads
 from elfs.pipeline.annotated import require_annotations
 from elfs.pipeline.job import Job
 from elfs.pipeline.status import recorded_config
@@ -29,6 +30,9 @@ from elfs.workspace.commands import command_line
 from elfs.workspace.tensors import RowArray
 
 __all__ = ["Candidates", "gather_candidates", "picks_per_cluster", "read_rows"]
+
+
+_READ_ROWS = 262_144
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +145,12 @@ def read_rows(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> 
         A copy.
     """
     values: np.ndarray | RowArray = job.workspace.tensors(artifact)[tensor]
-    return torch.from_numpy(values.take(rows) if isinstance(values, RowArray) else values[rows])
+    whole = values if isinstance(values, RowArray) else RowArray([values])
+    found = np.empty((len(rows), *whole.shape[1:]), dtype=whole.dtype)
+    parts = (slice(start, start + _READ_ROWS) for start in range(0, len(rows), _READ_ROWS))
+    for _ in in_threads(lambda part: whole.take(rows[part], out=found[part]), parts):
+        pass
+    return torch.from_numpy(found)
 
 
 def picks_per_cluster(job: Job, found: Candidates, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:

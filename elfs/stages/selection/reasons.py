@@ -1,6 +1,6 @@
 """Why each image is in a selection, in words, and the table for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
-from elfs.data.cells import csv_text, safe_cell
+from elfs.data.cells import quoted_cell, safe_cell
 from elfs.pipeline.selections import COLUMNS, GROUP_COLUMN
 
 __all__ = ["REASONS", "reasons", "selection_csv"]
@@ -88,8 +88,9 @@ def reasons(
         return [clause] * len(picked)
     ease = -hardness.numpy()
     ordered = np.sort(ease[np.isfinite(ease)])
-    harder = (np.searchsorted(ordered, ease[picked.numpy()]) / len(ordered)).tolist()
-    return [f"{share:.1%} of the pool is harder by {config.key}; {clause}" for share in harder]
+    harder = [f"{share:.1%}" for share in (np.searchsorted(ordered, ease[picked.numpy()]) / len(ordered)).tolist()]
+    sentences = {share: f"{share} of the pool is harder by {config.key}; {clause}" for share in set(harder)}
+    return [sentences[share] for share in harder]
 
 
 def selection_csv(
@@ -120,10 +121,22 @@ def selection_csv(
         CSV with the columns rank (from 1), id, pseudo_label, score, why, and group where there are any; no name is a
         formula for a spreadsheet.
     """
-    rows: list[list[object]] = [[*COLUMNS, *([] if groups is None else [GROUP_COLUMN])]]
-    for index, (name, why) in enumerate(zip(ids, reasons, strict=True)):
-        label = "" if labels is None else int(labels[index])
-        score = "" if scores is None else f"{scores[index]:.6g}"
-        group = [] if groups is None else [safe_cell(groups[index])]
-        rows.append([index + 1, safe_cell(name), label, score, safe_cell(why), *group])
-    return csv_text(rows).encode("utf-8", "surrogateescape")
+    empty = [""] * len(ids)
+    sentences = {why: _cell(why) for why in set(reasons)}
+    columns: list[Iterable[str]] = [
+        map(str, range(1, len(ids) + 1)),
+        map(_cell, ids),
+        empty if labels is None else map(str, labels.tolist()),
+        empty if scores is None else map("{:.6g}".format, scores.tolist()),
+        map(sentences.__getitem__, reasons),
+    ]
+    header = COLUMNS
+    if groups is not None:
+        header = [*COLUMNS, GROUP_COLUMN]
+        columns.append(map(_cell, groups))
+    lines = [",".join(header), *map(",".join, zip(*columns, strict=True)), ""]  # a quarter of the time of csv_text
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _cell(text: str) -> str:
+    return quoted_cell(safe_cell(text))

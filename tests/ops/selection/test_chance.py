@@ -72,6 +72,18 @@ def test_a_sample_of_a_large_pool_tells_nearly_the_same(monkeypatch: pytest.Monk
     assert part == coverage_and_chance(embeddings, picked, everyone, generator(), num_draws=2)
 
 
+@pytest.mark.usefixtures("three_threads")
+def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings, candidates = draw(400).half(), torch.rand(400, generator=generator(3)) < 0.8
+    picked = torch.nonzero(candidates).flatten()[::4].flip(0)
+    by_threads = coverage_and_chance(embeddings, picked, candidates, generator())
+    torch.set_num_threads(1)
+    assert coverage_and_chance(embeddings, picked, candidates, generator()) == by_threads
+    monkeypatch.setattr(chance, "_BLOCK_ROWS", 7)
+    in_blocks = coverage_and_chance(embeddings, picked, candidates, generator())
+    assert [in_blocks.selected, *in_blocks.draws] == pytest.approx([by_threads.selected, *by_threads.draws], abs=1e-7)
+
+
 @pytest.mark.parametrize("picked", [[], [0, 1]])
 def test_picks_are_candidates(picked: list[int]) -> None:
     candidates = torch.tensor([True, False, True])

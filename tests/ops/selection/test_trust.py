@@ -46,7 +46,8 @@ def test_nothing_speaks_for_them() -> None:
     assert neighbor_trust(torch.zeros(1, dtype=torch.int64), [torch.zeros(1, 0, dtype=torch.int64)]) == 0.0
 
 
-def test_blocks_change_nothing() -> None:
+@pytest.mark.usefixtures("three_threads")
+def test_blocks_and_threads_change_nothing() -> None:
     labels = torch.randint(3, (50,), generator=torch.Generator().manual_seed(1)).sort().values
     assert neighbor_trust(labels, ring(50, 4).split(7)) == neighbor_trust(labels, [ring(50, 4)]) > 0.5
 

@@ -7,6 +7,7 @@ import torch
 
 from elfs import catalog
 from elfs.config import SelectConfig
+from elfs.data.cells import csv_text, safe_cell
 from elfs.stages.selection.reasons import REASONS, reasons, selection_csv
 
 
@@ -40,3 +41,16 @@ def test_table_for_people() -> None:
     assert lines[1:] == [["1", "a.png", "3", "0.5", "x"], ["2", 'b,"c".png', "-1", "nan", "y"]]
     empty = list(csv.reader(io.StringIO(selection_csv(["a"], None, None, ["x"]).decode())))
     assert empty[1] == ["1", "a", "", "", "x"]
+
+
+@pytest.mark.parametrize("groups", [None, ["", "=2", "a,b", "c"]])
+def test_table_is_that_of_the_csv_module(groups: list[str] | None) -> None:
+    ids, why = ["a.png", '=b,"c"', "d\ne", "\udcff"], ["x", "y, z", "x", "-"]
+    scores = np.array([0.1, 1e-9, 123456.789, np.nan], dtype=np.float32)
+    rows: list[list[object]] = [["rank", "id", "pseudo_label", "score", "why", *([] if groups is None else ["group"])]]
+    for index in range(4):
+        own = [] if groups is None else [safe_cell(groups[index])]
+        cells = [safe_cell(ids[index]), index - 1, f"{scores[index]:.6g}", safe_cell(why[index])]
+        rows.append([index + 1, *cells, *own])
+    expected = csv_text(rows).encode("utf-8", "surrogateescape")
+    assert selection_csv(ids, np.arange(-1, 3), scores, why, groups) == expected
