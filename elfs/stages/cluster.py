@@ -62,7 +62,8 @@ def run(job: Job, config: ClusterConfig) -> Result:
     clusters: int = ranks.broadcast(known)
     if clusters > len(rows):
         raise InputDataError(f"--clusters {clusters} is more than the {len(rows):,} images of the pool.")
-    method = method_for(config, len(rows), clusters)
+    dims = job.workspace.tensors("embeddings")["embeddings"].shape[1]
+    method = method_for(config, len(rows), dims, clusters)
     if method != "temi" and not ranks.is_first:
         return Result("", {})  # one rank is enough for it
     pool = standardized_pool(job, config, rows, method)

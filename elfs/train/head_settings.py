@@ -4,12 +4,17 @@ import dataclasses
 
 from elfs.config import ClusterConfig
 from elfs.train.clustering import HeadSettings
+from elfs.train.clustering_costs import graph_seconds, heads_seconds
 from elfs.train.recipes import SMALL_POOL
 
 __all__ = ["is_small", "method_for", "settings_for"]
 
-_GRAPH_WORK = 20_000_000
-"""The neighbour graph is the automatic method up to this many images times clusters: its time and memory grow so."""
+_GRAPH_NUMBERS = 20_000_000
+"""The neighbour graph is the automatic method up to this many images times clusters: its memory grows so."""
+
+_GRAPH_FACTOR = 3.0
+"""And where it takes at most so many times as long as eight heads: it finds better clusters, but time grows with the
+third power of their number, and from one pool to the next larger one the default shall not take far less."""
 
 _SMALL_STEPS, _SMALL_EPOCHS = 800, 4
 _EPOCHS = 200
@@ -46,8 +51,8 @@ def is_small(num_images: int, *, on_cpu: bool) -> bool:
     return on_cpu or num_images < SMALL_POOL
 
 
-def method_for(config: ClusterConfig, num_images: int, clusters: int) -> str:
-    """Return the method, with ``auto`` worked out.
+def method_for(config: ClusterConfig, num_images: int, dims: int, clusters: int) -> str:
+    """Return the method, with ``auto`` worked out: the same on every device.
 
     Parameters
     ----------
@@ -55,20 +60,27 @@ def method_for(config: ClusterConfig, num_images: int, clusters: int) -> str:
         What the user asked for.
     num_images : int
         Images that are clustered.
+    dims : int
+        Width of their embeddings.
     clusters : int
         Number of clusters.
 
     Returns
     -------
     str
-        What was asked for; else ``graph`` where images times clusters are at most 20,000,000 and no option of the
-        heads' training was given, and ``temi`` otherwise.
+        What was asked for; else ``graph`` where images times clusters are at most 20,000,000, it would take at most
+        three times as long on a CPU, and no option of the heads' training was given, and ``temi`` otherwise.
     """
     if config.method is not None:
         return config.method
     plain = ClusterConfig()
     asked = any(getattr(config, name) != getattr(plain, name) for name in _HEAD_OPTIONS)
-    return "temi" if asked or num_images * clusters > _GRAPH_WORK else "graph"
+    if asked or num_images * clusters > _GRAPH_NUMBERS:
+        return "temi"
+    settings = settings_for(config, num_images, clusters, on_cpu=True)
+    epochs = max(_SMALL_EPOCHS, _SMALL_STEPS * settings.batch_size / num_images)  # in whole ones the choice would swing
+    by_heads = heads_seconds(settings, num_images, dims, epochs)
+    return "graph" if graph_seconds(num_images, dims, clusters) <= _GRAPH_FACTOR * by_heads else "temi"
 
 
 def settings_for(config: ClusterConfig, num_images: int, clusters: int, *, on_cpu: bool) -> HeadSettings:

@@ -225,14 +225,26 @@ class TestMethod:
     """What ``--method auto`` stands for."""
 
     def test_by_the_size_of_the_pool(self) -> None:
-        assert method_for(ClusterConfig(), 200_000, 100) == "graph"
-        assert method_for(ClusterConfig(), 200_001, 100) == "temi"
-        assert method_for(ClusterConfig(), 1_281_167, 1000) == "temi"
-        assert method_for(ClusterConfig(method="kmeans"), 200_001, 100) == "kmeans"
+        assert method_for(ClusterConfig(), 2_000_000, 768, 10) == "graph"
+        assert method_for(ClusterConfig(), 2_000_001, 768, 10) == "temi"
+        assert method_for(ClusterConfig(), 1_281_167, 768, 1000) == "temi"
+        assert method_for(ClusterConfig(method="kmeans"), 2_000_001, 768, 10) == "kmeans"
+
+    @pytest.mark.parametrize("dims", [64, 176, 768, 1280])
+    def test_by_what_the_graph_takes_beside_the_heads(self, dims: int) -> None:
+        assert all(method_for(ClusterConfig(), num, dims, 100) == "graph" for num in (300, 2_000, 20_000, 100_000))
+        assert all(method_for(ClusterConfig(), num, dims, 1000) == "temi" for num in (2_000, 19_999, 20_000, 20_100))
+
+    @pytest.mark.parametrize("dims", [64, 176, 768, 1280])
+    @pytest.mark.parametrize("clusters", [10, 100, 300, 500])
+    def test_once_it_is_the_heads_it_stays_so_for_more_images(self, dims: int, clusters: int) -> None:
+        sizes = [round(1_000 * 1.03**step) for step in range(260)]
+        chosen = [method_for(ClusterConfig(), size, dims, clusters) for size in sizes]
+        assert chosen == sorted(chosen)
 
     def test_options_of_the_heads_mean_heads(self) -> None:
-        assert method_for(ClusterConfig(heads=3), 100, 3) == "temi"
-        assert method_for(ClusterConfig(clusters=3, hidden=8), 100, 3) == "graph"
+        assert method_for(ClusterConfig(heads=3), 100, 64, 3) == "temi"
+        assert method_for(ClusterConfig(clusters=3, hidden=8), 100, 64, 3) == "graph"
 
 
 @pytest.mark.slow

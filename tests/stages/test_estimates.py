@@ -1,6 +1,7 @@
 """What a chain is said to take before it starts, held against formulas by hand and against what a run leaves."""
 
 import dataclasses
+import itertools
 import time
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from elfs.stages.estimates.costs import core_speed, encoder_seconds, stage_cost
 from elfs.stages.estimates.pool_facts import PoolFacts, facts_before_embed, facts_of
 
 pytestmark = pytest.mark.usefixtures("few_atoms")
+
+LARGEST_STEP = 3.5
+"""From a pool to one with a twentieth more images, clusters or dimensions."""
 
 POOL = PoolFacts(num_images=10_000, image_side=32, dims=176, num_clusters=10)
 
@@ -111,9 +115,30 @@ def test_every_method_of_cluster_has_a_time_of_its_own() -> None:
     wide = dataclasses.replace(turtle, heads=16, batch_size=512)
     trained += 3 * 6.5e-5 * 8 * 176 * 30
     assert seconds("cluster", wide) == pytest.approx(trained + 16 * (own + 15 * pair))
-    assert seconds("cluster", graph) == pytest.approx(3 + 2.6e-4 * 10_000 * 3 + 1.2e-7 * 10_000 * 176 * 30)
+    by_clusters = 10_000 * 30 * (5.5e-8 * 176 + 3.5e-8 * 30) + 8.5e-7 * 30**3
+    assert seconds("cluster", graph) == pytest.approx(3 + 10_000 * (5e-4 + 0.9e-6 * 176) + by_clusters)
     disk = [stage_cost("cluster", config, POOL, speed=1.0, cores=1).disk_bytes for config in (kmeans, turtle, wide)]
     assert disk == [4 * 176 * 30, 8 * 4 * 176 * 30, 16 * 4 * 176 * 30]
+
+
+@pytest.mark.parametrize("dims", [64, 176, 768, 1280])
+@pytest.mark.parametrize("clusters", [2, 10, 30, 100, 300, 1000])
+@pytest.mark.parametrize("side", [None, 8, 32])
+def test_the_next_larger_pool_takes_neither_far_more_nor_far_less(dims: int, clusters: int, side: int | None) -> None:
+    """What is done in less than 20 seconds may differ more: proxies on the images of small pools do."""
+    stages = {"cluster": ClusterConfig(clusters=clusters), "dynamics": DynamicsConfig()}
+    sizes = [round(1_000 * 1.05**step) for step in range(170)]
+    assert sizes[-1] > 3_000_000
+    for stage, config in stages.items():
+        pools = [PoolFacts(num_images=num, image_side=side, dims=dims, num_clusters=clusters) for num in sizes]
+        said = [max(20.0, seconds(stage, config, pool)) for pool in pools]
+        steps = [after / before for before, after in itertools.pairwise(said)]
+        assert 1 / LARGEST_STEP < min(steps) <= max(steps) < LARGEST_STEP
+    for pool in pools[::10]:
+        more = dataclasses.replace(pool, num_clusters=clusters + max(1, clusters // 20), dims=dims + dims // 20)
+        grown = ClusterConfig(clusters=more.num_clusters)
+        step = seconds("cluster", grown, more) / seconds("cluster", stages["cluster"], pool)
+        assert 1 / LARGEST_STEP < step < LARGEST_STEP
 
 
 def test_the_speed_of_a_core_is_that_of_a_product_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:

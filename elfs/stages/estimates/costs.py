@@ -14,7 +14,13 @@ import torch
 from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.stages.embedding.encoder import FIT_IMAGES
 from elfs.stages.estimates.pool_facts import PoolFacts
-from elfs.train.head_choice import SAMPLE_ROWS
+from elfs.train.clustering_costs import (
+    GFLOP_PER_SECOND,
+    graph_seconds,
+    heads_seconds,
+    judging_seconds,
+    kmeans_seconds,
+)
 from elfs.train.head_settings import method_for, settings_for
 from elfs.train.numerics import repeatable
 from elfs.train.recipes import proxy_recipe
@@ -24,7 +30,6 @@ __all__ = ["START_SECONDS", "Cost", "core_speed", "encoder_seconds", "is_measure
 START_SECONDS = 2.5
 """Until a process has loaded torch."""
 
-_GFLOP_PER_SECOND = 99.0
 _PRODUCT_SIDE = 1024
 _BASE_BYTES = 1_000_000_000
 """Of a process with torch that has not begun."""
@@ -58,21 +63,8 @@ _MLP_FLOPS_PER_SECOND = 33e9
 _HEADS_BYTES = 28
 """Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
 
-_PAIR_SECONDS, _PAIR_ROW_SECONDS, _PAIR_CLUSTER_SECONDS, _PAIR_MATCH_SECONDS = 40e-6, 8e-9, 1.5e-6, 1.5e-8
-"""Of asking one head what it thinks of another, and what each image of the sample, each cluster and each pair of
-clusters add."""
-
-_CALIBRATION_SECONDS, _CALIBRATION_CLUSTER_SECONDS = 6e-6, 1e-7
-"""Of an image of the sample whose confidence by one head is calibrated, and what each cluster adds."""
-
-_KMEANS_SECONDS, _KMEANS_CLUSTERS = 0.9e-6, 150
-"""Of k-means and of the one that it is compared with, a number of the embeddings; so many clusters double it."""
-
 _TURTLE_SECONDS, _TURTLE_WEIGHT_SECONDS, _TURTLE_RUNS, _TURTLE_BATCH = 3.3, 6.5e-5, 8, 256
 """Of 500 steps, and what each number of the weights of a run adds; runs and images of a step by default."""
-
-_HEADS_SECONDS = 1.5
-"""Of TEMI however few its steps, without the k-means that calibrates it."""
 
 _COUNTING_SECONDS, _COUNTED_ROWS = 3.0, 1_800
 """Of the number of clusters where it is unknown, and of how many images or more; more clusters than 20 take more."""
@@ -123,7 +115,7 @@ def core_speed() -> float:
             start = time.thread_time()
             matrix @ matrix
             seconds.append(time.thread_time() - start)
-    return 2e-9 * _PRODUCT_SIDE**3 / min(seconds) / _GFLOP_PER_SECOND
+    return 2e-9 * _PRODUCT_SIDE**3 / min(seconds) / GFLOP_PER_SECOND
 
 
 def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: float, cores: int) -> Cost:
@@ -209,7 +201,7 @@ _Found = tuple[float | None, float, float]
 def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
     config = cast(EmbedConfig, config)
     num, dims, kept = facts.num_images, facts.dims or 0, min(config.neighbors, facts.num_images - 1)
-    search = num * (1e-4 + 2e-9 * dims * num / _GFLOP_PER_SECOND)
+    search = num * (1e-4 + 2e-9 * dims * num / GFLOP_PER_SECOND)
     memory, disk = 200e6 + num * (8 * dims + 100), num * (2 * dims + 8 * kept + 80)
     if facts.image_side is None:
         return search, memory, disk
@@ -225,34 +217,22 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     num, dims = facts.num_images, facts.dims or 0
     clusters = config.clusters or facts.num_clusters or _USUAL_CLUSTERS
     counted = 0.0 if config.clusters or facts.num_clusters else _COUNTING_SECONDS * min(1.0, num / _COUNTED_ROWS)
-    method = method_for(config, num, clusters)
+    method = method_for(config, num, dims, clusters)
     settings = settings_for(config, num, clusters, on_cpu=True)
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
-    by_kmeans = _KMEANS_SECONDS * num * dims * (1 + clusters / _KMEANS_CLUSTERS)
     if method == "temi":
         values *= settings.heads
-        steps = 16.0 * values * settings.epochs * num / _GFLOP_PER_SECOND / 1e9
-        judged = _judging_seconds(settings.heads, min(num, SAMPLE_ROWS), clusters)
-        return counted + _HEADS_SECONDS + by_kmeans + steps + judged, memory + _HEADS_BYTES * values, 4 * values
+        seconds = heads_seconds(settings, num, dims, settings.epochs)
+        return counted + seconds, memory + _HEADS_BYTES * values, 4 * values
     if method == "graph":
-        graph = 3.0 + 2.6e-4 * num * max(1.0, clusters / 10) + 1.2e-7 * num * dims * clusters
-        return counted + graph, memory, 4 * values
-    seconds, runs = by_kmeans, 1
+        return counted + graph_seconds(num, dims, clusters), memory, 4 * values
+    seconds, runs = kmeans_seconds(num, dims, clusters), 1
     if method == "turtle":
         runs = config.heads or _TURTLE_RUNS
         weights = runs * dims * clusters * (config.batch_size or _TURTLE_BATCH) / _TURTLE_BATCH
-        seconds += _TURTLE_SECONDS + _TURTLE_WEIGHT_SECONDS * weights
-        seconds += _judging_seconds(runs, min(num, SAMPLE_ROWS), clusters)
+        seconds += _TURTLE_SECONDS + _TURTLE_WEIGHT_SECONDS * weights + judging_seconds(runs, num, clusters)
     return counted + seconds, memory, 4 * runs * dims * clusters
-
-
-def _judging_seconds(heads: int, rows: int, clusters: int) -> float:
-    """Return what it takes to ask every head about every other one, and to calibrate each."""
-    pair = _PAIR_SECONDS + _PAIR_ROW_SECONDS * rows + _PAIR_CLUSTER_SECONDS * clusters
-    pair += _PAIR_MATCH_SECONDS * clusters**2
-    own = rows * (_CALIBRATION_SECONDS + _CALIBRATION_CLUSTER_SECONDS * clusters)
-    return heads * (own + (heads - 1) * pair)
 
 
 def _label(_: StageConfig, facts: PoolFacts) -> _Found:
