@@ -18,6 +18,7 @@ __all__ = [
     "call_stage",
     "run_stage",
     "show_end",
+    "show_known",
 ]
 
 SMOKE_WARNING = "smoke settings: every step ran, the result means nothing."
@@ -54,10 +55,10 @@ def run_stage(invocation: Invocation, stage: str, config: StageConfig, source_ro
     from elfs.pipeline.known import known
 
     # What is there already, or cannot be made, is said before torch is loaded.
-    outcome = known(stage, invocation.workspace, config) if invocation.is_plain and not invocation.force else None
+    may_be_known = invocation.is_plain and not invocation.force
+    outcome = known(stage, invocation.workspace, config, source_root) if may_be_known else None
     if outcome is not None:
-        _warn_of_idle(invocation, stage, config)
-        _show_row(invocation, outcome)
+        show_known(invocation, outcome, config)
     else:
         runtime = invocation.runtime(parallel=STAGES[stage].parallel)
         outcome = call_stage(invocation, runtime, stage, config, source_root)
@@ -101,6 +102,22 @@ def call_stage(
     )
     _show_row(invocation, outcome)
     return outcome
+
+
+def show_known(invocation: Invocation, outcome: "Outcome", config: StageConfig) -> None:
+    """Print the row of a stage that has nothing to do.
+
+    Parameters
+    ----------
+    invocation : Invocation
+        The call of the command.
+    outcome : Outcome
+        What `elfs.pipeline.known.known` found.
+    config : StageConfig
+        The stage's config.
+    """
+    _warn_of_idle(invocation, outcome.stage, config)
+    _show_row(invocation, outcome)
 
 
 def _show_row(invocation: Invocation, outcome: "Outcome") -> None:

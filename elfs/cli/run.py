@@ -1,6 +1,7 @@
 """``elfs run``."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ from elfs.catalog import STAGES
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._source import RootOption, SourceArgument, embed_config, require_same_source
-from elfs.cli._stage import call_stage, show_end
+from elfs.cli._stage import call_stage, show_end, show_known
 from elfs.cli._text import plural
 from elfs.cli._words import words
 from elfs.config import EmbedConfig, SelectConfig, StageConfig
@@ -20,6 +21,7 @@ from elfs.suggestions import choose
 
 if TYPE_CHECKING:
     from elfs.parallel.runtime import Runtime
+    from elfs.pipeline.job import Outcome
 
 __all__ = ["EXAMPLES", "body"]
 
@@ -67,13 +69,29 @@ def body(
         return
     if isinstance(embed, EmbedConfig):
         require_same_source(invocation, sources)
-    runtime = invocation.runtime(parallel=True)
+    outcomes = _known(invocation, configs, source_root)
+    runtime = invocation.runtime(parallel=True) if len(outcomes) < len(configs) else None
     invocation.output.note(_header(invocation, runtime))
-    outcomes = [
-        call_stage(invocation, _numbered(runtime, stage), stage, config, source_root)
-        for stage, config in configs.items()
-    ]
+    for outcome in outcomes:
+        show_known(invocation, outcome, configs[outcome.stage])
+    if runtime is not None:
+        for stage, config in list(configs.items())[len(outcomes) :]:
+            outcomes.append(call_stage(invocation, _numbered(runtime, stage), stage, config, source_root))
     show_end(invocation, outcomes)
+
+
+def _known(invocation: Invocation, configs: Mapping[str, StageConfig], source_root: Path | None) -> list["Outcome"]:
+    """Return what the first stages have made already, found without torch, up to the first that would run."""
+    from elfs.pipeline.known import known
+
+    found: list[Outcome] = []
+    if invocation.is_plain and not invocation.force:
+        for stage, config in configs.items():
+            outcome = known(stage, invocation.workspace, config, source_root)
+            if outcome is None:
+                break
+            found.append(outcome)
+    return found
 
 
 def _numbered(runtime: "Runtime", stage: str) -> "Runtime":
@@ -84,10 +102,12 @@ def _numbered(runtime: "Runtime", stage: str) -> "Runtime":
     return dataclasses.replace(runtime, progress=Numbered(runtime.progress, place))
 
 
-def _header(invocation: Invocation, runtime: "Runtime") -> str:
-    """Return the line above the table: where, on what, with which seed."""
+def _header(invocation: Invocation, runtime: "Runtime | None") -> str:
+    """Return the line above the table: where, on what, with which seed; None where nothing is computed."""
     from elfs.parallel.cpus import available_cpus
 
+    if runtime is None:
+        return f"workspace {invocation.workspace}   seed {invocation.seed or 0}"
     device, ranks = str(runtime.device()), runtime.ranks.size
     place = f"{device}, {plural(available_cpus(), 'CPU')}" if device == "cpu" else device
     if ranks > 1:

@@ -54,9 +54,10 @@ class Stage:
         Artifacts that decide what it makes where they and annotations are there.
     uses : tuple of str
         Artifacts that it looks at where they are there and fresh, to say something about what it makes.
-    outside : str or None
-        Module whose ``list_digests`` returns the digests of the files outside the workspace that a config names, which
-        costs no torch; empty where it names none. None: only the stage's code knows what lies outside.
+    outside : str
+        Module whose ``digests_outside`` returns, from a config, the workspace and the folder of the images, the digests
+        of what the stage reads outside the workspace, which costs no torch; it returns None where only the stage's code
+        can tell. Empty where it reads nothing there.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Stage:
     module: str
     parallel: bool = False
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    outside: str | None = ""
+    outside: str = ""
     beside_annotations: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
 
@@ -76,7 +77,14 @@ COMPARE_PREFIX = "compare-"
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("embed", (), ("samples", "embeddings", "neighbors"), "elfs.stages.embed", parallel=True, outside=None),
+        Stage(
+            "embed",
+            (),
+            ("samples", "embeddings", "neighbors"),
+            "elfs.stages.embed",
+            parallel=True,
+            outside="elfs.stages.embedding.touched",
+        ),
         Stage(
             "cluster",
             ("samples", "embeddings", "neighbors"),

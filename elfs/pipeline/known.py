@@ -16,7 +16,7 @@ from elfs.workspace.workspace import Workspace
 __all__ = ["fresh_record", "kept", "known", "resolved"]
 
 
-def known(stage: str, path: Path, config: StageConfig) -> Outcome | None:
+def known(stage: str, path: Path, config: StageConfig, source_root: Path | None = None) -> Outcome | None:
     """Return what a stage has made with this config from these inputs, without loading its code.
 
     Parameters
@@ -27,6 +27,8 @@ def known(stage: str, path: Path, config: StageConfig) -> Outcome | None:
         The workspace.
     config : StageConfig
         The stage's config.
+    source_root : Path or None
+        Folder of the images; None keeps the recorded one.
 
     Returns
     -------
@@ -43,9 +45,11 @@ def known(stage: str, path: Path, config: StageConfig) -> Outcome | None:
         If files or selections that the config names are not there.
     """
     call = StageCall.of(stage, config)
-    if call.stage.outside is None:
+    outside: dict[str, str] | None = {}
+    if call.stage.outside:
+        outside = importlib.import_module(call.stage.outside).digests_outside(config, path, source_root)
+    if outside is None:
         return None
-    outside = importlib.import_module(call.stage.outside).list_digests(config) if call.stage.outside else {}
     workspace = Workspace.open(path)
     call, inputs = resolved(call, workspace, outside)
     record = fresh_record(workspace, call, as_json(portable(config)), inputs)

@@ -12,7 +12,9 @@ import pytest
 
 from elfs.catalog import STAGES
 from elfs.config import SMOKE, ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig
+from elfs.pipeline.job import Outcome
 from elfs.workspace.workspace import Workspace
+from tests.cli.conftest import SUMMARIES
 
 Elfs = Callable[..., Any]
 
@@ -38,6 +40,24 @@ def test_all_six_stages_in_order(elfs: Elfs, stages: list[Any], monkeypatch: pyt
     assert ran.out.startswith(
         "selection  elfs-workspace/selections/aum-10pct-seed3/selection.csv\ncontains   144 images"
     )
+
+
+def test_what_is_known_to_be_there_is_not_looked_at_again(
+    elfs: Elfs, stages: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Up to the first stage that would run; the others find out for themselves."""
+
+    def known(stage: str, *_: Any) -> Outcome | None:
+        return Outcome(stage, stage, False, 0.0, SUMMARIES[stage], False) if stage in ("embed", "cluster") else None
+
+    monkeypatch.setattr("elfs.pipeline.known.known", known)
+    ran = elfs("run", "digits")
+    assert [call.stage for call in stages] == ["label", "dynamics", "score", "select"]
+    assert [line.split()[0] for line in ran.err.splitlines()[1:7]] == list(STAGES)
+    assert [line.split()[-1] for line in ran.err.splitlines()[1:4]] == ["fresh", "fresh", "0:38"]
+    stages.clear()
+    assert elfs("run", "digits", "--force").code == 0
+    assert [call.stage for call in stages] == list(STAGES)
 
 
 def test_json_names_every_stage(elfs: Elfs, stages: list[Any]) -> None:

@@ -58,6 +58,14 @@ def test_status_loads_the_manifest_and_no_numpy(digits: Finished) -> None:
 
 
 @pytest.mark.slow
+def test_a_run_that_has_nothing_to_do_loads_no_torch(digits: Finished, tmp_path: Path) -> None:
+    place = digits.copy(tmp_path / "w")
+    modules, memory = loaded(f"from elfs.cli.app import run\nassert run(['run', '-w', {str(place)!r}]) == 0")
+    assert not {"torch", "torchvision", "sklearn", "scipy"} & modules
+    assert memory <= 2 * MAX_MIB
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "-h"]], ids=" ".join)
 def test_help_loads_no_stage(arguments: list[str]) -> None:
     modules, memory = loaded(f"from elfs.cli.app import run\nassert run({arguments}) == 0")

@@ -1,51 +1,23 @@
 """Embeddings that somebody else has made."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
-from elfs.data.embeddings_file import finite_rows, load_embeddings
+from elfs.data.embeddings_file import finite_rows
 from elfs.data.hashing import NO_CONTENT, content_of_rows
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader
-from elfs.data.text_column import TextColumn
-from elfs.errors import InputDataError
 from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding.batches import inspect_images
+from elfs.stages.embedding.listing import own_embeddings
 from elfs.stages.embedding.rows import Failures, file_runs
 from elfs.workspace.draft import Draft
 
-__all__ = ["copy_embeddings", "inspected", "own_embeddings"]
+__all__ = ["copy_embeddings", "inspected"]
 
 _NOT_GIVEN = (Outcome.MISSING, "no embedding was given for it")
 _NOT_FINITE = (Outcome.BROKEN, "its embedding is not finite")
-
-
-def own_embeddings(config: EmbedConfig) -> tuple[TextColumn, NDArray[np.floating]]:
-    """Return what the file of embeddings holds.
-
-    Parameters
-    ----------
-    config : EmbedConfig
-        Names the file, and that of the ids.
-
-    Returns
-    -------
-    tuple of (TextColumn, ndarray of shape (n, dim))
-        Ids and embeddings, row by row.
-
-    Raises
-    ------
-    InputDataError
-        If there is no file, or it cannot be used.
-    """
-    if config.embeddings is None:
-        raise InputDataError(
-            "no images and no --embeddings: there is nothing to embed.", hint="elfs embed --embeddings FILE"
-        )
-    return load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
 
 
 def copy_embeddings(

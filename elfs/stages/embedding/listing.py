@@ -1,4 +1,4 @@
-"""What is to be embedded: the source with all its samples, as every rank sees it."""
+"""What is to be embedded: the source with all its samples, as every rank sees it. Importing this costs no torch."""
 
 import contextlib
 import json
@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig
 from elfs.data.decoding import BadImageError
-from elfs.data.embeddings_file import embeddings_shape, read_ids
+from elfs.data.embeddings_file import embeddings_shape, load_embeddings, read_ids
 from elfs.data.hashing import listing_digest
 from elfs.data.samples import Outcome, SampleTable
 from elfs.data.sources import ImageReader, Source, open_source
 from elfs.data.sources.file_list import require_readable
 from elfs.data.sources.folder import FolderReader
+from elfs.data.text_column import TextColumn
 from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.job import Prepared
-from elfs.stages.embedding.given import own_embeddings
 from elfs.workspace.files import atomic_write, json_bytes, sha256_file
 from elfs.workspace.tensors import load_tensors, save_tensors
 
@@ -29,6 +29,7 @@ __all__ = [
     "UNKNOWN_TIME",
     "Listing",
     "file_times",
+    "own_embeddings",
     "prepare",
     "read_listing",
     "require_named_files",
@@ -92,6 +93,31 @@ def prepare(config: EmbedConfig, source_root: Path | None) -> Listing:
     inputs["external:source"] = listing_digest(table)
     listing = Listing(inputs, source=source, table=table)
     return replace(listing, times=file_times(listing.reader, len(table))) if source.has_images else listing
+
+
+def own_embeddings(config: EmbedConfig) -> tuple[TextColumn, NDArray[np.floating]]:
+    """Return what the file of embeddings holds.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        Names the file, and that of the ids.
+
+    Returns
+    -------
+    tuple of (TextColumn, ndarray of shape (n, dim))
+        Ids and embeddings, row by row.
+
+    Raises
+    ------
+    InputDataError
+        If there is no file, or it cannot be used.
+    """
+    if config.embeddings is None:
+        raise InputDataError(
+            "no images and no --embeddings: there is nothing to embed.", hint="elfs embed --embeddings FILE"
+        )
+    return load_embeddings(Path(config.embeddings), None if config.ids is None else Path(config.ids))
 
 
 def require_named_files(config: EmbedConfig) -> None:

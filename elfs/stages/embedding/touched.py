@@ -2,25 +2,60 @@
 
 ``.times`` in the workspace holds the time of the last write of each file, as it was before the file was read. No digest
 covers it. A file whose time is another one now is decoded, and is another picture only where its content says so.
+Importing this costs no torch.
 """
 
 import contextlib
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from elfs.config import EmbedConfig, as_json
 from elfs.data.samples import Outcome, SampleTable
-from elfs.errors import CorruptArtifactError, StorageError
+from elfs.errors import CorruptArtifactError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
-from elfs.stages.embedding.batches import inspect_images
-from elfs.stages.embedding.listing import UNKNOWN_TIME, Listing
+from elfs.pipeline.recorded_config import portable
+from elfs.stages.embedding.listing import UNKNOWN_TIME, Listing, prepare
 from elfs.workspace.names import TIMES_NAME
 from elfs.workspace.tensors import load_tensors, save_tensors
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["changed_rows", "is_current", "note_times"]
+__all__ = ["changed_rows", "digests_outside", "is_current", "note_times"]
+
+
+def digests_outside(config: EmbedConfig, path: Path, source_root: Path | None) -> dict[str, str] | None:
+    """Return the digests of all that embed reads, where it is as it was and no file was written since.
+
+    The source is listed only where the config is the recorded one.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        What embed is told.
+    path : Path
+        The workspace, which need not exist.
+    source_root : Path or None
+        Folder of the images; None for the recorded one.
+
+    Returns
+    -------
+    dict of str to str, or None
+        The inputs of the record. None where there is something to do, to note, or to decode to know.
+    """
+    try:
+        workspace = Workspace.open(path)
+    except MissingUpstreamError:
+        return None
+    record, root = workspace.manifest.records.get("embed"), workspace.manifest.source_root
+    if record is None or record.config != as_json(portable(config)) or str(source_root or root) != str(root):
+        return None
+    listing = prepare(config, None if root is None else Path(root))
+    known = _known_times(workspace)
+    is_noted = listing.times is None or (known is not None and np.array_equal(known, listing.times))
+    return record.inputs if is_noted and listing.inputs == record.inputs else None
 
 
 def is_current(listing: Listing, workspace: Workspace, runtime: Runtime) -> bool:
@@ -77,6 +112,8 @@ def changed_rows(listing: Listing, workspace: Workspace, runtime: Runtime) -> ND
     if contents is None:  # an older elfs noted none
         return rows
     before = contents[position[rows]] if isinstance(contents, np.ndarray) else contents.take(position[rows])
+    from elfs.stages.embedding.batches import inspect_images
+
     workers = runtime.workers_for(len(rows))
     with (
         runtime.ranks.working(),

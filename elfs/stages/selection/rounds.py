@@ -23,7 +23,12 @@ from elfs.pipeline.selections import selected_rows, some
 from elfs.workspace.files import sha256_file
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["Settled", "list_digests", "refuse_circle", "settled_rows"]
+__all__ = ["Settled", "digests_outside", "list_digests", "refuse_circle", "settled_rows"]
+
+
+def digests_outside(config: SelectConfig, path: Path, source_root: Path | None) -> dict[str, str]:
+    """Return `list_digests`, wherever workspace and images are: the selection names its files."""
+    return list_digests(config)
 
 
 def list_digests(config: SelectConfig) -> dict[str, str]:

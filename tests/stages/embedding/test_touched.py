@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from elfs.pipeline.known import known
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.workspace.names import TIMES_NAME
 from elfs.workspace.workspace import Workspace
-from tests.chain import artifacts_of, run_stage
+from tests.chain import artifacts_of, config, run_stage
 
 NUM = 12
 
@@ -80,7 +81,7 @@ def test_row_44_a_file_that_was_touched_alone_is_not_embedded_again(
     assert not embed(workspace, pictures)
     assert encoded == []
     assert Workspace.open(workspace).manifest == before
-    monkeypatch.setattr("elfs.stages.embedding.touched.inspect_images", None)
+    monkeypatch.setattr("elfs.stages.embedding.batches.inspect_images", None)
     assert not embed(workspace, pictures)  # the new times are known now
 
 
@@ -120,3 +121,28 @@ def test_without_times_nothing_is_known_and_nothing_is_done(
     draw(pictures / "05.bmp", 201)
     later(pictures / "05.bmp")
     assert embed(workspace, pictures)
+
+
+def test_what_is_there_is_known_until_a_file_is_written_or_added(pictures: Path, workspace: Path) -> None:
+    def is_known(root: Path | None = None, **changes: str) -> bool:
+        told = config("embed", source="folder", **({"encoder": "pixels"} | changes))
+        return known("embed", workspace, told, root) is not None
+
+    assert not is_known(pictures)
+    assert embed(workspace, pictures)
+    assert is_known(pictures)
+    assert is_known()
+    assert not is_known(pictures, encoder="patches")
+    (pictures / "more").mkdir()
+    assert not is_known(pictures / "more")  # not even looked at: it holds no image
+    assert is_known(pictures)
+    later(pictures / "03.bmp")
+    assert not is_known(pictures)
+    assert not embed(workspace, pictures)
+    assert is_known(pictures)  # the new time is noted
+    (workspace / TIMES_NAME).unlink()
+    assert not is_known(pictures)
+    assert not embed(workspace, pictures)
+    assert is_known(pictures)
+    draw(pictures / "00a.bmp", 77)
+    assert not is_known(pictures)
