@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from elfs.ops.database import widened
 from elfs.ops.kmeans import kmeans, nearest_centroid
 
 __all__ = ["UnitClusters", "centre_distance", "check_finite", "unit_clusters", "unit_rows"]
@@ -79,10 +80,11 @@ def unit_rows(embeddings: Tensor) -> Tensor:
     """
     unit_ND = torch.empty(embeddings.shape, dtype=torch.float32, device=embeddings.device)
     num_rows = _rows_in_cache(embeddings)
+    buffer_BD = torch.empty_like(embeddings[:num_rows], dtype=torch.float64)
     for block_BD, unit_BD in zip(torch.split(embeddings, num_rows), torch.split(unit_ND, num_rows), strict=True):
-        wide_BD = block_BD.double()
+        wide_BD = widened(block_BD, out=buffer_BD[: len(block_BD)])
         norm_B1 = torch.linalg.vector_norm(wide_BD, dim=1, keepdim=True)
-        unit_BD.copy_(wide_BD / torch.where(norm_B1 > 0, norm_B1, 1.0))
+        unit_BD.copy_(wide_BD.div_(torch.where(norm_B1 > 0, norm_B1, 1.0)))
     return unit_ND
 
 

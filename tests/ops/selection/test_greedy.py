@@ -1,8 +1,10 @@
 """Greedy picks from gains that are kept up to date, against those from gains that are computed anew."""
 
+import numpy as np
 import pytest
 import torch
 
+from elfs.ops.selection import greedy
 from elfs.ops.selection.greedy import GRID, Weights, lazy_greedy, similarity, updated_greedy
 from tests.ops.selection.rows import clustered_rows, unit
 
@@ -33,3 +35,17 @@ def test_both_ways_pick_the_same(weighted: bool, covered_before: bool) -> None:
     torch.testing.assert_close(kept_gains, gains, rtol=1e-6, atol=0.0)
     assert (gains == 0).any()
     assert len(set(picks.tolist())) == 295
+
+
+@pytest.mark.parametrize("many", [0.0, 0.2, 2.0])  # gains are summed anew after each pick, after some, never
+@pytest.mark.parametrize("few", [0, 1000])  # rows are clamped by torch, by numpy
+def test_gains_summed_anew_are_those_that_were_kept(many: float, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = unit(clustered_rows(300, 9)).float()
+    near = similarity(rows, rows, None, torch.empty(300 * 300)).numpy()
+    weights = Weights(300, np.linspace(0, 1, 300), lambda num_picks: min(1.0, max(0, num_picks - 3) / 50))
+    expected = updated_greedy(near, np.zeros(300, np.float32), weights, 200)
+    monkeypatch.setattr(greedy, "_MANY", many)
+    monkeypatch.setattr(greedy, "_FEW_ROWS", few)
+    found = updated_greedy(near, np.zeros(300, np.float32), weights, 200)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
