@@ -55,9 +55,8 @@ class Stage:
     uses : tuple of str
         Artifacts that it looks at where they are there and fresh, to say something about what it makes.
     outside : str
-        Module whose ``digests_outside`` returns, from a config, the workspace and the folder of the images, the digests
-        of what the stage reads outside the workspace, which costs no torch; it returns None where only the stage's code
-        can tell. Empty where it reads nothing there.
+        Module whose ``digests_outside`` takes config, workspace and folder of the images and returns the digests of
+        what the stage reads outside the workspace, None where only its code can tell. Costs no torch. Empty: nothing.
     """
 
     name: str
@@ -74,24 +73,13 @@ class Stage:
 COMPARE_PREFIX = "compare-"
 """Begins the names of the selections that ``elfs compare`` makes."""
 
+_POOL = ("samples", "embeddings", "neighbors")
+
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage(
-            "embed",
-            (),
-            ("samples", "embeddings", "neighbors"),
-            "elfs.stages.embed",
-            parallel=True,
-            outside="elfs.stages.embedding.touched",
-        ),
-        Stage(
-            "cluster",
-            ("samples", "embeddings", "neighbors"),
-            ("heads", "clusters"),
-            "elfs.stages.cluster",
-            parallel=True,
-        ),
+        Stage("embed", (), _POOL, "elfs.stages.embed", parallel=True, outside="elfs.stages.embedding.touched"),
+        Stage("cluster", _POOL, ("heads", "clusters"), "elfs.stages.cluster", parallel=True),
         Stage(
             "label",
             ("samples", "embeddings", "heads"),
