@@ -146,7 +146,7 @@ def _own_cosines(unit_RD: Tensor) -> Tensor:
     """Return the products of rows with themselves; on a CPU two rows are multiplied once, but for small blocks."""
     if unit_RD.device.type == "cuda" or len(unit_RD) <= _WHOLE_ROWS:
         return _cosines(unit_RD, unit_RD)
-    cosine_RR = torch.empty(len(unit_RD), len(unit_RD))
+    cosine_RR = unit_RD.new_empty(len(unit_RD), len(unit_RD))
     for block in _slices(len(unit_RD), _WHOLE_ROWS):
         torch.mm(unit_RD[block], unit_RD[block.start :].T, out=cosine_RR[block, block.start :])
         cosine_RR[block.stop :, block] = cosine_RR[block, block.stop :].T

@@ -95,11 +95,11 @@ class _WideRows:
 
     def __init__(self, database: Database, most: int) -> None:
         self._database = database
-        self._wide = torch.empty(most, database.num_dims, dtype=torch.float64)
+        self._wide = torch.empty(most, database.num_dims, dtype=torch.float64, device=database.device)
         self._views: dict[tuple[int, ...], tuple[NDArray[Any], list[tuple[Tensor, Tensor]], _Wide]] = {}
         if database.is_outside:
             self._raw = np.empty((most, database.num_dims), dtype=database.dtype)
-            self._single = torch.empty(most, database.num_dims)
+            self._single = torch.empty(most, database.num_dims, device=database.device)
 
     def take(self, positions_BM: NDArray[np.int64]) -> _Wide:
         """Return rows [B, M, D]; the next call writes over them."""
