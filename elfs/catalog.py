@@ -256,7 +256,7 @@ EMBEDDING_NETWORKS = frozenset({"mlp", "linear"})
 RECIPES: dict[str, str] = {
     "cifar": "200 epochs, SGD 0.1 cosine, crop and flip, at most 32 pixels (ELFS, CIFAR)",
     "imagenet": "60 epochs, SGD 0.1 cosine, random resized crop at 224 pixels (ELFS, ImageNet)",
-    "small": "100 epochs, batch 64, at most 32 pixels: minutes on a CPU",
+    "small": "30 epochs, batch 64, at most 32 pixels: minutes on a CPU",
     "ensemble": "64 small networks on the embeddings side by side, 20 epochs, batch 256: seconds on a CPU",
 }
 

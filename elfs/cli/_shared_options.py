@@ -132,7 +132,13 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "quiet": (
         Annotated[
             bool,
-            typer.Option("--quiet", "-q", metavar="", help="Print errors and results only.", rich_help_panel=PANEL),
+            typer.Option(
+                "--quiet",
+                "-q",
+                metavar="",
+                help="Print errors and results only, not how long it will take.",
+                rich_help_panel=PANEL,
+            ),
         ],
         False,
     ),

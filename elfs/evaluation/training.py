@@ -15,6 +15,7 @@ from torch import nn
 
 import elfs
 from elfs.config import TrainingConfig
+from elfs.config.cheaper import TRAINING
 from elfs.data.samples import SampleTable, Split
 from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError, UsageError
@@ -300,8 +301,7 @@ class Trainer:
         if fit.caveat and ranks.is_first and not self._warned:
             builder.runtime.warn(fit.caveat)
             self._warned = True
-        label, cheaper = f"{label}, seed {seed}", "--network linear, mlp or fewer --iterations take less."
-        with builder.runtime.long_task(label, self.iterations, "steps", cheaper) as task:
+        with builder.runtime.long_task(f"{label}, seed {seed}", self.iterations, "steps", TRAINING) as task:
             train_on_labels(fit, self.iterations, task)
         return fit.network, self.test(fit.network)
 

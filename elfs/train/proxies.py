@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from elfs.config.cheaper import EMBEDDING_PROXIES, IMAGE_PROXIES
 from elfs.data.training_images import TrainingImages
 from elfs.models.networks import MlpEnsemble, Network, build_network
 from elfs.ops.folds import deal_folds
@@ -31,8 +32,6 @@ __all__ = ["Proxies", "Recorded"]
 
 _PART_BYTES = 2 << 30
 """Memory that the networks which are trained side by side may take; with more of them there are several parts."""
-
-_CHEAPER_THAN_IMAGES = "--recipe ensemble, networks on the embeddings, takes less."
 
 _FLOPS_PER_THREAD = 500_000_000
 """Of a step of all networks: about ten milliseconds of a CPU thread."""
@@ -186,7 +185,7 @@ class Proxies:
                 self.runtime.warn(fit.caveat)
             label = f"dynamics: proxy {number + 1}" if self.averaged else "dynamics"
             steps = self.num_epochs * fit.steps_per_epoch()
-            with self.runtime.long_task(label, steps, "steps", _CHEAPER_THAN_IMAGES) as task:
+            with self.runtime.long_task(label, steps, "steps", IMAGE_PROXIES) as task:
                 self._record_one(fit, number, task)
             if ranks.is_first:
                 first = first or {name: tensor.cpu() for name, tensor in fit.network.state_dict().items()}
@@ -228,7 +227,7 @@ class Proxies:
         states, predicted = [], []
         fits = [self._ensemble_fit(part, inputs, trained[part.start : part.stop]) for part in parts]
         steps = self.num_epochs * sum(fit.steps_per_epoch() for fit in fits)
-        with self.runtime.long_task("dynamics", steps, "steps", "Fewer --proxies or --epochs take less.") as task:
+        with self.runtime.long_task("dynamics", steps, "steps", EMBEDDING_PROXIES) as task:
             for number, fit in enumerate(fits):
                 record_ensemble(
                     fit,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from elfs.data.samples import SampleTable
 from elfs.data.training_images import Subset, TrainingImages
-from elfs.parallel.runtime import Runtime
+from elfs.parallel.runtime import Runtime, Task
 from elfs.train.classifier import predict, train_on_labels
 from elfs.train.fit import Fit
 from elfs.train.gradients import load_proxy
@@ -90,13 +90,15 @@ class ProxyJudge:
         builder = InputBuilder(workspace, table, load_proxy(workspace)[1], runtime, source_root)
         return cls(builder, builder.build(rows, "search"), labels, seed)
 
-    def accuracy(self, positions: Tensor) -> float:
+    def accuracy(self, positions: Tensor, task: Task) -> float:
         """Train on some rows and return how many of the others get their pseudo-label.
 
         Parameters
         ----------
         positions : Tensor of shape (n_selected,), int64
             Positions in the pool.
+        task : Task
+            Advanced by one per step of the training.
 
         Returns
         -------
@@ -117,7 +119,6 @@ class ProxyJudge:
             num_classes=int(self.pseudo_labels.max()) + 1,
             seeds=(derived_seed(self.seed, "search-network"), derived_seed(self.seed, "search")),
         )
-        with builder.runtime.progress.task("search", iterations, "steps") as task:
-            train_on_labels(fit, iterations, task)
+        train_on_labels(fit, iterations, task)
         predicted = predict(fit.network, Subset(self.inputs, others), batch_size=512, device=fit.device)
         return float((predicted == self.pseudo_labels[others]).double().mean())

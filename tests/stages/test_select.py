@@ -14,7 +14,7 @@ from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.ops.selection.hard_rate import HARD_RATES, usual_hard_rate
 from elfs.ops.selection.trust import neighbor_trust
-from elfs.parallel.runtime import Runtime
+from elfs.parallel.runtime import Runtime, Task
 from elfs.stages.selection import candidates, choice, trust
 from elfs.train.window_search import ProxyJudge
 from elfs.workspace.draft import open_draft
@@ -149,7 +149,7 @@ def test_hard_rate_is_found_by_training_the_proxy_on_each_window(
     digits.copy(workspace)
     seen: list[list[int]] = []
 
-    def accuracy(judge: ProxyJudge, positions: Tensor) -> float:
+    def accuracy(judge: ProxyJudge, positions: Tensor, task: Task) -> float:
         assert len(judge.pseudo_labels) == len(judge.inputs) == 160
         seen.append(positions.tolist())
         return 0.5 if len(seen) != 4 else 0.75

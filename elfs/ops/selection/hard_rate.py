@@ -14,7 +14,7 @@ from elfs.ops.distances import unit_rows
 from elfs.ops.selection.pool import Pool, required
 from elfs.ops.selection.weighted_coverage import hardness_share
 
-__all__ = ["HARD_RATES", "CoverageJudge", "best_hard_rate", "usual_hard_rate"]
+__all__ = ["HARD_RATES", "CoverageJudge", "best_hard_rate", "num_windows", "usual_hard_rate"]
 
 HARD_RATES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 """The shares that are tried."""
@@ -200,6 +200,22 @@ class CoverageJudge:
             In [0, 1], higher = better.
         """
         return (self.coverage(positions) + _EVENNESS * self.evenness(positions)) / (1 + _EVENNESS)
+
+
+def num_windows(share: float) -> int:
+    """Return how many hard rates leave enough rows.
+
+    Parameters
+    ----------
+    share : float
+        Of the pool that is selected, in (0, 1].
+
+    Returns
+    -------
+    int
+        From 1 to the number of `HARD_RATES`.
+    """
+    return max(1, sum(rate + share <= 1 for rate in HARD_RATES))
 
 
 def best_hard_rate(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from elfs.config import ClusterConfig
+from elfs.config.cheaper import CLUSTER_GRAPH
 from elfs.ops.consensus import trust
 from elfs.ops.neighbor_information import mutual
 from elfs.ops.neighbors import cosine_neighbors
@@ -27,7 +28,7 @@ def cluster_by_graph(job: Job, config: ClusterConfig, pool: Pool, clusters: int)
     device = job.runtime.device()
     inputs = pool.features.take(torch.arange(len(pool.rows)))
     neighbors, linked = _centred_neighbors(job, pool, clusters, inputs)
-    with job.runtime.progress.task("cluster", num_starts(), "starts") as task:
+    with job.runtime.long_task("cluster", num_starts(), "starts", CLUSTER_GRAPH) as task:
         found = graph_clusters(inputs, linked, clusters, seed=config.seed, task=task)
         settings = settings_for(config, len(pool.rows), clusters, on_cpu=job.runtime.on_cpu)
         head = distilled_head(

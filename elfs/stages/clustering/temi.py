@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from elfs.config import ClusterConfig
+from elfs.config.cheaper import CLUSTER_HEADS
 from elfs.pipeline.job import Job
 from elfs.stages.clustering.choice import Choice, choose, reported
 from elfs.stages.clustering.pool import BLOCK_ROWS, Clustered, Pool, neighbor_positions
@@ -60,8 +61,7 @@ def _num_steps(pool: Pool, settings: HeadSettings) -> int:
 
 def _trained(job: Job, pool: Pool, settings: HeadSettings, neighbors: Tensor) -> HeadTraining:
     """Train the heads on an image and one of its neighbours [M, K] at a time."""
-    advice = "--method graph or kmeans takes less."
-    with job.runtime.long_task("cluster", _num_steps(pool, settings), "steps", advice) as task:
+    with job.runtime.long_task("cluster", _num_steps(pool, settings), "steps", CLUSTER_HEADS) as task:
         return train_heads(
             pool.features,
             neighbors,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from elfs.config import ClusterConfig
+from elfs.config.cheaper import CLUSTER_TURTLE
 from elfs.ops.turtle import log_labels, unit_parts
 from elfs.pipeline.artifact_facts import EmbeddingsNote
 from elfs.pipeline.job import Job
@@ -21,7 +22,7 @@ __all__ = ["cluster_by_turtle"]
 def cluster_by_turtle(job: Job, config: ClusterConfig, pool: Pool, clusters: int) -> Clustered:
     """Train TURTLE's runs on each encoder's part of the embeddings; choose one of them, or all together."""
     settings = _settings(job, config, pool, clusters)
-    with job.runtime.long_task("cluster", settings.steps, "steps", "--method graph or kmeans takes less.") as task:
+    with job.runtime.long_task("cluster", settings.steps, "steps", CLUSTER_TURTLE) as task:
         training = train_turtle(
             pool.features, settings, checkpoint=job.draft.directory / "turtle.safetensors", task=task
         )

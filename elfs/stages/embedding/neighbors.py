@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from elfs.config import EmbedConfig
+from elfs.config import EmbedConfig, cheaper
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError, UsageError
 from elfs.ops.database import Database
@@ -49,11 +49,12 @@ class _Find(Protocol):
 
 @dataclass(frozen=True)
 class _Search:
-    """What to look for, and how: rows of the pool, and how many queries at once."""
+    """What to look for, and how: rows of the pool, how many queries at once, and what takes less."""
 
     rows: NDArray[np.int64]
     find: _Find
     most: int
+    cheaper: str
 
 
 class _Meter:
@@ -121,7 +122,8 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
         index = pieces.directory / f"{mark}.index"
         facts |= ranks.broadcast(_index(job, database, k, config.seed, index) if ranks.is_first else None)
         find = partial(probed_neighbors, _opened(index), database, k=k, num_probes=facts["neighbor_probes"])
-    _fill(job, pieces, table.eligible(), _Search(rows, find, queries_at_once(database.num_dims, k)))
+    less = cheaper.EXACT_NEIGHBORS if facts["neighbor_search"] == "exact" else cheaper.FEWER_IMAGES
+    _fill(job, pieces, table.eligible(), _Search(rows, find, queries_at_once(database.num_dims, k), less))
     if ranks.is_first:
         require_all(pieces, len(table))
         count = -(-len(table) // FILE_ROWS)
@@ -198,7 +200,7 @@ def _fill(job: Job, pieces: Pieces, eligible_N: NDArray[np.bool_], search: _Sear
     num_missing = sum(int(np.count_nonzero(eligible_N[start:stop])) for start, stop in missing)
     num_rounds = -(-num_missing // (ranks.size * search.most)) or min(1, len(missing))
     plan = deal(missing, ranks.size * num_rounds, most=len(eligible_N), weighs=eligible_N) if missing else []
-    with job.runtime.progress.task("embed: neighbours", len(rows), "images") as task:
+    with job.runtime.long_task("embed: neighbours", len(rows), "images", search.cheaper) as task:
         task.resume(len(rows) - num_missing)
         for number in range(num_rounds):
             meter = _Meter(ranks, task, num_missing * (number + 1) // num_rounds - num_missing * number // num_rounds)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from elfs.config import EmbedConfig
+from elfs.config import EmbedConfig, cheaper
 from elfs.data.decoding import ODD_SHAPE, SEVERAL_FRAMES
 from elfs.data.hashing import NO_CONTENT
 from elfs.data.samples import Outcome, SampleTable
@@ -193,8 +193,8 @@ class RowEncoder:
             is_mine[start:stop] = True
         rows = np.flatnonzero(is_mine & self.is_work())
         batches = BatchEncoder(self.encoder, self.config.batch_size, runtime.device(), runtime.warn)
-        failures: Failures = {}
-        with runtime.ranks.working(), runtime.progress.task("embed", int(is_mine.sum()), "images") as task:
+        failures, less = Failures(), cheaper.than_encoder(self.encoder.name)
+        with runtime.ranks.working(), runtime.long_task("embed", int(is_mine.sum()), "images", less) as task:
             advance = runtime.advancing(task)
             workers, ends = runtime.workers_for(len(rows)), [stop for _, stop in runs]
             encoded = encode_rows(self.reader, rows, batches, ends=ends, num_workers=workers, advance=advance)

@@ -12,10 +12,11 @@ from torch import Tensor
 from elfs.budget import Budget
 from elfs.catalog import SCORES, SELECTORS
 from elfs.config import SelectConfig
+from elfs.config.cheaper import HARD_RATE_SEARCH
 from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
 from elfs.ops.selection import Pool, SelectorOptions, eligible_rows, select
-from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, usual_hard_rate
+from elfs.ops.selection.hard_rate import CoverageJudge, best_hard_rate, num_windows, usual_hard_rate
 from elfs.ops.selection.pool import required
 from elfs.pipeline.job import Job
 from elfs.stages.selection.candidates import Candidates
@@ -86,9 +87,7 @@ def choose(job: Job, config: SelectConfig, found: Candidates, table: SampleTable
     trust_by = _witnesses(job, found) if "scores" in SELECTORS[config.method].reads else {}
     trust = min(trust_by.values(), default=1.0)
     pick = partial(picked_from, config, found.pool, count, trust=trust)
-    paid_for = count + len(found.included) + found.num_annotated
-    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)))
-    hard_rate, curve = _hard_rate(job, config, found, table, usual, pick)
+    hard_rate, curve = _hard_rate(job, config, found, table, count, pick)
     picked = pick(hard_rate)
     refuse_no_pick(config, found.pool, picked, count)
     whole = takes_whole_groups(config, found.pool)
@@ -191,7 +190,7 @@ def number_to_pick(config: SelectConfig, found: Candidates) -> int:
 
 
 def _hard_rate(
-    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, usual: float, pick: Callable[[float], Tensor]
+    job: Job, config: SelectConfig, found: Candidates, table: SampleTable, count: int, pick: Callable[[float], Tensor]
 ) -> tuple[float, list[tuple[float, float]]]:
     """Return the share to prune, and what was found out about others."""
     if not SELECTORS[config.method].prunes:
@@ -202,7 +201,11 @@ def _hard_rate(
     if config.hard_rate == "search":
         labels = required(found.pool, "pseudo_labels")
         proxy = ProxyJudge.of(job.workspace, table, found.rows, labels, job.runtime, job.source_root, config.seed)
-        return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked])), 6))
+        steps = num_windows(count / len(found.pool)) * proxy.builder.recipe.iterations
+        with job.runtime.long_task("select: search", steps, "steps", HARD_RATE_SEARCH) as task:
+            return best_hard_rate(pick, lambda picked: round(proxy.accuracy(torch.cat([settled, picked]), task), 6))
+    paid_for = count + len(found.included) + found.num_annotated
+    usual = usual_hard_rate(min(1.0, paid_for / len(found.pool)))
     judge = CoverageJudge.of(found.pool, generator(config.seed, "judge"))
     return best_hard_rate(pick, lambda picked: round(judge.worth(torch.cat([settled, picked])), 6), usual)
 

@@ -1,0 +1,66 @@
+"""What takes more than ten minutes on a CPU says so, and what takes less."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from elfs.config import cheaper
+from elfs.parallel.runtime import Runtime
+from elfs.stages.embedding import neighbors
+from elfs.train import window_search
+from tests.chain import Finished, run_stage
+
+
+def slow(told: list[str]) -> Runtime:
+    """Return a runtime whose every look at the clock is four minutes after the one before."""
+    ticks = itertools.count(0.0, 240.0)
+    return Runtime(devices="cpu", num_workers=0, warn=told.append, clock=lambda: next(ticks))
+
+
+@pytest.mark.slow
+def test_embedding_and_its_neighbors(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(neighbors, "queries_at_once", lambda num_dims, k: 5)
+    source = {"source": "synthetic:clean,images=60,test=0,size=12", "encoder": "pixels", "batch_size": 4}
+    run_stage("embed", workspace, runtime=slow(told), **source)
+    assert [(line.split(" will take ")[0], line.partition(". ")[2]) for line in told] == [
+        ("embed", cheaper.than_encoder("pixels")),
+        ("embed: neighbours", cheaper.EXACT_NEIGHBORS),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"method": "graph"}, cheaper.CLUSTER_GRAPH),
+        ({"method": "temi", "epochs": 20}, cheaper.CLUSTER_HEADS),
+        ({"method": "turtle"}, cheaper.CLUSTER_TURTLE),
+    ],
+)
+@pytest.mark.slow
+def test_clustering(embeddings: Finished, workspace: Path, options: dict[str, object], advice: str) -> None:
+    embeddings.copy(workspace)
+    told: list[str] = []
+    run_stage("cluster", workspace, runtime=slow(told), force=True, **options)
+    assert next(line for line in told if line.startswith("cluster will take ")).endswith(advice)
+
+
+@pytest.mark.slow
+def test_search_of_the_hard_rate_is_one_piece_of_work(
+    embeddings: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings.copy(workspace)
+    told: list[str] = []
+    monkeypatch.setattr(window_search, "train_on_labels", lambda fit, steps, task: [task.advance() for _ in range(9)])
+    run_stage("select", workspace, runtime=slow(told), method="elfs", budget="0.5", hard_rate="search", name="search")
+    [line] = [line for line in told if "will take" in line]
+    assert line.startswith("select: search will take about ")
+    assert line.endswith(cheaper.HARD_RATE_SEARCH)
+
+
+def test_nothing_is_said_of_what_takes_minutes(workspace: Path) -> None:
+    told: list[str] = []
+    source = {"source": "synthetic:clean,images=60,test=0,size=12", "encoder": "pixels", "batch_size": 4}
+    run_stage("embed", workspace, runtime=Runtime(devices="cpu", num_workers=0, warn=told.append), **source)
+    assert told == []
