@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,11 @@ def slow(told: list[str]) -> Runtime:
 def test_embedding_and_its_neighbors(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     monkeypatch.setattr(neighbors, "queries_at_once", lambda num_dims, k: 5)
-    source = {"source": "synthetic:clean,images=60,test=0,size=12", "encoder": "pixels", "batch_size": 4}
+    source: dict[str, Any] = {
+        "source": "synthetic:clean,images=60,test=0,size=12",
+        "encoder": "pixels",
+        "batch_size": 4,
+    }
     run_stage("embed", workspace, runtime=slow(told), **source)
     assert [(line.split(" will take ")[0], line.partition(". ")[2]) for line in told] == [
         ("embed", cheaper.than_encoder("pixels")),
@@ -39,7 +44,7 @@ def test_embedding_and_its_neighbors(workspace: Path, monkeypatch: pytest.Monkey
     ],
 )
 @pytest.mark.slow
-def test_clustering(embeddings: Finished, workspace: Path, options: dict[str, object], advice: str) -> None:
+def test_clustering(embeddings: Finished, workspace: Path, options: dict[str, Any], advice: str) -> None:
     embeddings.copy(workspace)
     told: list[str] = []
     run_stage("cluster", workspace, runtime=slow(told), force=True, **options)
@@ -61,6 +66,10 @@ def test_search_of_the_hard_rate_is_one_piece_of_work(
 
 def test_nothing_is_said_of_what_takes_minutes(workspace: Path) -> None:
     told: list[str] = []
-    source = {"source": "synthetic:clean,images=60,test=0,size=12", "encoder": "pixels", "batch_size": 4}
+    source: dict[str, Any] = {
+        "source": "synthetic:clean,images=60,test=0,size=12",
+        "encoder": "pixels",
+        "batch_size": 4,
+    }
     run_stage("embed", workspace, runtime=Runtime(devices="cpu", num_workers=0, warn=told.append), **source)
     assert told == []
