@@ -70,6 +70,11 @@ class Invocation:
         return Output(as_json=self.shared.get("json", False), quiet=self.shared.get("quiet", False), rank=rank)
 
     @cached_property
+    def profiles(self) -> list[Path]:
+        """The tables that ``--profile`` has written so far."""
+        return []
+
+    @cached_property
     def settings(self) -> Settings:
         """What ``elfs.toml`` says."""
         return load_settings(self.workspace)
@@ -155,7 +160,7 @@ class Invocation:
             from elfs.workspace.files import make_directory
 
             make_directory(folder)
-            progress = ProfiledProgress(progress, folder, lambda path: self.output.note(f"{'profile':<10} {path}"))
+            progress = ProfiledProgress(progress, folder, self._profiled)
         is_plan = self.shared.get("dry_run", False)  # of the first rank alone: there is nobody to meet
         return Runtime(
             devices=self.devices,
@@ -165,6 +170,15 @@ class Invocation:
             warn=self._warn,
             note=self.output.note,
         )
+
+    def _profiled(self, path: Path) -> None:
+        self.profiles.append(path)
+        self.output.note(f"{'profile':<10} {path}")
+
+    def end(self) -> None:
+        """Say so where ``--profile`` was given and there was nothing to write."""
+        if self.shared.get("profile") is not None and not self.profiles and not self.shared.get("dry_run", False):
+            self.output.note(f"{'profile':<10} nothing written: no loop took more than three steps")
 
     def _warn(self, text: str) -> None:
         """Pass on what a stage warns of, also where another rank than the first has noticed it."""

@@ -175,6 +175,7 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
             if chosen.get("verbose", False):
                 invocation.output.show_log()
             body(invocation, **values)
+            invocation.end()
 
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {item.name: item.annotation for item in parameters}

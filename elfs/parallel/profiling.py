@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,15 +21,20 @@ _ROWS = 30
 
 
 class _ProfiledTask:
-    """A piece of work whose every advance is a step."""
+    """A piece of work whose every advance is a step, unless other work is done within it."""
 
-    def __init__(self, task: Task, step: Callable[[], None]) -> None:
-        self._task, self._step = task, step
+    def __init__(self, task: Task, begin: Callable[[], Callable[[], None]]) -> None:
+        self._task, self._begin = task, begin
+        self._step: Callable[[], None] | None = None
+        self.has_inner = self.has_recorded_inner = False
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count more units, which end a step."""
         self._task.advance(count, note)
-        self._step()
+        if self._step is not None:
+            self._step()
+        elif not self.has_inner:
+            self._step = self._begin()
 
     def resume(self, count: int, note: str = "") -> None:
         """Leave out what an earlier run did: it is no step."""
@@ -53,29 +58,42 @@ class ProfiledProgress:
 
     def __init__(self, progress: Progress, folder: Path, say: Callable[[Path], None]) -> None:
         self._progress, self._folder, self._say = progress, folder, say
-        self._is_recording = False
+        self._open: list[_ProfiledTask] = []
+        self._is_recording, self._num_written = False, 0
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler reports its own beginning and end
 
     @contextmanager
     def task(self, label: str, total: int, unit: str) -> Iterator[Task]:
-        """Open a piece of work; one within another is not recorded by itself, since there is one profiler."""
-        with self._progress.task(label, total, unit) as task:
-            if self._is_recording:
-                yield task
+        """Open a piece of work, or the first within another before that one has advanced: there is one profiler."""
+        with self._progress.task(label, total, unit) as shown:
+            outer = self._open[-1] if self._open else None
+            if self._is_recording or (outer is not None and outer.has_recorded_inner):
+                yield shown
                 return
-            import torch
-            from torch.profiler import ProfilerActivity, profile, schedule
+            num_before = self._num_written
+            with ExitStack() as recording:
+                task = _ProfiledTask(shown, lambda: self._record(label, recording))
+                self._open.append(task)
+                try:
+                    yield task
+                finally:
+                    self._open.pop()
+            if outer is not None:
+                outer.has_inner = True
+                outer.has_recorded_inner = self._num_written > num_before
 
-            activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
-            plan = schedule(wait=WAIT, warmup=WARM_UP, active=STEPS, repeat=1)
-            self._is_recording = True
-            try:
-                with profile(
-                    activities=activities, schedule=plan, on_trace_ready=lambda found: self._write(label, found)
-                ) as profiler:
-                    yield _ProfiledTask(task, profiler.step)
-            finally:
-                self._is_recording = False
+    def _record(self, label: str, recording: ExitStack) -> Callable[[], None]:
+        """Start the profiler, which stops with `recording`; return what ends a step."""
+        import torch
+        from torch.profiler import ProfilerActivity, profile, schedule
+
+        activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+        plan = schedule(wait=WAIT - 1, warmup=WARM_UP, active=STEPS, repeat=1)  # one step is over
+        self._is_recording = True
+        recording.callback(setattr, self, "_is_recording", False)
+        profiler = profile(activities=activities, schedule=plan, on_trace_ready=lambda found: self._write(label, found))
+        step: Callable[[], None] = recording.enter_context(profiler).step
+        return step
 
     def _write(self, label: str, found: "torch.profiler.profile") -> None:
         path = self._folder / (re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".txt")
@@ -83,4 +101,5 @@ class ProfiledProgress:
         order = "self_device_time_total" if found.use_device else "self_cpu_time_total"
         path.write_text(averages.table(sort_by=order, row_limit=_ROWS) + "\n", encoding="utf-8")
         found.export_chrome_trace(str(path.with_suffix(".json")))
+        self._num_written += 1
         self._say(path)

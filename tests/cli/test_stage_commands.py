@@ -46,6 +46,7 @@ def test_force_and_smoke_reach_the_stage(elfs: Elfs, stages: list[Any]) -> None:
 def test_a_profile_is_written_where_it_is_asked_for(elfs: Elfs, stages: list[Any], tmp_path: Path) -> None:
     ran = elfs("cluster", "--profile", str(tmp_path / "new" / "profile"))
     assert (ran.code, (tmp_path / "new" / "profile").is_dir()) == (0, True)
+    assert ran.err.endswith("profile    nothing written: no loop took more than three steps\n")
     [call] = stages
     with call.runtime.progress.task("cluster: heads", 13, "steps") as task:
         for _ in range(13):

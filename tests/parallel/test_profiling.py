@@ -12,12 +12,13 @@ from elfs.parallel.runtime import Silence
 ENOUGH = WAIT + WARM_UP + STEPS
 
 
-def run(progress: ProfiledProgress, label: str, steps: int, within: str | None = None) -> None:
+def run(progress: ProfiledProgress, label: str, steps: int, within: dict[int, str] | None = None) -> None:
+    """Do some steps, at some of which other work is done."""
     with progress.task(label, steps, "steps") as task:
         for step in range(steps):
             torch.ones(20, 20).matmul(torch.ones(20, 20))
-            if within is not None and step == 0:
-                run(progress, within, ENOUGH)
+            if within is not None and step in within:
+                run(progress, within[step], ENOUGH)
             task.advance(1, "0.3")
 
 
@@ -48,8 +49,28 @@ def test_what_an_earlier_run_did_is_no_step(tmp_path: Path) -> None:
 
 
 def test_work_within_work_is_part_of_it(tmp_path: Path) -> None:
-    run(ProfiledProgress(Silence(), tmp_path, print), "outer", ENOUGH, within="inner")
+    run(ProfiledProgress(Silence(), tmp_path, print), "outer", ENOUGH, within={2: "inner"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outer.json", "outer.txt"]
+
+
+def test_work_that_is_made_of_other_work_is_left_to_the_first_of_it(tmp_path: Path) -> None:
+    """Such as the trainings of a comparison; those after the first do the same."""
+    said: list[Path] = []
+    progress = ProfiledProgress(Silence(), tmp_path, said.append)
+    run(progress, "compare", ENOUGH, within={step: f"training {step}" for step in range(ENOUGH)})
+    assert said == [tmp_path / "training-0.txt"]
+    run(progress, "label", ENOUGH)
+    assert said[1:] == [tmp_path / "label.txt"]
+
+
+def test_short_work_within_other_work_leaves_it_to_the_next(tmp_path: Path) -> None:
+    said: list[Path] = []
+    progress = ProfiledProgress(Silence(), tmp_path, said.append)
+    with progress.task("compare", ENOUGH, "trainings") as task:
+        for steps in (1, ENOUGH, ENOUGH):
+            run(progress, f"training of {steps}", steps)
+            task.advance()
+    assert said == [tmp_path / f"training-of-{ENOUGH}.txt"]
 
 
 def test_after_an_error_the_next_work_is_recorded(tmp_path: Path) -> None:
