@@ -6,6 +6,7 @@ back to random weights.
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,7 +27,14 @@ from elfs.models.tensorflow_weights import has_port_names, tensorflow_twin
 from elfs.models.weights import find_weights, pretrained_model, published_weights
 from elfs.suggestions import suggestion
 
-__all__ = ["NetworkEncoder", "build_architecture", "build_encoder", "padding_doubt", "weights_available"]
+__all__ = [
+    "NetworkEncoder",
+    "build_architecture",
+    "build_encoder",
+    "cast_once",
+    "padding_doubt",
+    "weights_available",
+]
 
 CPU_BATCH_IMAGES = 16
 """Images that a network on the CPU takes at once: what it computes on the way then stays in the cache longer."""
@@ -65,9 +73,9 @@ class NetworkEncoder:
         self.fit_transform: Callable[[Image.Image], Tensor] = self.transform
         self.dim = self.encode(torch.zeros(1, *preprocessing["input_size"], dtype=torch.uint8)).shape[1]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Digest of the name, the preprocessing and the weights."""
+        """Digest of the name, the preprocessing and the weights, as they were before a GPU got them."""
         return fingerprint([self.name, self._preprocessing], self._network.state_dict())
 
     def fit(self, images: Tensor, generator: torch.Generator) -> None:
@@ -91,11 +99,31 @@ class NetworkEncoder:
         return torch.cat(parts)
 
     def to(self, device: torch.device) -> Self:
-        """Move the network."""
+        """Move the network; a GPU gets it as it computes, see `cast_once`."""
         self._device = device
+        if device.type == "cuda" and self.fingerprint:  # which is of the weights before they are rounded
+            cast_once(self._network, torch.bfloat16)
         self._network.to(device)
         self._mean, self._deviation = self._mean.to(device), self._deviation.to(device)
         return self
+
+
+def cast_once(network: nn.Module, dtype: torch.dtype) -> None:
+    """Round those weights of a network for good that autocast would round anew for every batch.
+
+    Autocast keeps what it has rounded for weights that are trained alone, and these are not.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Changed in place: weights and biases of torch's own linear layers and convolutions, of no layer derived from
+        them, which may do more with its weights than multiply.
+    dtype : torch.dtype
+        Of autocast, under which the network then computes the same as before.
+    """
+    for module in network.modules():
+        if type(module) in (nn.Linear, nn.Conv2d):
+            module.to(dtype)
 
 
 def build_encoder(name: str, *, weights: Path | None, image_size: int, channels: int) -> Encoder:

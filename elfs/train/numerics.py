@@ -51,6 +51,9 @@ def threads_for(num_busy: int, ranks: Ranks) -> int:
 def repeatable(num_threads: int) -> Iterator[None]:
     """Compute on a fixed number of CPU threads, and on GPUs by cuDNN's deterministic convolutions alone.
 
+    CuDNN does not choose among them by trying (``benchmark``): which one is the fastest hangs on what else the GPU
+    does, and each rounds in its own way, so that equal runs would end with other last digits.
+
     Parameters
     ----------
     num_threads : int

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from elfs.errors import InputDataError, UsageError
-from elfs.models.encoders import NetworkEncoder, build_encoder, weights_available
+from elfs.models.encoders import NetworkEncoder, build_encoder, cast_once, weights_available
 from elfs.models.pixels import PixelEncoder
 from elfs.models.published import PUBLISHED
 
@@ -204,3 +204,35 @@ def test_fingerprint_knows_all_that_decides_an_embedding(tmp_path: Path) -> None
     found = [made(**option) for option in options]
     assert len(set(found)) == len(options)
     assert found == [made(**option) for option in options]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (VIT, {"img_size": 64}),
+        (RESNET, {}),
+        ("tf_efficientnet_lite0", {}),
+        ("test_convnext", {}),
+        ("resnetv2_50d_gn", {}),
+    ],
+)
+def test_weights_that_are_rounded_once_compute_what_autocast_does(name: str, options: dict[str, Any]) -> None:
+    """On the CPU, whose autocast rounds as that of a GPU does; layers derived from a convolution stay as they are."""
+    network = random_model(name, num_classes=0, **options).eval().requires_grad_(False)
+    network.to(memory_format=torch.channels_last)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    images = images.contiguous(memory_format=torch.channels_last)
+
+    def embedded() -> Tensor:
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            found: Tensor = network(images)
+        return found
+
+    expected = embedded()
+    cast_once(network, torch.bfloat16)
+    assert torch.equal(embedded(), expected)
+    dtypes = {type(module).__name__: module.weight.dtype for module in network.modules() if hasattr(module, "weight")}
+    kinds = {"Linear": torch.bfloat16, "Conv2d": torch.bfloat16}
+    assert dtypes == {kind: kinds.get(kind, torch.float32) for kind in dtypes}
+    assert set(kinds) & set(dtypes)
