@@ -20,6 +20,11 @@ __all__ = ["show_plan"]
 _LONGEST_SECONDS = 365 * 86_400
 """That are said as a time: what takes longer nobody waits for."""
 
+_LONG_SECONDS, _LARGE_SHARE = 600, 0.2
+"""From where on it is said what takes less, of every stage that takes more than such a share of it."""
+
+_UNKNOWN_MEMORY = " beside what CUDA holds"
+
 
 def show_plan(
     invocation: Invocation,
@@ -52,8 +57,8 @@ def show_plan(
     here = _Here.of(invocation.workspace)
     for line in _table(steps, costs, output.data_width, here):
         output.data(line)
-    if costs:
-        output.data(broken(_total(costs, configs, here), output.data_width))
+    for line in _sum(costs, configs, here):
+        output.data(broken(line, output.data_width))
     document = {"workspace": str(invocation.workspace), "plan": [_as_json(step, costs) for step in steps]}
     output.document("dry-run", document)
 
@@ -61,8 +66,8 @@ def show_plan(
 def _costs(
     invocation: Invocation, configs: Mapping[str, StageConfig], runs: Collection[str], source_root: Path | None
 ) -> dict[str, "Cost"]:
-    """Return what each stage that runs takes; nothing where no rates are known: on GPUs, and for smoke runs."""
-    if not runs or invocation.smoke or not invocation.runtime().on_cpu:
+    """Return what each stage that runs takes; nothing where nobody knows the pool yet."""
+    if not runs:
         return {}
     embed = configs.get("embed")
     if "embed" in runs and isinstance(embed, EmbedConfig) and embed.files == "-" and sys.stdin.isatty():
@@ -70,7 +75,7 @@ def _costs(
         return {}
     from elfs.stages.estimates.chain import chain_costs
 
-    return chain_costs(invocation.workspace, source_root, configs, runs)
+    return chain_costs(invocation.workspace, source_root, configs, runs, on_cpu=invocation.runtime().on_cpu)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,22 +131,43 @@ def _duration(seconds: float) -> str:
     return f"about {clock(seconds)}" if seconds <= _LONGEST_SECONDS else "over a year"
 
 
-def _total(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], here: _Here) -> str:
-    """Return one line about all stages: they run one after the other in one process."""
-    from elfs.parallel.cpus import available_cpus
-    from elfs.stages.estimates.costs import START_SECONDS, is_measured
+def _sum(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], here: _Here) -> list[str]:
+    """Return a line about all stages, which run one after the other, and one for each that takes long."""
+    if not costs:
+        return []
+    from elfs.stages.estimates.costs import START_SECONDS
 
-    known = [cost.seconds for cost in costs.values() if cost.seconds is not None]
-    more = "" if len(known) == len(costs) else " and what is not known"
+    memory = here.memory_needed(max(cost.memory_bytes for cost in costs.values()))
+    disk = here.disk_needed(sum(cost.disk_bytes for cost in costs.values()))
+    known = {stage: cost.seconds for stage, cost in costs.items() if cost.seconds is not None}
+    if not known:
+        return [f"takes {memory} of memory{_UNKNOWN_MEMORY}, {disk} of disk; how long is known of CPUs alone"]
+    seconds = START_SECONDS + sum(known.values())
+    lines = [_total(seconds, costs, configs, f"{memory} of memory, {disk} of disk")]
+    if seconds > _LONG_SECONDS:
+        long = [stage for stage, own in known.items() if own > _LARGE_SHARE * seconds and costs[stage].cheaper]
+        lines += [f"{stage} takes {_duration(known[stage])}. {costs[stage].cheaper}" for stage in long]
+    return lines
+
+
+def _total(seconds: float, costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], sizes: str) -> str:
+    from elfs.parallel.cpus import available_cpus
+    from elfs.stages.estimates.costs import is_measured
+
+    unknown = [_with_network(stage, configs[stage]) for stage, cost in costs.items() if cost.seconds is None]
+    more = f" and what is not known ({', '.join(unknown)})" if unknown else ""
     sure = ", within a factor of two" if all(is_measured(configs[stage]) for stage in costs) else ""
-    return (
-        f"takes {_duration(START_SECONDS + sum(known))}{more} on {plural(available_cpus(), 'CPU')}, "
-        f"{here.memory_needed(max(cost.memory_bytes for cost in costs.values()))} of memory, "
-        f"{here.disk_needed(sum(cost.disk_bytes for cost in costs.values()))} of disk: by measured rates{sure}"
-    )
+    return f"takes {_duration(seconds)}{more} on {plural(available_cpus(), 'CPU')}, {sizes}: by measured rates{sure}"
+
+
+def _with_network(stage: str, config: StageConfig) -> str:
+    """Return a stage with what has no measured rate."""
+    network = getattr(config, "encoder", None) or getattr(config, "network", None)
+    return stage if network is None else f"{stage} by {network}"
 
 
 def _as_json(step: PlannedStage, costs: Mapping[str, "Cost"]) -> dict[str, Any]:
     cost = costs.get(step.stage)
-    facts = {"seconds": None, "memory_bytes": None, "disk_bytes": None} if cost is None else dataclasses.asdict(cost)
+    names = ("seconds", "memory_bytes", "disk_bytes", "cheaper")
+    facts = dict.fromkeys(names) if cost is None else dataclasses.asdict(cost)
     return dataclasses.asdict(step) | facts

@@ -87,8 +87,10 @@ _DRY_RUN = record_of(
             seconds=value_of("float?", "What it takes on the CPUs of this machine, by measured rates."),
             memory_bytes=value_of("int?", "What the process holds at most."),
             disk_bytes=value_of("int?", "What it leaves in the workspace."),
+            cheaper=value_of("str?", "What takes less, and what that costs, where it is known."),
         ),
-        "One for each stage; costs are null where it does not run, on GPUs, and where nothing is known of the pool.",
+        "One for each stage; costs are null where it does not run and where nothing is known of the pool, the time on "
+        "GPUs, too.",
     ),
 )
 _SHARD = record_of(

@@ -107,7 +107,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     monkeypatch.setattr("elfs.pipeline.execution.execute", execute)
     monkeypatch.setattr("elfs.pipeline.known.known", lambda *_: None)
     monkeypatch.setattr(Runtime, "device", lambda runtime: torch.device("cpu"))
-    monkeypatch.setattr("elfs.stages.estimates.chain.chain_costs", lambda *_: {})
+    monkeypatch.setattr("elfs.stages.estimates.chain.chain_costs", lambda *_, **__: {})
     return calls
 
 

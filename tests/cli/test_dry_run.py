@@ -13,6 +13,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from elfs.cli._output import Output
+from elfs.config import cheaper
+from elfs.parallel.runtime import Runtime
 from tests.cli.conftest import Ran
 
 Elfs = Callable[..., Ran]
@@ -36,10 +38,35 @@ def test_what_the_stages_will_take(elfs: Elfs) -> None:
     )
     plan = json.loads(elfs("run", SOURCE, "--dry-run", "--json").out)["plan"]
     assert all(stage["seconds"] > 0 and stage["memory_bytes"] > 1e9 and stage["disk_bytes"] > 0 for stage in plan)
-    assert elfs("run", SOURCE, "--dry-run", "--smoke").out.count("about") == 0
-    unknown = elfs("run", SOURCE, "--dry-run", "--network", "resnet50").out
-    assert "time not known" in unknown
-    assert "and what is not known on" in unknown
+    assert {stage["cheaper"] for stage in plan} > {None}
+    assert elfs("run", SOURCE, "--dry-run", "--smoke").out.count("about") == 7
+    unknown = elfs("run", SOURCE, "--dry-run", "--network", "resnet50", "--encoder", "convnext_tiny").out
+    assert unknown.count("time not known") == 2
+    assert " and what is not known (embed by convnext_tiny, dynamics by resnet50) on " in unknown
+
+
+def test_a_long_chain_names_what_takes_less_for_what_takes_most_of_it(elfs: Elfs) -> None:
+    np.lib.format.open_memmap("own.npy", mode="w+", dtype=np.float16, shape=(400_000, 64))
+    lines = elfs("run", "--embeddings", "own.npy", "--clusters", "10", "-n").out.splitlines()
+    assert lines[6].startswith("takes about ")
+    said = [line.partition(". ") for line in lines[7:]]
+    assert [(before.split(" takes ")[0], way) for before, _, way in said] == [
+        ("embed", cheaper.EXACT_NEIGHBORS),
+        ("cluster", cheaper.CLUSTER_GRAPH),
+        ("dynamics", cheaper.EMBEDDING_PROXIES),
+    ]
+    few = elfs("run", "--embeddings", "own.npy", "--clusters", "10", "--limit", "2000", "-n").out
+    assert len(few.splitlines()) == 7
+
+
+def test_memory_and_disk_are_said_of_gpus(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Runtime, "on_cpu", False)
+    lines = elfs("run", SOURCE, "--dry-run").out.splitlines()
+    assert re.fullmatch(r"embed +run  never ran +time not known  1\.2 GB  0\.\d MB", lines[0])
+    assert re.fullmatch(
+        r"takes 1\.2 GB of memory beside what CUDA holds, \d\.\d MB of disk; how long is known of CPUs alone", lines[-1]
+    )
+    assert len(lines) == 7
 
 
 @pytest.mark.parametrize(
@@ -68,7 +95,7 @@ def test_what_takes_longer_than_anybody_waits_is_said_in_words(elfs: Elfs) -> No
 def test_more_than_there_is_is_said_in_words(elfs: Elfs) -> None:
     said = elfs("run", SOURCE, "--dry-run", "--heads", "1000000000").out
     assert re.search(
-        r"^cluster .*  over a year  more than the \d+ GB  more than the [\d,]+ GB free$", said, re.MULTILINE
+        r"^cluster .*  over a year +more than the \d+ GB  more than the [\d,]+ GB free$", said, re.MULTILINE
     )
     assert re.search(r", more than the \d+ GB of memory, more than the [\d,]+ GB free of disk: by", said)
     assert max(int(number.replace(",", "")) for number in re.findall(r"([\d,]+)\.?\d* [GM]B", said)) < 1_000_000
@@ -76,7 +103,7 @@ def test_more_than_there_is_is_said_in_words(elfs: Elfs) -> None:
 
 def test_sizes_are_said_where_nobody_says_what_there_is(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("elfs.parallel.cpus.memory_bytes", lambda: None)
-    assert re.search(r"over a year  [\d,]+\.\d GB  more than", elfs("run", SOURCE, "-n", "--heads", "1000000000").out)
+    assert re.search(r"over a year +[\d,]+\.\d GB  more than", elfs("run", SOURCE, "-n", "--heads", "1000000000").out)
 
 
 def test_a_narrow_terminal_gets_two_lines_for_each_stage(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +116,7 @@ def test_a_narrow_terminal_gets_two_lines_for_each_stage(elfs: Elfs, monkeypatch
     total = " ".join(" ".join(lines[12:]).split())
     assert re.sub(r"\d:\d\d", "", total) == re.sub(r"\d:\d\d", "", wide.splitlines()[-1])
     monkeypatch.setattr(Output, "data_width", 30)
-    assert "    runs before it" in elfs("run", SOURCE, "--dry-run", "--smoke").out.splitlines()
+    assert "    runs before it" in elfs("run", SOURCE, "--dry-run").out.splitlines()
 
 
 @pytest.mark.parametrize("command", ["embed", "run"])

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,11 @@ from elfs.config import (
     ScoreConfig,
     SelectConfig,
     StageConfig,
+    cheaper,
 )
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
+from elfs.stages.estimates import chain
 from elfs.stages.estimates.chain import chain_costs
 from elfs.stages.estimates.costs import core_speed, encoder_seconds, stage_cost
 from elfs.stages.estimates.pool_facts import PoolFacts, facts_before_embed, facts_of
@@ -119,6 +122,107 @@ def test_every_method_of_cluster_has_a_time_of_its_own() -> None:
     assert seconds("cluster", graph) == pytest.approx(3 + 10_000 * (5e-4 + 0.9e-6 * 176) + by_clusters)
     disk = [stage_cost("cluster", config, POOL, speed=1.0, cores=1).disk_bytes for config in (kmeans, turtle, wide)]
     assert disk == [4 * 176 * 30, 8 * 4 * 176 * 30, 16 * 4 * 176 * 30]
+
+
+def test_inverted_lists_are_built_judged_and_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    ivf = EmbedConfig(source="embeddings", neighbor_search="ivf")
+    given = PoolFacts(num_images=1_000_000, image_side=None, dims=64)
+    pair, lists = 2e-9 * 64 / 99, 4_000
+    built = pair * lists * (640 * lists + 1_000_000) + 1_000 * (2e-4 + pair * 1_000_000)
+    asked = 1_000_000 * (8e-6 + 5e-8 * 64 + pair * lists + 2 * 64 * 16 * 250 / 9e9)
+    assert seconds("embed", ivf, given) == pytest.approx(built + asked)
+    many = dataclasses.replace(given, num_images=2_000_001)
+    by_itself, exact = (EmbedConfig(source="embeddings", neighbor_search=way) for way in ("auto", "exact"))
+    assert seconds("embed", by_itself, many) == seconds("embed", ivf, many) < seconds("embed", exact, many) / 10
+    assert seconds("embed", by_itself, given) == seconds("embed", exact, given)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert seconds("embed", by_itself, many) == seconds("embed", exact, many)
+
+
+def test_each_method_of_select_takes_what_it_does_to_the_pool() -> None:
+    def of(method: str, facts: PoolFacts = POOL, **options: Any) -> float:
+        return seconds("select", SelectConfig(method=method, **options), facts)
+
+    assert of("random") == pytest.approx(0.7 + 10_000 * 3e-6)
+    assert of("auto") == pytest.approx(0.7 + 10_000 * (25e-6 + 9.6e-8 * 176))
+    assert of("typiclust") == pytest.approx(0.7 + 10_000 * (14e-6 + 6.3e-8 * 176 + 25e-6 + 1.1e-7 * 176))
+    pairs = 10_000 * 1_000 * (5e-9 + 2.7e-10 * 176)
+    assert of("k-center") == of("herding") == pytest.approx(of("random") + pairs)
+    assert of("badge") == pytest.approx(of("random") + 10_000 * 1_000 * (5e-9 + 2.7e-10 * 200))
+    assert of("k-center", blocks=4) == pytest.approx(of("random") + pairs / 4)
+    assert of("k-center", budget="500") == pytest.approx(of("random") + pairs / 2)
+    assert of("k-center", budget="20000") == of("k-center", budget="1.0")
+    assert of("margin") == of("entropy") == pytest.approx(of("random") + 1.5)
+    assert of("uherding") == pytest.approx(of("auto") + 1.5)
+    assert of("dropquery") == pytest.approx(0.7 + 10_000 * (6e-6 + 6e-8 * 176) + 1.5)
+    large = dataclasses.replace(POOL, num_images=1_200_000, dims=768)
+    assert of("k-center", large) > 8 * 3600
+
+
+def test_the_hard_rate_is_judged_or_searched_window_by_window() -> None:
+    given = SelectConfig(method="elfs", hard_rate="0.3", budget="0.3")
+    assert seconds("select", given) == pytest.approx(0.7 + 10_000 * 5.5e-6)
+    found = dataclasses.replace(given, hard_rate=None)
+    judged = 2e-9 * 176 * 8 * 3_000 * 4_096 / 99
+    assert seconds("select", found) == pytest.approx(seconds("select", given) + judged)
+    search = dataclasses.replace(given, hard_rate="search")
+    on_images = dataclasses.replace(POOL, dynamics=DynamicsConfig(recipe="small"))
+    window = 0.00097 * (600 * 64 + 10_000 / 3)
+    assert seconds("select", search, on_images) == pytest.approx(seconds("select", given) + 8 * window)
+    each = 6 * 32 * (176 + 10) / 33e9
+    window = max(600 * 256 * each, 600 * 1.5e-3) + each * 10_000 / 3
+    assert seconds("select", search) == pytest.approx(seconds("select", given) + 8 * window)
+    unknown = dataclasses.replace(POOL, dynamics=DynamicsConfig(network="resnet50"))
+    assert stage_cost("select", search, unknown, speed=1.0, cores=1).seconds is None
+
+
+def test_label_asks_as_many_heads_as_label() -> None:
+    def of(label: LabelConfig, **cluster: Any) -> float:
+        return seconds("label", label, dataclasses.replace(POOL, cluster=ClusterConfig(clusters=10, **cluster)))
+
+    flops = 2 * (256 * 176 + 128 * (256 + 10))
+    each = flops / 99e9
+    assert of(LabelConfig(), method="temi") == pytest.approx(0.4 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * each))
+    assert of(LabelConfig(head=2), method="temi") == of(LabelConfig()) == pytest.approx(0.4 + 10_000 * (16e-6 + each))
+    own = 2 * 176 * 10 / 99e9
+    assert of(LabelConfig(), method="kmeans") == pytest.approx(0.4 + 10_000 * (16e-6 + own))
+    assert of(LabelConfig(), method="turtle") == pytest.approx(0.4 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * own))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_on_a_gpu_memory_and_disk_are_said(stage: str) -> None:
+    config, large = calls()[stage], dataclasses.replace(POOL, num_images=30_000)
+    on_gpu = stage_cost(stage, config, dataclasses.replace(large, on_cpu=False), speed=1.0, cores=1)
+    on_cpu = stage_cost(stage, config, large, speed=1.0, cores=1)
+    assert on_gpu.seconds is None
+    assert on_gpu.memory_bytes >= on_cpu.memory_bytes > 1e9
+    assert on_gpu.disk_bytes >= on_cpu.disk_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "config", "way"),
+    [
+        ("embed", EmbedConfig(source="folder", encoder="lite"), cheaper.than_encoder("lite")),
+        ("embed", EmbedConfig(source="folder", encoder="resnet50"), cheaper.than_encoder("resnet50")),
+        ("embed", EmbedConfig(source="folder"), cheaper.FEWER_IMAGES),
+        ("embed", EmbedConfig(source="folder", encoder="pixels"), cheaper.EXACT_NEIGHBORS),
+        ("embed", EmbedConfig(source="folder", encoder="pixels", neighbor_search="ivf"), cheaper.FEWER_IMAGES),
+        ("cluster", ClusterConfig(), cheaper.CLUSTER_GRAPH),
+        ("cluster", ClusterConfig(clusters=1000), cheaper.CLUSTER_HEADS),
+        ("cluster", ClusterConfig(method="turtle"), cheaper.CLUSTER_TURTLE),
+        ("cluster", ClusterConfig(method="kmeans"), None),
+        ("label", LabelConfig(), None),
+        ("dynamics", DynamicsConfig(), cheaper.EMBEDDING_PROXIES),
+        ("dynamics", DynamicsConfig(recipe="cifar"), cheaper.IMAGE_PROXIES),
+        ("select", SelectConfig(), None),
+        ("select", SelectConfig(method="badge"), cheaper.PAIRWISE),
+        ("select", SelectConfig(method="ccs", hard_rate="search"), cheaper.HARD_RATE_SEARCH),
+        ("select", SelectConfig(method="ccs"), None),
+    ],
+)
+def test_what_takes_less(stage: str, config: StageConfig, way: str | None) -> None:
+    facts = dataclasses.replace(POOL, num_images=40_000)
+    assert stage_cost(stage, config, facts, speed=1.0, cores=1).cheaper == way
 
 
 @pytest.mark.parametrize("dims", [64, 176, 768, 1280])
@@ -229,6 +333,18 @@ def test_the_disk_is_what_a_run_leaves(tmp_path: Path) -> None:
     assert 0 < (held.dims or 0) <= 176
     assert list(chain_costs(workspace, None, configs, ["score"])) == ["score"]
     assert chain_costs(workspace, None, configs, []) == {}
+
+
+@pytest.mark.slow
+def test_a_stage_alone_goes_by_what_made_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "core_speed", lambda: 1.0)
+    execute("embed", tmp_path, calls()["embed"], Runtime(devices="cpu", num_workers=0))
+    heads = ClusterConfig(clusters=3, heads=3, epochs=1)
+    execute("cluster", tmp_path, heads, Runtime(devices="cpu"))
+    found = chain_costs(tmp_path, None, {"label": LabelConfig()}, ["label"])["label"]
+    facts = dataclasses.replace(facts_of(tmp_path), cluster=heads)
+    assert found == stage_cost("label", LabelConfig(), facts, speed=1.0, cores=1)
+    assert (found.seconds or 0) > seconds("label", LabelConfig(head=0), facts)
 
 
 def test_a_damaged_workspace_is_left_to_who_reads_it(tmp_path: Path) -> None:

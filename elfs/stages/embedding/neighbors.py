@@ -31,12 +31,12 @@ from elfs.workspace.files import atomic_write, digest_json, json_bytes, make_dir
 from elfs.workspace.pieces import Pieces, Run, deal
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["FILE_ROWS", "write_neighbors"]
+__all__ = ["EXACT_ROWS", "FILE_ROWS", "write_neighbors"]
 
 FILE_ROWS = 1 << 20
 """Rows of one file of neighbours at most."""
 
-_EXACT_ROWS = {"cpu": 2_000_000, "cuda": 20_000_000}
+EXACT_ROWS = {"cpu": 2_000_000, "cuda": 20_000_000}
 """Images up to which ``auto`` compares all pairs, by kind of device."""
 
 _DIGEST_ROWS = 65_536
@@ -134,7 +134,7 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
 
 def _method(job: Job, wanted: str, num_rows: int) -> str:
     """Return ``exact`` or ``ivf``."""
-    most = _EXACT_ROWS["cpu" if job.runtime.device().type == "cpu" else "cuda"]
+    most = EXACT_ROWS["cpu" if job.runtime.device().type == "cpu" else "cuda"]
     if wanted == "exact" or (wanted == "auto" and num_rows <= most):
         return "exact"
     if importlib.util.find_spec("faiss") is not None:

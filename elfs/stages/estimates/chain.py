@@ -8,12 +8,13 @@ from typing import cast
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from elfs.config import EmbedConfig, StageConfig
+from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, StageConfig
 from elfs.errors import CorruptArtifactError, InputDataError
 from elfs.models.published import PUBLISHED
 from elfs.models.weights import find_weights
 from elfs.parallel.cpus import available_cpus
 from elfs.pipeline.execution import recorded_root
+from elfs.pipeline.status import recorded_config
 from elfs.stages.embedding.encoder import LITE, PATCHES, PRETRAINED, TINY_SIDE
 from elfs.stages.estimates.costs import Cost, core_speed, stage_cost
 from elfs.stages.estimates.pool_facts import facts_before_embed, facts_of
@@ -25,9 +26,14 @@ _USUAL_WIDTH = 768
 
 
 def chain_costs(
-    workspace: Path, root: Path | None, calls: Mapping[str, StageConfig], runs: Collection[str]
+    workspace: Path,
+    root: Path | None,
+    calls: Mapping[str, StageConfig],
+    runs: Collection[str],
+    *,
+    on_cpu: bool = True,
 ) -> dict[str, Cost]:
-    """Return what every stage that runs will take on the CPUs of this machine.
+    """Return what every stage that runs will take on this machine.
 
     Parameters
     ----------
@@ -39,6 +45,8 @@ def chain_costs(
         The stages of the call.
     runs : collection of str
         Those of them that have something to do.
+    on_cpu : bool
+        Whether they run on CPUs; of GPUs no times are known.
 
     Returns
     -------
@@ -60,8 +68,16 @@ def chain_costs(
             facts = facts_of(workspace)
     if facts is None:
         return {}
-    speed, cores = core_speed(), available_cpus()
-    return {stage: stage_cost(stage, configs[stage], facts, speed=speed, cores=cores) for stage in runs}
+    cluster, dynamics = (configs.get(name) or recorded_config(workspace, name) for name in ("cluster", "dynamics"))
+    if isinstance(cluster, ClusterConfig):
+        facts = replace(facts, cluster=cluster)
+    if isinstance(dynamics, DynamicsConfig):
+        facts = replace(facts, dynamics=dynamics)
+    facts = replace(facts, on_cpu=on_cpu)
+    speed, cores = core_speed() if on_cpu else 1.0, available_cpus()
+    return {
+        stage: stage_cost(stage, configs[stage], facts, speed=speed, cores=cores) for stage in calls if stage in runs
+    }
 
 
 def _likely_encoder(image_side: int) -> str:

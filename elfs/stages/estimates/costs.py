@@ -4,6 +4,7 @@ The rates are those of one core of an AMD EPYC that multiplies 99 GFLOP in a sec
 is here. N images, D dimensions, C clusters.
 """
 
+import importlib.util
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -11,9 +12,14 @@ from typing import cast
 
 import torch
 
-from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
+from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, LabelConfig, SelectConfig, StageConfig
+from elfs.ops.inverted_lists import usual_num_lists
 from elfs.stages.embedding.encoder import FIT_IMAGES
-from elfs.stages.estimates.pool_facts import PoolFacts
+from elfs.stages.embedding.neighbors import EXACT_ROWS
+from elfs.stages.estimates.pool_facts import USUAL_CLUSTERS, PoolFacts
+from elfs.stages.estimates.select_costs import select_seconds
+from elfs.stages.estimates.training_costs import MLP_FLOPS_PER_SECOND, image_seconds, seen_side
+from elfs.stages.estimates.ways import cheaper_way
 from elfs.train.clustering_costs import (
     GFLOP_PER_SECOND,
     graph_seconds,
@@ -47,19 +53,6 @@ _ENCODER_SECONDS: Mapping[str, float] = {
 _FIT_BYTES = 24
 """Of a pixel of the images that `patches` learns from: three colours in float32, and again while they are shuffled."""
 
-_PROXY_SECONDS: Mapping[str, tuple[float, int]] = {
-    "resnet8": (0.00097, 32),
-    "resnet18": (0.022, 32),
-    "resnet34": (0.140, 224),
-}
-"""Forward and backward of an image, and its side; the time grows with the area."""
-
-_STEP_SECONDS = 0.011
-"""Of a step of a network on images, however small these are."""
-
-_MLP_FLOPS_PER_SECOND = 33e9
-"""Of the small networks on the embeddings, forward and backward."""
-
 _HEADS_BYTES = 28
 """Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
 
@@ -69,19 +62,18 @@ _TURTLE_SECONDS, _TURTLE_WEIGHT_SECONDS, _TURTLE_RUNS, _TURTLE_BATCH = 3.3, 6.5e
 _COUNTING_SECONDS, _COUNTED_ROWS = 3.0, 1_800
 """Of the number of clusters where it is unknown, and of how many images or more; more clusters than 20 take more."""
 
-_USUAL_CLUSTERS = 10
-"""Where nobody knows how many there are before they are counted."""
+_HEAD_IMAGE_SECONDS = 2e-6
+"""Of an image for each further head that labels, beside its products."""
 
-_SELECT_SECONDS: Mapping[str, float] = {
-    "auto": 99e-6,
-    "facility-location": 110e-6,
-    "typiclust": 160e-6,
-    "ccs": 51e-6,
-    "elfs": 50e-6,
-    "prototypicality": 65e-6,
-    "moderate": 34e-6,
-}
-"""Of an image, where it is more than a sort."""
+_RERANK_SECONDS, _RERANK_DIM_SECONDS = 8e-6, 5e-8
+"""Of a query of the inverted lists: its candidates compared exactly, and what each dimension adds."""
+
+_PROBES, _PROBE_FLOPS_PER_SECOND, _TRAINED_ROWS, _JUDGED_QUERIES = 16, 9e9, 64 * 10, 1_000
+"""Lists that a query looks into and how fast; images a list that k-means sees, times its rounds; queries that are asked
+exactly, too."""
+
+_SCORE_SECONDS, _SCORE_DIM_SECONDS, _SCORE_ROWS = 2.3e-6, 8e-8, 65_536
+"""Of an image by 30 epochs, and of each dimension of those of which k-means is made."""
 
 _ANY = frozenset({"source", "files", "data_root", "download", "limit", "seed", "budget", "key", "name"})
 """Options that say which images, or change no time."""
@@ -94,16 +86,19 @@ class Cost:
     Attributes
     ----------
     seconds : float or None
-        On the cores of this machine; None where no rate is known.
+        On the cores of this machine; None on GPUs, and where no rate is known.
     memory_bytes : int
         At most, in one process.
     disk_bytes : int
         What it leaves in the workspace.
+    cheaper : str or None
+        What takes less, and what that costs; None where nothing is known.
     """
 
     seconds: float | None
     memory_bytes: int
     disk_bytes: int
+    cheaper: str | None
 
 
 def core_speed() -> float:
@@ -140,11 +135,23 @@ def stage_cost(stage: str, config: StageConfig, facts: PoolFacts, *, speed: floa
         For defaults on a quiet machine within a factor of two (benchmarks/RESULTS.md).
     """
     seconds, memory, disk = _COSTS[stage](config, facts)
+    if not facts.on_cpu:
+        seconds = None
     if seconds is not None:
         seconds /= speed
         if stage == "embed":
             seconds += facts.num_images * facts.read_seconds / cores
-    return Cost(seconds, _BASE_BYTES + round(memory), round(disk))
+    searches = isinstance(config, EmbedConfig) and _mostly_searches(config, facts)
+    way = cheaper_way(stage, config, facts, searches=searches)
+    return Cost(seconds, _BASE_BYTES + round(memory), round(disk), way)
+
+
+def _mostly_searches(config: EmbedConfig, facts: PoolFacts) -> bool:
+    """Whether comparing all pairs takes longer than the encoder."""
+    if not is_exact(config, facts):
+        return False
+    each = 0.0 if facts.image_side is None else encoder_seconds(config.encoder or "", facts.image_side)
+    return each is not None and search_seconds(config, facts) > each * facts.num_images
 
 
 def is_measured(config: StageConfig) -> bool:
@@ -194,6 +201,50 @@ def _side_seen(side: int) -> int:
     return min(max(side, 16), 64)
 
 
+def is_exact(config: EmbedConfig, facts: PoolFacts) -> bool:
+    """Return whether all pairs are compared to find the neighbours.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        With the way to search.
+    facts : PoolFacts
+        The pool.
+
+    Returns
+    -------
+    bool
+        As embed decides.
+    """
+    if config.neighbor_search == "auto" and facts.num_images > EXACT_ROWS["cpu" if facts.on_cpu else "cuda"]:
+        return importlib.util.find_spec("faiss") is None
+    return config.neighbor_search != "ivf"
+
+
+def search_seconds(config: EmbedConfig, facts: PoolFacts) -> float:
+    """Return what it takes to find the neighbours.
+
+    Parameters
+    ----------
+    config : EmbedConfig
+        With the way to search.
+    facts : PoolFacts
+        The pool, with the width of its embeddings.
+
+    Returns
+    -------
+    float
+        CPU seconds on the core that was measured.
+    """
+    num, pair = facts.num_images, 2e-9 * (facts.dims or 0) / GFLOP_PER_SECOND
+    if is_exact(config, facts):
+        return num * (1e-4 + pair * num)
+    lists = usual_num_lists(num)
+    built = pair * lists * (_TRAINED_ROWS * lists + num) + _JUDGED_QUERIES * (2e-4 + pair * num)
+    probed = 2 * (facts.dims or 0) * _PROBES * num / lists / _PROBE_FLOPS_PER_SECOND
+    return built + num * (_RERANK_SECONDS + _RERANK_DIM_SECONDS * (facts.dims or 0) + pair * lists + probed)
+
+
 _Found = tuple[float | None, float, float]
 """Seconds on one core like the measured one, bytes of memory beyond a process with torch, bytes on disk."""
 
@@ -201,7 +252,7 @@ _Found = tuple[float | None, float, float]
 def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
     config = cast(EmbedConfig, config)
     num, dims, kept = facts.num_images, facts.dims or 0, min(config.neighbors, facts.num_images - 1)
-    search = num * (1e-4 + 2e-9 * dims * num / GFLOP_PER_SECOND)
+    search = search_seconds(config, facts)
     memory, disk = 200e6 + num * (8 * dims + 100), num * (2 * dims + 8 * kept + 80)
     if facts.image_side is None:
         return search, memory, disk
@@ -215,10 +266,10 @@ def _embed(config: StageConfig, facts: PoolFacts) -> _Found:
 def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     config = cast(ClusterConfig, config)
     num, dims = facts.num_images, facts.dims or 0
-    clusters = config.clusters or facts.num_clusters or _USUAL_CLUSTERS
+    clusters = config.clusters or facts.num_clusters or USUAL_CLUSTERS
     counted = 0.0 if config.clusters or facts.num_clusters else _COUNTING_SECONDS * min(1.0, num / _COUNTED_ROWS)
     method = method_for(config, num, dims, clusters)
-    settings = settings_for(config, num, clusters, on_cpu=True)
+    settings = settings_for(config, num, clusters, on_cpu=facts.on_cpu)
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     memory = 200e6 + num * (4 * dims + 8 * clusters + 200)
     if method == "temi":
@@ -235,36 +286,42 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
     return counted + seconds, memory, 4 * runs * dims * clusters
 
 
-def _label(_: StageConfig, facts: PoolFacts) -> _Found:
-    return 0.4 + 16e-6 * facts.num_images, 16 * facts.num_images, 12 * facts.num_images
+def _label(config: StageConfig, facts: PoolFacts) -> _Found:
+    num, dims = facts.num_images, facts.dims or 0
+    clusters = facts.cluster.clusters or facts.num_clusters or USUAL_CLUSTERS
+    settings = settings_for(facts.cluster, num, clusters, on_cpu=facts.on_cpu)
+    method = method_for(facts.cluster, num, dims, clusters)
+    heads = {"temi": settings.heads, "turtle": facts.cluster.heads or _TURTLE_RUNS}.get(method, 1)
+    asked = 1 if cast(LabelConfig, config).head is not None else heads
+    values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
+    flops = 2.0 * (values if method in ("temi", "graph") else dims * clusters)
+    each = 16e-6 + _HEAD_IMAGE_SECONDS * (asked - 1) + asked * flops / GFLOP_PER_SECOND / 1e9
+    return 0.4 + each * num, 16 * num, 12 * num
 
 
 def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:
     config = cast(DynamicsConfig, config)
     num, dims = facts.num_images, facts.dims or 0
-    recipe = proxy_recipe(config, num, facts.image_side, on_cpu=True)
+    recipe = proxy_recipe(config, num, facts.image_side, on_cpu=facts.on_cpu)
     epochs = config.epochs or recipe.epochs
     disk = num * epochs * (9 if recipe.proxies == 1 else 10)
     if recipe.network == "mlp":
-        values = recipe.proxies * recipe.hidden * (dims + (facts.num_clusters or _USUAL_CLUSTERS))
-        seconds = 1.0 + num * epochs * 6 * values / _MLP_FLOPS_PER_SECOND
+        values = recipe.proxies * recipe.hidden * (dims + (facts.num_clusters or USUAL_CLUSTERS))
+        seconds = 1.0 + num * epochs * 6 * values / MLP_FLOPS_PER_SECOND
         return seconds, 200e6 + 4 * num * dims, disk + 4 * values
-    rate, measured_side = _PROXY_SECONDS.get(recipe.network, (None, 1))
-    if rate is None:
-        return None, 200e6, disk
-    side = min(facts.image_side or measured_side, recipe.image_size)
-    read = 0.0 if not recipe.streamed else facts.read_seconds
-    each = max(rate * (side / measured_side) ** 2, _STEP_SECONDS / recipe.batch_size) + read
-    return 1.0 + num * epochs * recipe.proxies * each, 200e6 + 3 * num * side**2, disk
+    each, kept = image_seconds(recipe, facts), 0 if recipe.streamed else 3 * num * seen_side(recipe, facts) ** 2
+    return None if each is None else 1.0 + num * epochs * recipe.proxies * each, 200e6 + kept, disk
 
 
 def _score(_: StageConfig, facts: PoolFacts) -> _Found:
-    return 0.3 + 58e-6 * facts.num_images, 100 * facts.num_images, 60 * facts.num_images
+    num = facts.num_images
+    by_kmeans = _SCORE_DIM_SECONDS * (facts.dims or 0) * min(num, _SCORE_ROWS)
+    return 0.4 + _SCORE_SECONDS * num + by_kmeans, 100 * num, 60 * num
 
 
 def _select(config: StageConfig, facts: PoolFacts) -> _Found:
-    rate = _SELECT_SECONDS.get(cast(SelectConfig, config).method, 10e-6)
-    return 0.7 + rate * facts.num_images, facts.num_images * (40 + 2 * (facts.dims or 0)), 20 * facts.num_images
+    seconds = select_seconds(cast(SelectConfig, config), facts)
+    return seconds, facts.num_images * (40 + 2 * (facts.dims or 0)), 20 * facts.num_images
 
 
 _COSTS: Mapping[str, Callable[[StageConfig, PoolFacts], _Found]] = {

@@ -1,12 +1,12 @@
 """What is known of a pool before it is embedded: how many images, how large, how long one takes to read."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from elfs.config import EmbedConfig
+from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig
 from elfs.data.bad_image import BadImageError
 from elfs.data.embeddings_file import embeddings_shape
 from elfs.data.sources import open_source
@@ -14,7 +14,10 @@ from elfs.errors import InputDataError, UsageError
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["PoolFacts", "facts_before_embed", "facts_of"]
+__all__ = ["USUAL_CLUSTERS", "PoolFacts", "facts_before_embed", "facts_of"]
+
+USUAL_CLUSTERS = 10
+"""Where nobody knows how many there are before they are counted."""
 
 _IMAGES_READ = 8
 """Images that are read to see how large they are and how long that takes."""
@@ -38,6 +41,12 @@ class PoolFacts:
         What reading one image takes here.
     num_clusters : int or None
         That its makers drew; None where nobody said.
+    cluster : ClusterConfig
+        How it is clustered, which other stages depend on, too.
+    dynamics : DynamicsConfig
+        How its dynamics are recorded, likewise.
+    on_cpu : bool
+        Whether the stages run on CPUs.
     """
 
     num_images: int
@@ -46,6 +55,9 @@ class PoolFacts:
     dims: int | None = None
     read_seconds: float = 0.0
     num_clusters: int | None = None
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    on_cpu: bool = True
 
 
 def facts_of(workspace: Path) -> PoolFacts:
