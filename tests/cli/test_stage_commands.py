@@ -207,7 +207,7 @@ def test_dry_run_does_nothing(elfs: Elfs, stages: list[Any], builder: Any) -> No
     document = json.loads(elfs("select", "--dry-run", "--json").out)
     assert document["plan"] == [
         {"stage": "select", "record": "select/aum-0.1", "action": "skip", "reason": "fresh"}
-        | {"seconds": None, "memory_bytes": None, "disk_bytes": None},
+        | {"seconds": None, "memory_bytes": None, "disk_bytes": None, "cheaper": None},
     ]
     assert stages == []
 
