@@ -9,7 +9,8 @@ Run it from a checkout. Each line is a process of its own, on one thread; CPU se
 work; medians of turns that ours and the peer take, and the least and largest of the turns' ratios. Above 1 ours is
 faster. Peak memory is that of the process before the peer ran. Where there is no peer the ratio is that of one product
 of 2048 x 2048 to ours, which a faster machine leaves as it is; a line whose ratio fell by more than a fifth below all
-turns of the kept run is called slower, and ends the command with 1.
+turns of the kept run is called slower, one whose peak memory grew by more than a fifth larger, and each ends the
+command with 1. The kept run says of each line on which machine it was made.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 KEPT = Path(__file__).with_name("speed.json")
-SLOWER = 0.8
+SLOWER, LARGER = 0.8, 1.2
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -36,6 +37,19 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     work()
     after = os.times()
     return sum(after[:4]) - sum(before[:4])
+
+
+def machine() -> str:
+    """Return what a result depends on besides the code: the processor, how many of them, and torch."""
+    from importlib.metadata import version
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [text.partition(":")[2].strip() for text in lines if text.startswith("model name")]
+    name = (names or [platform.machine()])[0]
+    return f"{name}, {os.cpu_count()} cores, torch {version('torch')}"
 
 
 def one_product() -> Callable[[], object]:
@@ -65,6 +79,7 @@ def measured(name: str, size: int, turns: int) -> dict[str, Any]:
         "ratio": statistics.median(ratios),
         "ratios": [ratios[0], ratios[-1]],
         "peak_mib": peak_mib,
+        "machine": machine(),
     }
 
 
@@ -89,11 +104,18 @@ def line(name: str, size: int, found: dict[str, Any]) -> str:
     return f"| {case.stage} | {case.what} | {size:,} | {ours} | {peer} | {ratio} | {peak} |"
 
 
-def slower(key: str, found: dict[str, Any], kept: dict[str, Any]) -> str | None:
-    """Return what to say of a line that became slower."""
-    if key not in kept or found["ratio"] >= SLOWER * kept[key]["ratios"][0]:
-        return None
-    return f"{key} became slower: its ratio is {found['ratio']:.3g} and was {kept[key]['ratio']:.3g}."
+def worse(key: str, found: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """Return what to say of a line that became slower or takes more memory."""
+    if key not in kept:
+        return []
+    said, before = [], kept[key]
+    if found["ratio"] < SLOWER * before["ratios"][0]:
+        said.append(f"{key} became slower: its ratio is {found['ratio']:.3g} and was {before['ratio']:.3g}.")
+    if found["peak_mib"] > LARGER * before["peak_mib"]:
+        said.append(f"{key} became larger: its peak is {found['peak_mib']:,.0f} MiB and was {before['peak_mib']:,.0f}.")
+    if said and found["machine"] != before.get("machine", "an unknown one"):
+        said[-1] += f" The kept run was on another machine: {before.get('machine', 'an unknown one')}."
+    return said
 
 
 def main() -> None:
@@ -115,14 +137,14 @@ def main() -> None:
         parser.error(f"no line is called {sorted(unknown)[0]}; there are {', '.join(CASES)}")
     kept = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
     begin, results, complaints = time.perf_counter(), {}, []
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; CPU seconds, 1 thread\n")
+    print(f"{machine()}, Python {platform.python_version()}; CPU seconds, 1 thread\n")
     print("| stage | work | size | elfs, s | peer, s | ratio | peak, MiB |\n|---|---|---:|---:|---|---|---:|")
     for name in options.names or CASES:
         for size in (CASES[name].quick,) if options.quick else CASES[name].sizes or (CASES[name].quick,):
             key = f"{name} {size}"
             results[key] = in_child(name, size, options.turns)
             print(line(name, size, results[key]), flush=True)
-            complaints += [said] if (said := slower(key, results[key], kept)) else []
+            complaints += worse(key, results[key], kept)
     print(f"\n{time.perf_counter() - begin:.0f} s", *complaints, sep="\n")
     if options.keep:
         KEPT.write_text(json.dumps(kept | results, indent=2, sort_keys=True) + "\n", encoding="utf-8")

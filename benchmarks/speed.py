@@ -203,6 +203,19 @@ def _kmeans(num_rows: int, folder: Path) -> Pair:
     )
 
 
+def _consensus(num_rows: int, folder: Path) -> Pair:
+    import torch
+
+    from elfs.train.head_consensus import HeadConsensus
+
+    del folder
+    generator = torch.Generator().manual_seed(0)
+    said = [torch.randn(num_rows, 100, generator=generator).log_softmax(dim=1) for _ in range(8)]
+    names = torch.stack([torch.randperm(100, generator=generator) for _ in said])
+    consensus = HeadConsensus(names, torch.full((8,), 1 / 8))
+    return Pair(lambda: consensus(said), lambda: [own.exp() for own in said])
+
+
 def _scores(num_samples: int, folder: Path) -> Pair:
     import torch
 
@@ -248,6 +261,9 @@ CASES: dict[str, Case] = {
     "resnet8": Case("dynamics", "resnet8, an epoch, 32x32", "plain loop", partial(_network, "resnet8"), 512, (4096,)),
     "resnet18": Case(
         "dynamics", "resnet18, an epoch, 32x32", "plain loop", partial(_network, "resnet18"), 128, (1024,)
+    ),
+    "consensus": Case(
+        "label", "8 heads put together, 100 clusters", "exponentials alone", _consensus, 20_000, (100_000,)
     ),
     "scores": Case("score", "all of 30 epochs", "a sum of each trace", _scores, 100_000, (1_000_000,)),
     "auto": Case("select", "auto, 10 %, 128 dims", "", partial(_selection, "auto"), 10_000, (100_000,)),

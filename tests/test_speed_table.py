@@ -4,10 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import cpu_seconds, line, measured, slower
+from benchmarks.__main__ import cpu_seconds, line, machine, measured, worse
 from benchmarks.speed import CASES
 
-FOUND = {"ours_s": 2.0, "peer_s": 3.0, "ratio": 1.5, "ratios": [1.4, 1.75], "peak_mib": 1234.4}
+FOUND = {
+    "ours_s": 2.0,
+    "peer_s": 3.0,
+    "ratio": 1.5,
+    "ratios": [1.4, 1.75],
+    "peak_mib": 1234.4,
+    "machine": "one, 2 cores",
+}
 
 
 def test_a_line_names_the_peer_and_the_spread() -> None:
@@ -19,16 +26,29 @@ def test_a_line_names_the_peer_and_the_spread() -> None:
 
 def test_slower_than_all_turns_of_the_kept_run() -> None:
     kept = {"auto 10": FOUND}
-    assert slower("auto 10", FOUND | {"ratio": 1.2}, kept) is None
-    assert slower("heads 10", FOUND | {"ratio": 0.1}, kept) is None
-    assert slower("auto 10", FOUND | {"ratio": 1.1}, kept) == ("auto 10 became slower: its ratio is 1.1 and was 1.5.")
+    assert worse("auto 10", FOUND | {"ratio": 1.2}, kept) == []
+    assert worse("heads 10", FOUND | {"ratio": 0.1}, kept) == []
+    assert worse("auto 10", FOUND | {"ratio": 1.1}, kept) == ["auto 10 became slower: its ratio is 1.1 and was 1.5."]
+
+
+def test_more_memory_than_in_the_kept_run() -> None:
+    kept = {"auto 10": FOUND}
+    assert worse("auto 10", FOUND | {"peak_mib": 1400.0}, kept) == []
+    said = "auto 10 became larger: its peak is 1,500 MiB and was 1,234."
+    assert worse("auto 10", FOUND | {"peak_mib": 1500.0}, kept) == [said]
+    elsewhere = FOUND | {"peak_mib": 1500.0, "ratio": 1.1, "machine": "another, 4 cores"}
+    slow, large = worse("auto 10", elsewhere, kept)
+    assert slow.startswith("auto 10 became slower")
+    assert large == f"{said} The kept run was on another machine: {FOUND['machine']}."
+    old = {key: value for key, value in FOUND.items() if key != "machine"}
+    assert worse("auto 10", elsewhere, {"auto 10": old})[-1].endswith("another machine: an unknown one.")
 
 
 def test_seconds_of_the_processor_count() -> None:
     assert cpu_seconds(lambda: sum(range(2_000_000))) > 0
 
 
-@pytest.mark.parametrize("name", ["heads", "resnet8", "scores", "auto", "neighbors"])
+@pytest.mark.parametrize("name", ["heads", "resnet8", "consensus", "scores", "auto", "neighbors"])
 def test_both_sides_of_a_line_run(name: str, tmp_path: Path) -> None:
     pair = CASES[name].make(80, tmp_path)
     pair.ours()
@@ -42,3 +62,5 @@ def test_a_line_is_measured() -> None:
     assert found["ours_s"] >= 0
     assert found["ratios"][0] <= found["ratio"] <= found["ratios"][1]
     assert found["peak_mib"] > 10
+    assert found["machine"] == machine()
+    assert "cores, torch " in machine()

@@ -56,6 +56,20 @@ def test_resnets_have_the_depth_of_their_name(name: str, depth: int) -> None:
     assert len(layers) - len(shortcuts) == depth
 
 
+@pytest.mark.parametrize("name", ["resnet8", "resnet18"])
+def test_channels_last_is_the_same_network(name: str) -> None:
+    """Logits, and gradients of all parameters within 1e-4 of the largest of each."""
+    inputs, found = batch(name), []
+    for layout in (torch.channels_last, torch.contiguous_format):
+        built = network(name).to(memory_format=layout)
+        logits = built(inputs.contiguous(memory_format=layout))
+        logits.logsumexp(dim=1).sum().backward()
+        found.append([logits.detach(), *(p.grad for p in built.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(list(built.parameters())) + 1
+    for last, contiguous in zip(*found, strict=True):
+        assert float((last - contiguous).abs().max()) <= 1e-4 * float(contiguous.abs().max())
+
+
 def test_resnet18_has_the_parameters_of_the_cifar_form() -> None:
     built = build_network("resnet18", num_classes=10, image_size=32, dim=None, seed=0)
     assert sum(p.numel() for p in built.parameters()) == 11_173_962

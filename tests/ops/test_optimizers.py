@@ -55,6 +55,15 @@ def test_steps_and_state_are_those_of_torch(kind: type[Optimizer], options: dict
     assert state["param_groups"] == wanted["param_groups"]
 
 
+@pytest.mark.parametrize(("kind", "options"), [(SGD, {"momentum": 0.9, "nesterov": True}), (AdamW, {})])
+@pytest.mark.parametrize("way", ["foreach", "fused"])
+def test_all_parameters_at_once_take_the_plain_step(kind: type[Optimizer], options: dict[str, Any], way: str) -> None:
+    """Within rounding: fused kernels multiply and add at once where the length is no multiple of a register's."""
+    plain, _ = trained(eager(kind), options | {"foreach": False, "fused": False, "weight_decay": 0.1})
+    found, _ = trained(eager(kind), options | {way: True, "weight_decay": 0.1})
+    torch.testing.assert_close(found, plain, rtol=1e-6, atol=1e-7)
+
+
 def test_the_class_of_torch_stays_what_it_was() -> None:
     before = dict(vars(SGD))
     kind = eager(SGD)
