@@ -57,7 +57,7 @@ def seconds(stage: str, config: StageConfig, facts: PoolFacts = POOL, *, speed: 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_more_images_take_more_of_everything(stage: str) -> None:
-    config, more = calls()[stage], dataclasses.replace(POOL, num_images=40_000)
+    config, more = calls()[stage], dataclasses.replace(POOL, num_images=100_000)
     if isinstance(config, EmbedConfig):
         config = dataclasses.replace(config, encoder="patches")
     few, many = (stage_cost(stage, config, facts, speed=1.0, cores=1) for facts in (POOL, more))
@@ -144,7 +144,10 @@ def test_each_method_of_select_takes_what_it_does_to_the_pool() -> None:
         return seconds("select", SelectConfig(method=method, **options), facts)
 
     assert of("random") == pytest.approx(0.7 + 10_000 * 3e-6)
-    assert of("auto") == pytest.approx(0.7 + 10_000 * (25e-6 + 9.6e-8 * 176))
+    more = dataclasses.replace(POOL, num_images=16_385)
+    assert of("auto") == of("facility-location") == pytest.approx(0.7 + 10_000**2 * (1.5e-8 + 2e-9 * 176 / 99))
+    assert of("auto", more) == pytest.approx(0.7 + 16_385 * (25e-6 + 9.6e-8 * 176))
+    assert of("facility-location", more) == pytest.approx(0.7 + 16_385 * (15e-6 + 1.2e-7 * 176))
     assert of("typiclust") == pytest.approx(0.7 + 10_000 * (14e-6 + 6.3e-8 * 176 + 25e-6 + 1.1e-7 * 176))
     pairs = 10_000 * 1_000 * (5e-9 + 2.7e-10 * 176)
     assert of("k-center") == of("herding") == pytest.approx(of("random") + pairs)
@@ -182,11 +185,11 @@ def test_label_asks_as_many_heads_as_label() -> None:
 
     flops = 2 * (256 * 176 + 128 * (256 + 10))
     each = flops / 99e9
-    assert of(LabelConfig(), method="temi") == pytest.approx(0.4 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * each))
-    assert of(LabelConfig(head=2), method="temi") == of(LabelConfig()) == pytest.approx(0.4 + 10_000 * (16e-6 + each))
+    assert of(LabelConfig(), method="temi") == pytest.approx(0.7 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * each))
+    assert of(LabelConfig(head=2), method="temi") == of(LabelConfig()) == pytest.approx(0.7 + 10_000 * (16e-6 + each))
     own = 2 * 176 * 10 / 99e9
-    assert of(LabelConfig(), method="kmeans") == pytest.approx(0.4 + 10_000 * (16e-6 + own))
-    assert of(LabelConfig(), method="turtle") == pytest.approx(0.4 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * own))
+    assert of(LabelConfig(), method="kmeans") == pytest.approx(0.7 + 10_000 * (16e-6 + own))
+    assert of(LabelConfig(), method="turtle") == pytest.approx(0.7 + 10_000 * (16e-6 + 7 * 2e-6 + 8 * own))
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -296,7 +296,7 @@ def _label(config: StageConfig, facts: PoolFacts) -> _Found:
     values = settings.hidden * dims + settings.bottleneck * (settings.hidden + clusters)
     flops = 2.0 * (values if method in ("temi", "graph") else dims * clusters)
     each = 16e-6 + _HEAD_IMAGE_SECONDS * (asked - 1) + asked * flops / GFLOP_PER_SECOND / 1e9
-    return 0.4 + each * num, 16 * num, 12 * num
+    return 0.7 + each * num, 16 * num, 12 * num
 
 
 def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:

@@ -26,6 +26,10 @@ _IMAGE_SECONDS: Mapping[str, tuple[float, float]] = {
 }
 """Of an image, and what each dimension adds, where it is more than a sort."""
 
+_COVERING, _GROUP_ROWS, _COVERED_SECONDS = ("auto", "uherding", "facility-location"), 16_384, 1.5e-8
+"""Methods that cover the pool, how many images they take for one group, and what a pair of them takes beside its
+product; larger pools are covered in small groups."""
+
 _SORT_SECONDS, _PRUNED_SECONDS = 3e-6, 5.5e-6
 """Of an image where it is no more, and of those methods that prune the hard end."""
 
@@ -87,6 +91,8 @@ def select_seconds(config: SelectConfig, facts: PoolFacts) -> float | None:
     usual = _PRUNED_SECONDS if method.prunes else _SORT_SECONDS
     image, dim = _IMAGE_SECONDS.get(config.method, (usual, 0.0))
     seconds, picks = _START_SECONDS + num * (image + dim * dims), num_picks(config, facts)
+    if config.method in _COVERING and num <= _GROUP_ROWS:
+        seconds = _START_SECONDS + num**2 * (_COVERED_SECONDS + 2e-9 * dims / GFLOP_PER_SECOND)
     if config.method == "typiclust":
         seconds += min(num, _SAMPLE_ROWS) * (_SAMPLE_SECONDS + _SAMPLE_DIM_SECONDS * dims)
     if method.pairwise:
