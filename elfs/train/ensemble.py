@@ -107,8 +107,7 @@ class EnsembleFit:
             momentum=0.9,
             weight_decay=self.recipe.weight_decay,
             nesterov=True,
-            foreach=self.device.type != "cuda",
-            fused=self.device.type == "cuda",
+            fused=True,
         )
 
     @cached_property
