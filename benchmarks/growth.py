@@ -6,7 +6,9 @@
 The workspace is made up: a small chain is run, and what its stages made is repeated and published at its size under the
 same records, with ids of its own: 30 epochs of traces, embeddings of 32 dimensions, 10 neighbours. Each line is a
 command, in a process of its own, on all CPUs: wall and CPU seconds, what doubling the pool multiplied these by, and
-peak memory without and with the files that are mapped.
+peak memory without and with the files that are mapped, and by how many bytes an image the former has grown since the
+size before, beside what docs/scaling.md says. Freed memory is given back at once, which takes up to twice the CPU time:
+with ``--keep-freed`` up to 1 GiB stays with the process as it does for users.
 """
 
 import argparse
@@ -22,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scaling_costs import MEMORY, Setting
 from elfs.config import CONFIGS, from_json
 from elfs.data.samples import SampleTable, Split
 from elfs.parallel.runtime import Runtime
@@ -38,6 +41,11 @@ CHAIN: dict[str, dict[str, Any]] = {
     "dynamics": {"epochs": EPOCHS, "proxies": 1},
 }
 FILE_BYTES = 1 << 30
+BUDGET = 0.1
+SETTING = Setting(id_bytes=9, dims=DIMS, neighbors=NEIGHBORS, epochs=EPOCHS, keys=14, budget=BUDGET)
+FREEING = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_TRIM_THRESHOLD_": "1048576"}
+MOST_COVERED = 2_000_000
+"""Larger pools are not read to say what random images cover."""
 
 
 def make_small(place: Path, workspace: Path) -> None:
@@ -130,11 +138,12 @@ def own_mib(process: subprocess.Popen[bytes]) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
-def command(arguments: list[str]) -> tuple[float, float, float, float]:
+def command(arguments: list[str], environment: dict[str, str]) -> tuple[float, float, float, float]:
     """Run elfs and return wall seconds, CPU seconds, and peak memory in MiB without and with mapped files."""
     begin, own = time.perf_counter(), 0.0
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen([sys.executable, "-m", "elfs", *arguments], stdout=said, stderr=said)
+        line = [sys.executable, "-m", "elfs", *arguments]
+        process = subprocess.Popen(line, stdout=said, stderr=said, env=os.environ | environment)
         finished = 0
         while not finished:  # wait4 tells what this child alone used
             time.sleep(0.02)
@@ -146,33 +155,56 @@ def command(arguments: list[str]) -> tuple[float, float, float, float]:
     return time.perf_counter() - begin, used.ru_utime + used.ru_stime, own, used.ru_maxrss / 1024
 
 
+def row_of(work: list[str], num_rows: int) -> float | None:
+    """Return the bytes a sample that docs/scaling.md says; None where it has no row for a method."""
+    name = "score" if work[0] == "score" else f"select, `{work[2]}`"
+    smaller = f"{name}, up to {MOST_COVERED:,} images"
+    found = MEMORY.get(smaller if smaller in MEMORY and num_rows <= MOST_COVERED else name)
+    return None if found is None else found.host_bytes(SETTING, 1)
+
+
+class Table:
+    """Prints a line for each command, and knows the size before."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._before: dict[str, tuple[int, float, float]] = {}
+        columns = ["images", "work", "wall, s", "CPU, s", "of the size before", "memory, MiB", "with mapped files"]
+        columns += ["grown by, bytes an image", "its row in docs/scaling.md"]
+        print(f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|")
+
+    def add(self, work: list[str], num_rows: int, workspace: Path) -> None:
+        """Run a command on a workspace of so many images."""
+        name = " ".join(work)
+        wall, cpu, own, peak = command([*work, "--devices", "cpu", "-w", str(workspace)], self._environment)
+        times = grown = "-"
+        if name in self._before:
+            rows, seconds, held = self._before[name]
+            times, grown = f"{cpu / seconds:.1f}", f"{(own - held) * 2**20 / (num_rows - rows):,.0f}"
+        row = row_of(work, num_rows)
+        said = "-" if row is None else f"{row:,.0f}"
+        cells = [f"{num_rows:,}", name, f"{wall:.1f}", f"{cpu:.1f}", times, f"{own:,.0f}", f"{peak:,.0f}", grown, said]
+        print(f"| {' | '.join(cells)} |", flush=True)
+        self._before[name] = num_rows, cpu, own
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="1000000,2000000,4000000,8000000", help="numbers of images")
     parser.add_argument("--methods", default="elfs,ccs,random", help="methods of select")
+    parser.add_argument("--keep-freed", action="store_true", help="for times, and for memory as users have it")
     options = parser.parse_args()
-    works = [["score"], *(["select", "--method", method, "--budget", "0.1"] for method in options.methods.split(","))]
-    before: dict[str, float] = {}
-    print(
-        "| images | work | wall, s | CPU, s | of the size before | memory, MiB | with mapped files |\n"
-        + "|---" * 7
-        + "|"
-    )
+    works = [["score"]]
+    works += [["select", "--method", method, "--budget", str(BUDGET)] for method in options.methods.split(",")]
+    table = Table({} if options.keep_freed else FREEING)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         make_small(place, place / "small")
         for num_rows in map(int, options.rows.split(",")):
             grow(Workspace.open(place / "small"), place / "grown", num_rows)
             for work in works:
-                name = " ".join(work)
-                wall, cpu, own, peak = command([*work, "--devices", "cpu", "-w", str(place / "grown")])
-                times = f"{cpu / before[name]:.1f}" if name in before else "-"
-                print(
-                    f"| {num_rows:,} | {name} | {wall:.1f} | {cpu:.1f} | {times} | {own:,.0f} | {peak:,.0f} |",
-                    flush=True,
-                )
-                before[name] = cpu
+                table.add(work, num_rows, place / "grown")
             shutil.rmtree(place / "grown")
 
 

@@ -157,6 +157,11 @@ class Memory:
     host_bytes: Callable[[Setting, int], float]
 
 
+def selected_bytes(setting: Setting, ordering: float, kept: float, of_pick: float) -> float:
+    """Return what select holds of a sample, where it sorts the pool or where it writes the picks, whichever is more."""
+    return max(ordering, kept + (of_pick + 2 * setting.id_bytes) * setting.budget)
+
+
 MEMORY = {
     "embed": Memory(
         "every rank",
@@ -199,10 +204,33 @@ MEMORY = {
         "every rank", "32", "4 D up to half of it, above that 0", lambda s, ranks: ranks * 32
     ),
     "score": Memory("first rank", "4 x keys + 40", "0", lambda s, ranks: 4 * s.keys + 40),
-    "select, by score alone": Memory("first rank", "40", "0", lambda s, ranks: 40),
-    "select, as it comes": Memory("first rank", "44 + 2 D", "0", lambda s, ranks: 44 + 2 * s.dims),
+    "select, by score alone": Memory(
+        "first rank",
+        "48, or 30 + (300 + 2 id) x budget: names and lines of the picks",
+        "0",
+        lambda s, ranks: selected_bytes(s, 48, 30, 300),
+    ),
+    "select, `elfs`": Memory(
+        "first rank",
+        "2 D more than by score alone",
+        "0",
+        lambda s, ranks: selected_bytes(s, 48, 30, 300) + 2 * s.dims,
+    ),
+    "select, `random`": Memory(
+        "first rank",
+        "52, or 28 + (230 + 2 id) x budget",
+        "0",
+        lambda s, ranks: selected_bytes(s, 52, 28, 230),
+    ),
+    "select, `random`, up to 2,000,000 images": Memory(
+        "first rank",
+        "2 D more, to say what it covers",
+        "0",
+        lambda s, ranks: selected_bytes(s, 52, 28, 230) + 2 * s.dims,
+    ),
 }
-"""By stage; ``as it comes`` is ``elfs`` with its automatic hard rate and exact copies left out.
+"""By stage; ``elfs`` with its automatic hard rate and exact copies left out, ``by score alone`` without either.
 
-Beside it every process holds torch, and a decoding worker two batches of 64 images of 0.6 MB.
+Beside it every process holds torch, and a decoding worker two batches of 64 images of 0.6 MB. Those of select are
+measured (``benchmarks/growth.py``), the others counted.
 """

@@ -189,7 +189,7 @@ def needs_table(units: Units) -> str:
         ("- first rank: inverted lists", memory_of("neighbours, IVF", 8)),
         ("- 8 ranks: cluster", memory_of("cluster", 8)),
         ("- first rank: score", memory_of("score", 1)),
-        ("- first rank: select, as it comes", memory_of("select, as it comes", 1)),
+        ("- first rank: select, `elfs`", memory_of("select, `elfs`", 1)),
         ("- first rank: select, by score alone", memory_of("select, by score alone", 1)),
         ("CPU hours, decoding: embed", lambda n: short(n * units.decode_s / HOUR)),
         ("CPU hours, decoding: dynamics on images", lambda n: short(n * units.augment_s * s.epochs / HOUR)),

@@ -1,5 +1,6 @@
 """Scores to a selection: row indices for programs, a table for people."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from elfs.data.samples import SampleTable
 from elfs.ops.selection import eligible_rows
 from elfs.pipeline.facts import EmbedFacts, SelectionFacts, TrustFacts
 from elfs.pipeline.job import Job, Prepared, Result, StageCode
-from elfs.stages.selection.candidates import Candidates, gather_candidates, picks_per_cluster
+from elfs.stages.selection.candidates import Candidates, gather_candidates, picks_per_cluster, read_rows
 from elfs.stages.selection.choice import Choice, choose, number_to_pick
 from elfs.stages.selection.coverage import coverage
 from elfs.stages.selection.grouping import Grouping, gather_grouping, takes_whole_groups, warn_of_few
@@ -59,6 +60,7 @@ def run(job: Job, config: SelectConfig) -> Result:
     grouping = gather_grouping(job, config, table)
     found = grouping.into(gather_candidates(job, config, table), config)
     choice = choose(job, config, found, table)
+    found = replace(found, pool=replace(found.pool))  # without the orders that the choice has worked out
     picked, hard_rate = choice.picked, choice.hard_rate
     warn_of_few(job, config, found.pool, len(picked), number_to_pick(config, found))
     rows = found.rows_with(picked)
@@ -87,10 +89,9 @@ def run(job: Job, config: SelectConfig) -> Result:
 
 def _column(job: Job, artifact: str, tensor: str, rows: NDArray[np.int64]) -> np.ndarray | None:
     """Return the values of some rows; None where there are none that this selection reads."""
-    if artifact not in job.inputs:
+    if artifact not in job.inputs or tensor not in job.workspace.tensors(artifact):
         return None
-    values = job.workspace.arrays(artifact).get(tensor)
-    return None if values is None else np.asarray(values[rows])
+    return read_rows(job, artifact, tensor, rows).numpy()
 
 
 def _by(config: SelectConfig) -> str:

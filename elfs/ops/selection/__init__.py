@@ -123,7 +123,10 @@ class _Go:
     num_blocks: int
 
     def __call__(self, pool: Pool, budget: int) -> Tensor:
-        selector, parts = SELECTORS[self.name], self._parts(pool, num_blocks=self.num_blocks)
+        selector = SELECTORS[self.name]
+        if self.balance is None and self.num_blocks == 1:
+            return selector(pool, budget, self.options, self.generator)
+        parts = self._parts(pool, num_blocks=self.num_blocks)
         if len(parts) == 1:
             return selector(pool, budget, self.options, self.generator)
         shares = _shares(self.name, pool, parts, budget, self.options)

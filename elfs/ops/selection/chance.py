@@ -7,6 +7,7 @@ from torch import Tensor
 
 from elfs.ops.distances import unit_rows
 from elfs.ops.selection.covering import largest_cosine
+from elfs.ops.selection.judged import some_rows
 from elfs.ops.threads import in_threads
 
 __all__ = ["Chance", "coverage_and_chance"]
@@ -77,12 +78,10 @@ def coverage_and_chance(
     """
     if not len(picked) or not bool(candidates[picked].all()):
         raise ValueError(f"picked has {len(picked):,} rows, expected at least 1, all of them candidates.")
-    open_C = torch.nonzero(candidates).flatten()
+    open_C = torch.nonzero(candidates).flatten().int()
     num_covering = len(picked) + len(candidates) - len(open_C)
     num_judged = max(_FEWEST_JUDGED, min(_MOST_JUDGED, _MOST_PAIRS // num_covering))
-    rows_J = torch.arange(len(embeddings))
-    if len(embeddings) > num_judged:
-        rows_J = torch.randperm(len(embeddings), generator=generator)[:num_judged].sort().values
+    rows_J = some_rows(len(embeddings), num_judged, generator)
     judged_JD = unit_rows(embeddings[rows_J])
     held_J = largest_cosine(judged_JD, unit_rows(embeddings[~candidates])).clamp_min_(0)
 
@@ -96,7 +95,7 @@ def coverage_and_chance(
     def of_draw(drawn: Tensor) -> float:
         is_in_C = torch.zeros(len(open_C), dtype=torch.bool)
         is_in_C[drawn.long()] = True
-        return coverage(open_C[is_in_C])
+        return coverage(open_C[is_in_C].long())
 
     # int32 gives the permutations that int64 gives, in half of the memory
     orders = (torch.randperm(len(open_C), generator=generator, dtype=torch.int32) for _ in range(num_draws))

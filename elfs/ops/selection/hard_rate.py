@@ -11,6 +11,7 @@ from torch import Tensor
 
 from elfs.errors import UsageError
 from elfs.ops.distances import unit_rows
+from elfs.ops.selection.judged import some_rows
 from elfs.ops.selection.pool import Pool, required
 from elfs.ops.selection.weighted_coverage import hardness_share
 
@@ -127,9 +128,7 @@ class CoverageJudge:
             If the pool lacks a field, or an embedding is not finite.
         """
         embeddings, hardness_M = required(pool, "embeddings"), required(pool, "hardness")
-        rows = torch.arange(len(pool))
-        if len(pool) > _NUM_JUDGED:
-            rows = torch.randperm(len(pool), generator=generator)[:_NUM_JUDGED].sort().values
+        rows = some_rows(len(pool), _NUM_JUDGED, generator)
         luck_M = torch.rand(len(pool), generator=generator) if len(pool) > _MOST_COVERING else None
         share_J = hardness_share(hardness_M, rows).float()
         return cls(embeddings, rows, unit_rows(embeddings[rows]), share_J, pool.pseudo_labels, luck_M)

@@ -114,9 +114,9 @@ class Pool:
     @cached_property
     def hardest_first(self) -> Tensor:
         """Positions of finite hardness, int64, from hard to easy, of equals the lower first; sorted once."""
-        hardness_M = required(self, "hardness")
-        rows = torch.nonzero(hardness_M.isfinite()).flatten()
-        return rows[torch.sort(hardness_M[rows], descending=True, stable=True).indices]
+        ordered_M, order_M = torch.sort(required(self, "hardness"), descending=True, stable=True)
+        scored_M = ordered_M.isfinite()
+        return order_M if bool(scored_M.all()) else order_M[scored_M]
 
     @cached_property
     def hardest_open(self) -> Tensor:

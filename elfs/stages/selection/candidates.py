@@ -16,7 +16,7 @@ from elfs.errors import InputDataError, MissingUpstreamError
 from elfs.ops.duplicates import kept_of_equal, kept_of_near, near_distances, near_pairs
 from elfs.ops.scores import hardness
 from elfs.ops.selection import Pool
-from elfs.ops.selection.pool import take
+from elfs.ops.selection.pool import required, take
 from elfs.ops.threads import in_threads
 from elfs.pipeline.annotated import require_annotations
 from elfs.pipeline.job import Job
@@ -92,29 +92,16 @@ def gather_candidates(
     UsageError
         If an image is both included and excluded.
     """
-    rows = np.flatnonzero(table.eligible())
-    if len(rows) == 0:
-        raise InputDataError("no image can be selected: every one is broken or in the test split.")
-    hashes = id_hashes(table, rows, config.seed)
-    order = torch.argsort(torch.from_numpy(hashes), stable=True).numpy()  # a third of NumPy's time
-    rows, hashes = rows[order], hashes[order]
+    rows, tie_breaker = _in_order(table, config.seed)
     known = settled_rows(job, table, config)
     settled = torch.from_numpy(np.isin(rows, np.concatenate([known.included, known.excluded])))
-    pool = Pool(tie_breaker=torch.from_numpy(hashes), settled=settled)
+    pool = Pool(tie_breaker=tie_breaker, settled=settled)
     if "neighbors" in SELECTORS[config.method].reads or config.dedup == "near":
         pool = _with_neighbors(job, pool, rows, len(table))
-    kept = torch.arange(len(rows))
+    num_before = len(rows)
     if config.dedup != "off":
-        kept = _kept(job, config, pool, rows)
-        if len(kept) == 1 < len(rows):
-            job.runtime.warn(
-                f"all {len(rows):,} images are copies of one, so none is left out: there is no signal of difficulty, "
-                "and any of them is as good as any other."
-            )
-            kept = torch.arange(len(rows))
-    num_copies = len(rows) - len(kept)
-    if num_copies:
-        rows, pool = rows[kept.numpy()], take(pool, kept)
+        rows, pool = _without_copies(job, config, pool, rows)
+    num_copies = num_before - len(rows)
     num_annotated = len(known.annotated) if annotated is None else len(annotated.rows)
     if annotated is None and "annotations" in job.inputs:
         annotated = Annotated.of(job.workspace, table, grouped="groups" in job.inputs)
@@ -172,9 +159,36 @@ def picks_per_cluster(job: Job, found: Candidates, rows: NDArray[np.int64]) -> N
     """
     if "pseudo_labels" not in job.inputs:
         return None
-    labels = job.workspace.arrays("pseudo_labels")["pseudo_labels"]
-    of_pool, of_rows = np.unique(labels[found.rows]), labels[rows]
-    return np.array([np.count_nonzero(of_rows == cluster) for cluster in of_pool])
+    of_pool = torch.nonzero(required(found.pool, "pseudo_labels").bincount()).flatten()
+    of_rows = read_rows(job, "pseudo_labels", "pseudo_labels", rows).numpy()
+    return np.array([np.count_nonzero(of_rows == cluster) for cluster in of_pool.tolist()])
+
+
+def _in_order(table: SampleTable, seed: int) -> tuple[NDArray[np.int64], Tensor]:
+    """Return the rows of the pool in canonical order, and the numbers that it goes by."""
+    rows = np.flatnonzero(table.eligible())
+    if len(rows) == 0:
+        raise InputDataError("no image can be selected: every one is broken or in the test split.")
+    # a third of the time of NumPy's argsort
+    tie_breaker, order = torch.sort(torch.from_numpy(id_hashes(table, rows, seed)), stable=True)
+    return rows[order.numpy()], tie_breaker
+
+
+def _without_copies(
+    job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], Pool]:
+    """Return the rows and the pool with one of all copies of an image; everything where all are copies of one."""
+    kept = _kept(job, config, pool, rows)
+    num_kept = int(kept.sum())
+    if num_kept == 1 < len(rows):
+        job.runtime.warn(
+            f"all {len(rows):,} images are copies of one, so none is left out: there is no signal of difficulty, "
+            "and any of them is as good as any other."
+        )
+    elif num_kept < len(rows):
+        positions = torch.nonzero(kept).flatten()
+        return rows[positions.numpy()], take(pool, positions)
+    return rows, pool
 
 
 def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int) -> Pool:
@@ -185,7 +199,7 @@ def _with_neighbors(job: Job, pool: Pool, rows: NDArray[np.int64], num_rows: int
 
 
 def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -> Tensor:
-    """Return the positions that stay when of all copies of an image only one does."""
+    """Return which rows stay when of all copies of an image only one does, bool [M]."""
     assert pool.settled is not None
     if "content" not in job.workspace.tensors("embeddings"):
         raise MissingUpstreamError(
@@ -200,7 +214,7 @@ def _kept(job: Job, config: SelectConfig, pool: Pool, rows: NDArray[np.int64]) -
         pairs = near_pairs(pool.neighbors, pool.similarity, distances)
         pairs = pairs[kept[pairs].all(dim=1)]
         kept &= kept_of_near(pairs, pool.settled)
-    return torch.nonzero(kept).flatten()
+    return kept
 
 
 def _with_fields(

@@ -1,5 +1,7 @@
 """Why each image is in a selection, in words, and the table for people."""
 
+import io
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -35,6 +37,8 @@ REASONS: dict[str, str] = {
     "uherding": "it is similar to many images whose class is unsure and that no image before it is similar to",
 }
 """One clause for each method."""
+
+_BLOCK_LINES = 16_384
 
 _UNSURE = (
     "it is similar to many images that no image before it is similar to, and the later the more to those whose class "
@@ -134,8 +138,11 @@ def selection_csv(
     if groups is not None:
         header = [*COLUMNS, GROUP_COLUMN]
         columns.append(map(_cell, groups))
-    lines = [",".join(header), *map(",".join, zip(*columns, strict=True)), ""]  # a quarter of the time of csv_text
-    return "\n".join(lines).encode("utf-8", "surrogateescape")
+    lines, data = map(",".join, zip(*columns, strict=True)), io.BytesIO()  # a quarter of the time of csv_text
+    data.write((",".join(header) + "\n").encode())
+    while block := list(itertools.islice(lines, _BLOCK_LINES)):
+        data.write(("\n".join(block) + "\n").encode("utf-8", "surrogateescape"))
+    return data.getvalue()
 
 
 def _cell(text: str) -> str:

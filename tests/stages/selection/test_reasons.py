@@ -8,6 +8,7 @@ import torch
 from elfs import catalog
 from elfs.config import SelectConfig
 from elfs.data.cells import csv_text, safe_cell
+from elfs.stages.selection import reasons as selection_reasons
 from elfs.stages.selection.reasons import REASONS, reasons, selection_csv
 
 
@@ -44,7 +45,8 @@ def test_table_for_people() -> None:
 
 
 @pytest.mark.parametrize("groups", [None, ["", "=2", "a,b", "c"]])
-def test_table_is_that_of_the_csv_module(groups: list[str] | None) -> None:
+def test_table_is_that_of_the_csv_module(groups: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection_reasons, "_BLOCK_LINES", 3)
     ids, why = ["a.png", '=b,"c"', "d\ne", "\udcff"], ["x", "y, z", "x", "-"]
     scores = np.array([0.1, 1e-9, 123456.789, np.nan], dtype=np.float32)
     rows: list[list[object]] = [["rank", "id", "pseudo_label", "score", "why", *([] if groups is None else ["group"])]]
