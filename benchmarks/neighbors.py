@@ -11,6 +11,10 @@ memory is that of the largest process, whatever of the files is mapped included.
 time grows as a power of the rows, which is fitted in the end and should be near 2.
 """
 
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as elfs sets it
+
 import argparse
 import itertools
 import json

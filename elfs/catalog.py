@@ -203,7 +203,7 @@ BALANCE: dict[str, str] = {
 """What ``--balance`` takes."""
 
 NEIGHBOR_SEARCHES: dict[str, str] = {
-    "auto": "exact up to 2,000,000 images on a CPU and 20,000,000 on a GPU, ivf above",
+    "auto": "exact up to 200,000 images on a CPU and 20,000,000 on a GPU, ivf above",
     "exact": "all pairs are compared",
     "ivf": "inverted lists of FAISS, on the CPU; how many neighbours they find is measured",
 }

@@ -36,7 +36,7 @@ __all__ = ["EXACT_ROWS", "FILE_ROWS", "write_neighbors"]
 FILE_ROWS = 1 << 20
 """Rows of one file of neighbours at most."""
 
-EXACT_ROWS = {"cpu": 2_000_000, "cuda": 20_000_000}
+EXACT_ROWS = {"cpu": 200_000, "cuda": 20_000_000}
 """Images up to which ``auto`` compares all pairs, by kind of device."""
 
 _DIGEST_ROWS = 65_536

@@ -242,7 +242,7 @@ def test_inverted_lists_are_built_once_and_again_for_another_seed(
 
 @needs_faiss
 def test_auto_takes_inverted_lists_above_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert neighbor_search.EXACT_ROWS == {"cpu": 2_000_000, "cuda": 20_000_000}
+    assert neighbor_search.EXACT_ROWS == {"cpu": 200_000, "cuda": 20_000_000}
     for limit, expected in ((125, "exact"), (124, "ivf")):
         monkeypatch.setattr(neighbor_search, "EXACT_ROWS", {"cpu": limit})
         assert search(tmp_path)["neighbor_search"] == expected
