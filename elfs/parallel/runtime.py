@@ -73,7 +73,7 @@ class _Watched:
             self._total -= count
             return
         self._done += count
-        if self._is_told or seconds < _WATCHED_SECONDS:
+        if self._is_told or self._done == 1 or seconds < _WATCHED_SECONDS:
             return
         self._is_told = True
         minutes = seconds / (self._done - 1) * (self._total - self._done + 1) / 60

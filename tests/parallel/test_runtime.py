@@ -69,6 +69,16 @@ class TestLongTasks:
                 task.advance()
         assert told == []
 
+    def test_a_note_long_after_the_first_step_says_nothing_about_time(self) -> None:
+        told: list[str] = []
+        now = [0.0]
+        runtime = Runtime(devices="cpu", warn=told.append, clock=lambda: now[0])
+        with runtime.long_task("stage", 100, "steps", "Do less.") as task:
+            task.advance()
+            now[0] += 20.0
+            task.advance(0, "loss 1.00")
+        assert told == []
+
     def test_the_rest_alone_counts_where_the_first_step_is_slow(self) -> None:
         told: list[str] = []
         now = [0.0]
