@@ -12,7 +12,7 @@ from PIL import Image
 from elfs.data.decoding import BadImageError
 from elfs.data.samples import Outcome, SampleTable, Split
 from elfs.data.sources import file_list, open_source
-from elfs.data.sources.file_list import FileListSource
+from elfs.data.sources.file_list import FileListSource, can_be_read_again
 from elfs.errors import InputDataError
 
 LIMIT = 1_000_000
@@ -73,6 +73,14 @@ def test_later_stages_need_no_list(root: Path) -> None:
     table = source(root, "a.png\nb.png\n").list()
     reader = open_source("files", root).reader(table)
     assert reader.read(1).getpixel((0, 0)) == (0, 255, 0)
+
+
+@posix_only
+def test_a_list_that_is_a_pipe_can_be_read_once(tmp_path: Path) -> None:
+    (tmp_path / "list").touch()
+    os.mkfifo(tmp_path / "pipe")
+    names = ("-", str(tmp_path / "list"), str(tmp_path / "pipe"), str(tmp_path / "none"))
+    assert [can_be_read_again(name) for name in names] == [False, True, False, False]
 
 
 def test_standard_input(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

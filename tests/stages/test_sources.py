@@ -109,3 +109,16 @@ def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(pictures)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(names.encode())))
     assert run([*arguments, str(pictures / "a"), "--workspace", str(tmp_path / "other")]) == 3
+
+
+def test_another_list_from_standard_input_is_read_though_the_options_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = make_pictures(tmp_path / "pictures")
+    arguments = ["embed", str(pictures), "--files", "-", "--encoder", "pixels", "--devices", "cpu", "--neighbors", "5"]
+    names = [str(path) for path in sorted(pictures.rglob("*.png"))]
+    for some in (names[:20], names[:20], names):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(some).encode())))
+        assert run([*arguments, "--workspace", str(tmp_path / "workspace")]) == 0
+        samples = Workspace.open(tmp_path / "workspace").manifest.artifacts["samples"]
+        assert samples.tensors["split"].shape[0] == len(some)

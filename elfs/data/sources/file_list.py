@@ -24,7 +24,7 @@ from elfs.data.sources.folder import FolderReader
 from elfs.data.sources.path_table import PathTable, describe_error, outcome_of
 from elfs.errors import InputDataError
 
-__all__ = ["STANDARD_INPUT", "FileListSource", "read_paths", "require_readable"]
+__all__ = ["STANDARD_INPUT", "FileListSource", "can_be_read_again", "read_paths", "require_readable"]
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +136,22 @@ def require_readable(files: str) -> None:
             open(files, "rb").close()
     except OSError as error:
         raise _unreadable(files, error) from None
+
+
+def can_be_read_again(files: str) -> bool:
+    """Return whether a list is still there after it was read.
+
+    Parameters
+    ----------
+    files : str
+        Path of the list, or ``-``.
+
+    Returns
+    -------
+    bool
+        False for standard input, pipes, and what is not there.
+    """
+    return files != STANDARD_INPUT and os.path.isfile(files)
 
 
 def _unreadable(files: str, error: OSError) -> InputDataError:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from elfs.config import EmbedConfig, as_json
 from elfs.data.samples import Outcome, SampleTable
+from elfs.data.sources.file_list import can_be_read_again
 from elfs.errors import CorruptArtifactError, MissingUpstreamError, StorageError
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.recorded_config import portable
@@ -29,7 +30,7 @@ __all__ = ["changed_rows", "digests_outside", "is_current", "note_times"]
 def digests_outside(config: EmbedConfig, path: Path, source_root: Path | None) -> dict[str, str] | None:
     """Return the digests of all that embed reads, where it is as it was and no file was written since.
 
-    The source is listed only where the config is the recorded one.
+    The source is listed only where the config is the recorded one, and its list, if it has one, can be read again.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def digests_outside(config: EmbedConfig, path: Path, source_root: Path | None) -
         return None
     record, root = workspace.manifest.records.get("embed"), workspace.manifest.source_root
     if record is None or record.config != as_json(portable(config)) or str(source_root or root) != str(root):
+        return None
+    if config.files is not None and not can_be_read_again(config.files):
         return None
     listing = prepare(config, None if root is None else Path(root))
     known = _known_times(workspace)
