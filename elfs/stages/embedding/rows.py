@@ -203,6 +203,7 @@ class RowEncoder:
                     seen, num_known = self._keep(run, part)
                     failures |= seen
                     task.resume(num_known)
+                    runtime.ranks.beat()
                     check(failures)
 
     def _keep(self, run: Run, found: Encoding) -> tuple[Failures, int]:
@@ -247,8 +248,7 @@ def noted(pieces: Pieces, num_rows: int) -> tuple[Failures, NDArray[np.uint8]]:
     tuple of (dict, ndarray of shape (num_rows,), uint8)
         Failures by row, and remarks as bits.
     """
-    failures: Failures = {}
-    remarks = np.zeros(num_rows, np.uint8)
+    failures, remarks = Failures(), np.zeros(num_rows, np.uint8)
     for piece in pieces.finished():
         facts = piece.facts()
         failures |= {int(row): (Outcome(code), reason) for row, (code, reason) in facts["failures"].items()}
