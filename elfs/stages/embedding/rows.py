@@ -198,16 +198,15 @@ class RowEncoder:
             advance = runtime.advancing(task)
             workers, ends = runtime.workers_for(len(rows)), [stop for _, stop in runs]
             encoded = encode_rows(self.reader, rows, batches, ends=ends, num_workers=workers, advance=advance)
+            task.resume(int(is_mine.sum()) - len(rows))  # at once: they say nothing about how long the others take
             with closing(encoded) as parts:
                 for run, part in zip(runs, parts, strict=True):
-                    seen, num_known = self._keep(run, part)
-                    failures |= seen
-                    task.resume(num_known)
+                    failures |= self._keep(run, part)
                     runtime.ranks.beat()
                     check(failures)
 
-    def _keep(self, run: Run, found: Encoding) -> tuple[Failures, int]:
-        """Write a run with what is known of it; return its failures and how many rows were known."""
+    def _keep(self, run: Run, found: Encoding) -> Failures:
+        """Write a run with what is known of it; return its failures."""
         start, stop = run
         block = np.full((stop - start, self.encoder.dim), np.nan, dtype=np.float16)
         block[found.rows - start] = found.embeddings
@@ -216,21 +215,20 @@ class RowEncoder:
         remarks = np.zeros(stop - start, np.uint8)
         for row, said in found.remarks.items():
             remarks[row - start] = sum(map(REMARKS.__getitem__, said))
-        failures, num_known = dict(found.failures), 0
+        failures = dict(found.failures)
         if self.known is not None:
             taken = start + np.flatnonzero(self.table.usable()[start:stop] & (self.known.position[start:stop] >= 0))
             block[taken - start] = self.known.embeddings.take(self.known.position[taken])
             contents[taken - start] = self.known.contents.take(self.known.position[taken])
             remarks[taken - start] = self.known.remarks[self.known.position[taken]]
             failures |= self.known.failures(taken)
-            num_known = len(taken)
         self.pieces.save(
             run,
             {"embeddings": block, "content": contents},
             failures={str(row): [int(outcome), reason] for row, (outcome, reason) in failures.items()},
             remarks={str(start + index): int(remarks[index]) for index in np.flatnonzero(remarks).tolist()},
         )
-        return failures, num_known
+        return failures
 
 
 def noted(pieces: Pieces, num_rows: int) -> tuple[Failures, NDArray[np.uint8]]:

@@ -19,12 +19,10 @@ from safetensors.torch import save_file
 from elfs.data.samples import Outcome, SampleTable
 from elfs.errors import DeviceError
 from elfs.models.pixels import PixelEncoder
-from elfs.parallel.ranks import Ranks
 from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding import reuse as known_rows
 from elfs.stages.embedding import rows as embedding_rows
 from elfs.stages.embedding.batches import encode_rows
-from elfs.workspace.pieces import Pieces
 from elfs.workspace.workspace import Workspace
 from tests.chain import CORRUPT, NUM_PICTURES, artifacts_of, make_pictures, run_stage
 from tests.ranks import SERVER
@@ -100,29 +98,6 @@ def test_only_new_and_changed_images_are_embedded(
     assert (ours.artifacts, ours.records) == (theirs.artifacts, theirs.records)
     summary = ours.records["embed"].summary
     assert (summary["images"], summary["broken"], summary["several_frames"]) == (NUM_PICTURES + 2, 2, 1)
-
-
-def test_every_part_that_is_taken_over_is_a_sign_of_life(
-    pictures: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """To other ranks, for which one is hung that writes many known rows and does not beat."""
-    events: list[str] = []
-    monkeypatch.setattr(embedding_rows, "SHARD_ROWS", 9)
-    monkeypatch.setattr(Ranks, "beat", lambda ranks: events.append("beat"))
-    save = Pieces.save
-
-    def saved(pieces: Pieces, *given: Any, **facts: Any) -> None:
-        events.append(pieces.directory.name)
-        save(pieces, *given, **facts)
-
-    options: dict[str, Any] = {"source": "folder", "root": pictures, "runtime": Runtime(devices="cpu", num_workers=0)}
-    run_stage("embed", workspace, **options)
-    picture(pictures / "d.png", 2)
-    monkeypatch.setattr(Pieces, "save", saved)
-    run_stage("embed", workspace, **options)
-    saves = [place for place, event in enumerate(events) if event == "embeddings"]
-    assert len(saves) > 5
-    assert {events[place + 1] for place in saves} == {"beat"}
 
 
 @pytest.mark.slow
