@@ -153,7 +153,7 @@ class Runtime:
 
     @contextmanager
     def long_task(self, label: str, total: int, unit: str, cheaper: str) -> Iterator[Task]:
-        """Open a piece of work that may take hours on a CPU; after ten seconds it is known, and said, if it will.
+        """Open a piece of work that may take hours on a CPU; after ten seconds the first rank knows, and says, if so.
 
         Parameters
         ----------
@@ -173,7 +173,7 @@ class Runtime:
         """
         with self.progress.task(label, total, unit) as task:
             watched = _Watched(task, total, self.clock, lambda left: self.warn(f"{label} will take {left}. {cheaper}"))
-            yield watched if self.on_cpu else task
+            yield watched if self.on_cpu and self.ranks.is_first else task
 
     def advancing(self, task: Task) -> Callable[[int], None]:
         """Return what is called with the units that are done: it tells people, and the other ranks.

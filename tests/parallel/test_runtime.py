@@ -69,6 +69,18 @@ class TestLongTasks:
                 task.advance()
         assert told == []
 
+    @pytest.mark.parametrize(("rank", "num_said"), [(0, 1), (1, 0)])
+    def test_of_ranks_that_share_the_work_one_says_so(self, rank: int, num_said: int) -> None:
+        told: list[str] = []
+        now = [0.0]
+        ranks = Ranks(Place(rank, 2, rank, 2, "", 0))
+        runtime = Runtime(devices="cpu:2", ranks=ranks, warn=told.append, clock=lambda: now[0])
+        with runtime.long_task("stage", 720, "steps", "Do less.") as task:
+            for _ in range(20):
+                now[0] += 1.0
+                task.advance()
+        assert len(told) == num_said
+
     def test_a_note_long_after_the_first_step_says_nothing_about_time(self) -> None:
         told: list[str] = []
         now = [0.0]
