@@ -129,8 +129,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -170,8 +170,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -212,8 +212,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -234,8 +234,8 @@ _elfs() {
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -267,8 +267,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -291,8 +291,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -330,8 +330,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -379,8 +379,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
@@ -422,8 +422,8 @@ _elfs() {
                         '--force[Replace what is there]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
                         '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
@@ -516,8 +516,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with the time, memory and disk of stages on CPUs, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
