@@ -46,8 +46,9 @@ def test_what_the_stages_will_take(elfs: Elfs) -> None:
 
 
 def test_a_long_chain_names_what_takes_less_for_what_takes_most_of_it(elfs: Elfs) -> None:
-    np.lib.format.open_memmap("own.npy", mode="w+", dtype=np.float16, shape=(400_000, 64))
-    lines = elfs("run", "--embeddings", "own.npy", "--clusters", "10", "-n").out.splitlines()
+    np.lib.format.open_memmap("own.npy", mode="w+", dtype=np.float16, shape=(600_000, 64))
+    given = ("--embeddings", "own.npy", "--neighbor-search", "exact", "--clusters", "10")
+    lines = elfs("run", *given, "-n").out.splitlines()
     assert lines[6].startswith("takes about ")
     said = [line.partition(". ") for line in lines[7:]]
     assert [(before.split(" takes ")[0], way) for before, _, way in said] == [
