@@ -40,6 +40,7 @@ def test_calls_run_in_threads_of_their_own_and_torch_on_one_within() -> None:
     assert (torch.get_num_threads(), with_new_thread) == (3, [3])
 
 
+@pytest.mark.usefixtures("three_threads")  # which are as many as before afterwards
 def test_one_thread_computes_where_the_caller_is() -> None:
     torch.set_num_threads(1)
     assert set(in_threads(lambda _: threading.get_ident(), range(3))) == {threading.get_ident()}
