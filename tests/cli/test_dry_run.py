@@ -188,4 +188,4 @@ def test_a_list_from_standard_input_is_read_from_a_pipe_alone(elfs: Elfs, monkey
 
 def test_the_help_says_what_it_is_for(elfs: Elfs) -> None:
     words = " ".join(elfs("run", "--help-all").out.replace("│", " ").split())
-    assert "the time, memory and disk of stages on CPUs" in words
+    assert "its memory and disk, on CPUs its time too" in words
