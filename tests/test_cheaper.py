@@ -10,7 +10,7 @@ from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, SelectConfig
 RESULTS = (Path(__file__).parents[1] / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
 ENCODERS = ("vit_base_patch16_224.dino", "resnet50+patches", "lite+pixels", "patches", "pixels")
 TEXTS = [getattr(cheaper, name) for name in cheaper.__all__ if name.isupper()]
-TEXTS += [cheaper.than_encoder(name) for name in ENCODERS]
+TEXTS += [cheaper.than_exact_neighbors(), *(cheaper.than_encoder(name) for name in ENCODERS)]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -34,3 +34,10 @@ def test_options_exist(text: str) -> None:
 def test_what_takes_less_is_no_part_of_the_encoder_that_counts(encoder: str, named: str) -> None:
     assert named in cheaper.than_encoder(encoder).split(":")[0]
     assert not cheaper.than_encoder(encoder).startswith(f"--encoder {encoder} ")
+
+
+def test_what_needs_faiss_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = "pip install faiss-cpu: --neighbor-search ivf takes less"
+    for installed, start in ((object(), "--neighbor-search ivf takes less"), (None, without)):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=installed: found)
+        assert cheaper.than_exact_neighbors().startswith(start)

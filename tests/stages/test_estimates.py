@@ -208,7 +208,7 @@ def test_on_a_gpu_memory_and_disk_are_said(stage: str) -> None:
         ("embed", EmbedConfig(source="folder", encoder="lite"), cheaper.than_encoder("lite")),
         ("embed", EmbedConfig(source="folder", encoder="resnet50"), cheaper.than_encoder("resnet50")),
         ("embed", EmbedConfig(source="folder"), cheaper.FEWER_IMAGES),
-        ("embed", EmbedConfig(source="folder", encoder="pixels"), cheaper.EXACT_NEIGHBORS),
+        ("embed", EmbedConfig(source="folder", encoder="pixels"), cheaper.than_exact_neighbors()),
         ("embed", EmbedConfig(source="folder", encoder="pixels", neighbor_search="ivf"), cheaper.FEWER_IMAGES),
         ("cluster", ClusterConfig(), cheaper.CLUSTER_GRAPH),
         ("cluster", ClusterConfig(clusters=1000), cheaper.CLUSTER_HEADS),

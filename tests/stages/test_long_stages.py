@@ -31,7 +31,7 @@ def test_embedding_and_its_neighbors(workspace: Path, monkeypatch: pytest.Monkey
     run_stage("embed", workspace, runtime=slow(told), **source)
     assert [(line.split(" will take ")[0], line.partition(". ")[2]) for line in told] == [
         ("embed", cheaper.than_encoder("pixels")),
-        ("embed: neighbours", cheaper.EXACT_NEIGHBORS),
+        ("embed: neighbours", cheaper.than_exact_neighbors()),
     ]
 
 

@@ -60,7 +60,10 @@ def test_blocks_and_threads_do_not_change_a_selection(
     digits: Finished, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits.copy(workspace)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     summaries = [run_stage("select", workspace, method="elfs", name="plain").summary]
+    torch.set_num_threads(threads)
     monkeypatch.setattr(candidates, "_READ_ROWS", 7)
     monkeypatch.setattr(trust, "_BLOCK_ROWS", 7)
     summaries.append(run_stage("select", workspace, method="elfs", name="plain-2").summary)

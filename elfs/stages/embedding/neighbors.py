@@ -122,7 +122,7 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
         index = pieces.directory / f"{mark}.index"
         facts |= ranks.broadcast(_index(job, database, k, config.seed, index) if ranks.is_first else None)
         find = partial(probed_neighbors, _opened(index), database, k=k, num_probes=facts["neighbor_probes"])
-    less = cheaper.EXACT_NEIGHBORS if facts["neighbor_search"] == "exact" else cheaper.FEWER_IMAGES
+    less = cheaper.than_exact_neighbors() if facts["neighbor_search"] == "exact" else cheaper.FEWER_IMAGES
     _fill(job, pieces, table.eligible(), _Search(rows, find, queries_at_once(database.num_dims, k), less))
     if ranks.is_first:
         require_all(pieces, len(table))

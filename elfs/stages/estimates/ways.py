@@ -33,7 +33,7 @@ def cheaper_way(stage: str, config: StageConfig, facts: PoolFacts, *, searches: 
     if stage == "embed":
         name = cast(EmbedConfig, config).encoder
         if searches:
-            return cheaper.EXACT_NEIGHBORS
+            return cheaper.than_exact_neighbors()
         return cheaper.FEWER_IMAGES if facts.image_side is None or name is None else cheaper.than_encoder(name)
     if stage == "cluster":
         given = cast(ClusterConfig, config)
