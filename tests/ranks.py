@@ -1,17 +1,20 @@
 """Run a function in several processes that have met as ranks, gloo on the CPU."""
 
 import multiprocessing
+import os
 import socket
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
+import pytest
 import torch
 
 from elfs.catalog import STAGES
 from elfs.parallel.meeting import join
 from elfs.parallel.place import Place
+from elfs.train.checkpoint import SavingPace
 
 TIMEOUT_S = 60.0
 PRELOADED = [
@@ -44,11 +47,19 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def save_at_every_chance(patch: pytest.MonkeyPatch) -> None:
+    """Let a training save its state after every epoch that may, also where writing just took long on a busy machine."""
+    patch.setattr(SavingPace, "is_due", True)
+
+
 def _rank(place: Place, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     torch.set_num_threads(1)
     ranks = join(place, torch.device("cpu"), TIMEOUT_S)
     try:
-        return function(ranks, *arguments)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _: None)
+            save_at_every_chance(patch)
+            return function(ranks, *arguments)
     except Exception:
         traceback.print_exc()
         raise

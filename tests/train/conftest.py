@@ -3,6 +3,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.ranks import save_at_every_chance
+
 
 @dataclass
 class Watcher:
@@ -38,3 +40,8 @@ def stop_after() -> Callable[[int], Watcher]:
         return Watcher(then)
 
     return stopping
+
+
+@pytest.fixture
+def saved_every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    save_at_every_chance(monkeypatch)

@@ -23,6 +23,8 @@ from elfs.train.features import Features
 from elfs.train.seeding import generator
 from elfs.workspace.tensors import load_tensors
 
+pytestmark = pytest.mark.usefixtures("saved_every_epoch")
+
 NUM_ROWS, NUM_DIMS, NUM_NEIGHBORS = 30, 5, 3
 
 SETTINGS = HeadSettings(
