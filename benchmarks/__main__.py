@@ -86,6 +86,7 @@ def measured(name: str, size: int, turns: int) -> dict[str, Any]:
 def in_child(name: str, size: int, turns: int) -> dict[str, Any]:
     """Measure one line in a process of its own."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a start would compile elfs each time, which an installed one is
     command = [sys.executable, "-m", "benchmarks", "--case", name, "--size", str(size), "--turns", str(turns)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     result: dict[str, Any] = json.loads(found.stdout)

@@ -133,8 +133,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -174,8 +174,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -216,8 +216,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -238,8 +238,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -271,8 +271,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -295,8 +295,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -334,8 +334,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -350,8 +350,8 @@ _elfs() {
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -383,8 +383,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -406,8 +406,8 @@ _elfs() {
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -425,8 +425,8 @@ _elfs() {
                         '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -458,8 +458,8 @@ _elfs() {
                         '--force[Run even if everything is fresh]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -479,8 +479,8 @@ _elfs() {
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--workers=[Processes that decode images, 0 for none]:value: ' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -520,8 +520,8 @@ _elfs() {
                         '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '--help-all[Show every option]' \
@@ -534,8 +534,8 @@ _elfs() {
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -546,8 +546,8 @@ _elfs() {
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -558,8 +558,8 @@ _elfs() {
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \
@@ -571,8 +571,8 @@ _elfs() {
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
                         '--devices=[Where to compute, a process for each]:value:(auto cpu cpu:2 0 0,1 all)' \
                         '--json[Print one JSON document]' \
-                        '(--quiet -q)--quiet[Print errors and results only, not how long it will take]' \
-                        '(--quiet -q)-q[Print errors and results only, not how long it will take]' \
+                        '(--quiet -q)--quiet[Print errors and results only]' \
+                        '(--quiet -q)-q[Print errors and results only]' \
                         '(--verbose -v)--verbose[Print the log too]' \
                         '(--verbose -v)-v[Print the log too]' \
                         '(--help -h)--help[Show this message and exit]' \

@@ -23,7 +23,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     str
         ``" Did you mean 'aum'?"`` with its leading space, or the empty string.
     """
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = get_close_matches(name, list(known), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

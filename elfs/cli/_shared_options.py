@@ -136,7 +136,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
                 "--quiet",
                 "-q",
                 metavar="",
-                help="Print errors and results only, not how long it will take.",
+                help="Print errors and results only.",
                 rich_help_panel=PANEL,
             ),
         ],

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from elfs.data.training_images import Subset, TrainingImages
 from elfs.errors import InputDataError, UsageError
 from elfs.evaluation.labels import TrueLabels
 from elfs.parallel.limits import require_rows
+from elfs.parallel.runtime import Task
 from elfs.pipeline.selections import some
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.train.classifier import predict, train_on_labels
@@ -195,6 +197,7 @@ class Trainer:
     held_out: NDArray[np.int64] | None = None
     confusion: bool = False
     _warned: bool = field(default=False, init=False)
+    _begun: bool = field(default=False, init=False)
 
     @cached_property
     def test_rows(self) -> NDArray[np.int64]:
@@ -301,9 +304,16 @@ class Trainer:
         if fit.caveat and ranks.is_first and not self._warned:
             builder.runtime.warn(fit.caveat)
             self._warned = True
-        with builder.runtime.long_task(f"{label}, seed {seed}", self.iterations, "steps", TRAINING) as task:
+        with self._task(f"{label}, seed {seed}") as task:
             train_on_labels(fit, self.iterations, task)
         return fit.network, self.test(fit.network)
+
+    def _task(self, label: str) -> AbstractContextManager[Task]:
+        """Open a training; the first one says if it will take long, which tells what the others will take."""
+        runtime, is_first, self._begun = self.builder.runtime, not self._begun, True
+        if is_first:
+            return runtime.long_task(label, self.iterations, "steps", TRAINING)
+        return runtime.progress.task(label, self.iterations, "steps")
 
     def test(self, network: nn.Module, held_out: NDArray[np.int64] | None = None) -> Accuracy:
         """Return what a network gets right; each of the builder's ranks looks at some of the images.

@@ -56,9 +56,9 @@ def test_the_command_prints_the_file(shell: str, elfs: Callable[..., Any]) -> No
 
 
 def test_an_unknown_shell(elfs: Callable[..., Any]) -> None:
-    ran = elfs("completion", "tcsh")
+    ran = elfs("completion", "bahs")
     assert ran.code == 2
-    assert "unknown shell 'tcsh'. Did you mean 'zsh'? Available: bash, fish, zsh." in ran.err
+    assert "unknown shell 'bahs'. Did you mean 'bash'? Available: bash, fish, zsh." in ran.err
 
 
 def test_scripts_start_nothing_for_words_that_they_know() -> None:

@@ -226,10 +226,13 @@ def test_errors_carry_their_code_and_hint(elfs: Elfs, monkeypatch: pytest.Monkey
     assert document["error"]["hint"] == "elfs score"
 
 
-def test_an_unknown_key_gets_a_suggestion(elfs: Elfs, stages: list[Any]) -> None:
-    ran = elfs("select", "--key", "amu")
+@pytest.mark.parametrize(("key", "suggestion"), [("amu", " Did you mean 'aum'?"), ("nonsense", "")])
+def test_an_unknown_key_gets_a_suggestion_where_one_is_near(
+    elfs: Elfs, stages: list[Any], key: str, suggestion: str
+) -> None:
+    ran = elfs("select", "--key", key)
     assert ran.code == 2
-    assert "unknown value for --key: 'amu'. Did you mean 'aum'? Available: aum, confidence" in ran.err
+    assert f"unknown value for --key: '{key}'.{suggestion} Available: aum, confidence" in ran.err
 
 
 @pytest.mark.parametrize(("trust", "warned"), [(0.12, True), (0.91, False)])

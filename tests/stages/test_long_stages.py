@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from elfs.config import cheaper
+from elfs.config import TrainConfig, cheaper
+from elfs.evaluation.train import train
 from elfs.parallel.runtime import Runtime
 from elfs.stages.embedding import neighbors
 from elfs.train import window_search
@@ -62,6 +63,15 @@ def test_search_of_the_hard_rate_is_one_piece_of_work(
     [line] = [line for line in told if "will take" in line]
     assert line.startswith("select: search will take about ")
     assert line.endswith(cheaper.HARD_RATE_SEARCH)
+
+
+def test_of_many_trainings_the_first_says_it(digits: Finished, workspace: Path) -> None:
+    digits.copy(workspace)
+    told: list[str] = []
+    train(workspace, TrainConfig(network="mlp", iterations=40, seeds=2, batch_size=8), slow(told))
+    [line] = [line for line in told if "will take" in line]
+    assert line.startswith("train, seed 0 will take about ")
+    assert line.endswith(cheaper.TRAINING)
 
 
 def test_nothing_is_said_of_what_takes_minutes(workspace: Path) -> None:
