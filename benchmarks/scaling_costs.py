@@ -216,6 +216,18 @@ MEMORY = {
         "0",
         lambda s, ranks: selected_bytes(s, 48, 30, 300) + 2 * s.dims,
     ),
+    "select, `facility-location`": Memory(
+        "first rank",
+        "2 D more than by score alone",
+        "0",
+        lambda s, ranks: selected_bytes(s, 48, 30, 300) + 2 * s.dims,
+    ),
+    "select, `auto`": Memory(
+        "first rank",
+        "2 D + 8 more than by score alone: how hard each is beside the others",
+        "0",
+        lambda s, ranks: selected_bytes(s, 48, 30, 300) + 2 * s.dims + 8,
+    ),
     "select, `random`": Memory(
         "first rank",
         "52, or 28 + (230 + 2 id) x budget",

@@ -283,7 +283,7 @@ _elfs() {
             esac
             ;;
         train)
-            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --smoke --json --quiet -q --verbose -v --help-all --help -h"
+            options="--selection --seeds --folds --labels --recipe --network --iterations --batch-size --learning-rate --weight-decay --image-size --sync-batch-norm --no-sync-batch-norm --workspace -w --devices --workers --rank-timeout --profile --seed --force --dry-run -n --smoke --json --quiet -q --verbose -v --help-all --help -h"
             case $previous in
                 --selection) takes_value=1 values="" paths=SELECTION ;;
                 --seeds) takes_value=1 values="" paths= ;;

@@ -456,6 +456,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
+                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \

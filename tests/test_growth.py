@@ -76,7 +76,7 @@ def test_select_holds_no_more_than_its_row(tmp_path: Path, monkeypatch: pytest.M
         path = tmp_path / str(num_rows)
         return most_allocated(lambda: execute("select", path, config, runtime, force=True))
 
-    for method in ("random", "elfs"):
+    for method in ("random", "elfs", "facility-location", "auto"):
         held(sizes[0], method=method)  # what it imports
         few, many = (held(num_rows, method=method) for num_rows in sizes)
         grown = (many - few) / (sizes[1] - sizes[0])

@@ -190,10 +190,25 @@ _COMPARE_DRY_RUN = record_of(
             budget=value_of("str"),
             seed=value_of("int"),
             selection=value_of("str?", "The selection that it would make."),
+            images=value_of("int", "That the network learns from."),
             action=value_of("str", "recorded, or what would be done."),
+            seconds=value_of("float?", "Of a training, where it is to be done and the time is known."),
             accuracy=value_of("float?", "Of a recorded training, in [0, 1]."),
         )
     ),
+)
+_TRAIN_DRY_RUN = record_of(
+    "What `train --dry-run` says.",
+    workspace=WORKSPACE,
+    selection=value_of("str", "What is learned from; annotations: all that people have annotated."),
+    action=value_of("str", "run, or keep where it is recorded."),
+    images=value_of("int", "That are learned from."),
+    test_images=value_of("int", "0: it is cross-validated."),
+    folds=value_of("int", "Parts over which is cross-validated; 0: there is a test image."),
+    network=value_of("str"),
+    trainings=value_of("int", "How many there are to do."),
+    steps=value_of("int", "Of each; of a linear network at most."),
+    seconds=value_of("float?", "Of all; none where nobody knows."),
 )
 _EVALUATE = record_of(
     "What `evaluate` says.",
@@ -305,6 +320,7 @@ DOCUMENTS: dict[str, Schema] = {
         "annotate": _ANNOTATE,
         "doubtful": _DOUBTFUL,
         "train": _TRAIN,
+        "train-dry-run": _TRAIN_DRY_RUN,
         "predict": _PREDICT,
         "compare": _COMPARE,
         "compare-dry-run": _COMPARE_DRY_RUN,

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from elfs.cli._invocation import Invocation
 from elfs.cli._plan import PlannedStage, plan
-from elfs.cli._text import broken, clock, columns, plural
+from elfs.cli._text import about, broken, columns, plural
 from elfs.config import EmbedConfig, StageConfig
 
 if TYPE_CHECKING:
     from elfs.stages.estimates.costs import Cost
 
-__all__ = ["show_plan"]
+__all__ = ["LONG_SECONDS", "show_plan"]
 
-_LONGEST_SECONDS = 365 * 86_400
-"""That are said as a time: what takes longer nobody waits for."""
+LONG_SECONDS = 600
+"""From where on it is said what takes less."""
 
-_LONG_SECONDS, _LARGE_SHARE = 600, 0.2
-"""From where on it is said what takes less, of every stage that takes more than such a share of it."""
+_LARGE_SHARE = 0.2
+"""Of the time of all: what takes less is said of every stage that takes more."""
 
 _UNKNOWN_MEMORY = " beside what CUDA holds"
 
@@ -123,12 +123,7 @@ def _table(steps: Sequence[PlannedStage], costs: Mapping[str, "Cost"], width: in
 def _cost_cells(cost: "Cost | None", here: _Here) -> tuple[str, str, str]:
     if cost is None:
         return "", "", ""
-    seconds = "time not known" if cost.seconds is None else _duration(cost.seconds)
-    return seconds, here.memory_needed(cost.memory_bytes), here.disk_needed(cost.disk_bytes)
-
-
-def _duration(seconds: float) -> str:
-    return f"about {clock(seconds)}" if seconds <= _LONGEST_SECONDS else "over a year"
+    return about(cost.seconds), here.memory_needed(cost.memory_bytes), here.disk_needed(cost.disk_bytes)
 
 
 def _sum(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], here: _Here) -> list[str]:
@@ -144,9 +139,9 @@ def _sum(costs: Mapping[str, "Cost"], configs: Mapping[str, StageConfig], here: 
         return [f"takes {memory} of memory{_UNKNOWN_MEMORY}, {disk} of disk; how long is known of CPUs alone"]
     seconds = START_SECONDS + sum(known.values())
     lines = [_total(seconds, costs, configs, f"{memory} of memory, {disk} of disk")]
-    if seconds > _LONG_SECONDS:
+    if seconds > LONG_SECONDS:
         long = [stage for stage, own in known.items() if own > _LARGE_SHARE * seconds and costs[stage].cheaper]
-        lines += [f"{stage} takes {_duration(known[stage])}. {costs[stage].cheaper}" for stage in long]
+        lines += [f"{stage} takes {about(known[stage])}. {costs[stage].cheaper}" for stage in long]
     return lines
 
 
@@ -157,7 +152,7 @@ def _total(seconds: float, costs: Mapping[str, "Cost"], configs: Mapping[str, St
     unknown = [_with_network(stage, configs[stage]) for stage, cost in costs.items() if cost.seconds is None]
     more = f" and what is not known ({', '.join(unknown)})" if unknown else ""
     sure = ", within a factor of two" if all(is_measured(configs[stage]) for stage in costs) else ""
-    return f"takes {_duration(seconds)}{more} on {plural(available_cpus(), 'CPU')}, {sizes}: by measured rates{sure}"
+    return f"takes {about(seconds)}{more} on {plural(available_cpus(), 'CPU')}, {sizes}: by measured rates{sure}"
 
 
 def _with_network(stage: str, config: StageConfig) -> str:

@@ -3,7 +3,9 @@
 import textwrap
 from collections.abc import Sequence
 
-__all__ = ["broken", "clock", "columns", "plural", "printable", "stage_row"]
+__all__ = ["about", "broken", "clock", "columns", "plural", "printable", "stage_row"]
+
+_LONGEST_SECONDS = 365 * 86_400
 
 
 def clock(seconds: float) -> str:
@@ -24,6 +26,24 @@ def clock(seconds: float) -> str:
         return f"{minutes}:{rest:02d}"
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+def about(seconds: float | None) -> str:
+    """Return an estimated duration.
+
+    Parameters
+    ----------
+    seconds : float or None
+        None where nobody knows.
+
+    Returns
+    -------
+    str
+        ``about 0:38``; ``over a year``, which nobody waits for; ``time not known``.
+    """
+    if seconds is None:
+        return "time not known"
+    return f"about {clock(seconds)}" if seconds <= _LONGEST_SECONDS else "over a year"
 
 
 def plural(count: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from elfs.cli._invocation import Invocation
 from elfs.cli._options import command
 from elfs.cli._stage import SMOKE_WARNING
-from elfs.cli._text import plural
+from elfs.cli._text import about, plural
 from elfs.config import CompareConfig
 
 if TYPE_CHECKING:
@@ -63,7 +63,10 @@ def _show(invocation: Invocation, report: "CompareReport") -> None:
 
 def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
     """Print what would be selected and trained, and what is trained already came to; do nothing."""
-    from elfs.evaluation.compare import planned_cells
+    from elfs.cli._dry_run import LONG_SECONDS
+    from elfs.config.cheaper import TRAINING
+    from elfs.evaluation.comparison_forecast import planned_cells
+    from elfs.stages.estimates.costs import START_SECONDS
 
     cells = planned_cells(invocation.workspace, config, invocation.runtime(), force=invocation.force)
     columns = ("method", "budget", "seed", "selection", "action", "accuracy")
@@ -71,6 +74,10 @@ def _show_plan(invocation: Invocation, config: CompareConfig) -> None:
     shown = [cell | {"accuracy": share} for cell, share in zip(cells, shares, strict=True)]
     rows = [tuple("-" if cell[name] is None else str(cell[name]) for name in columns) for cell in shown]
     invocation.output.table([tuple(name.upper() for name in columns), *rows])
-    left = sum(cell["action"] != "recorded" for cell in cells)
-    invocation.output.note(f"{plural(left, 'training')} at most, {len(cells) - left} recorded already")
+    todo = [cell["seconds"] for cell in cells if cell["action"] != "recorded"]
+    seconds = None if None in todo else START_SECONDS + sum(todo)
+    takes = f", {about(seconds)}" if todo else ""
+    invocation.output.note(f"{plural(len(todo), 'training')} at most, {len(cells) - len(todo)} recorded already{takes}")
+    if (seconds or 0) > LONG_SECONDS:
+        invocation.output.note(TRAINING)
     invocation.output.document("compare-dry-run", {"workspace": str(invocation.workspace), "cells": cells})

@@ -9,28 +9,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elfs.config import CompareConfig
-from elfs.evaluation.comparison import WHOLE_POOL, Comparison
+from elfs.evaluation.comparison import Comparison
 from elfs.evaluation.comparison_plan import Setting, checked
 from elfs.evaluation.comparison_selections import Selections, select_all
 from elfs.evaluation.comparison_tables import cells_csv, tabulate
 from elfs.evaluation.figure import accuracy_figure
 from elfs.evaluation.labels import labels_digest
 from elfs.evaluation.learning_curves import curve_facts, gain_facts
-from elfs.evaluation.recorded import TRAININGS, Journal, published, trainings_csv
+from elfs.evaluation.recorded import COMPARE, TRAININGS, trainings_csv
 from elfs.evaluation.rounds import needed_in_rounds, play_rounds
-from elfs.evaluation.trainings import missing_labels, needed_trainings, train_all
+from elfs.evaluation.trainings import needed_trainings, train_all
 from elfs.parallel.runtime import Runtime, ignore
 from elfs.pipeline.execution import run_call
 from elfs.pipeline.graph import STAGES, Stage
 from elfs.pipeline.job import Job, Prepared, Result, StageCall, StageCode
 from elfs.train.inputs import InputBuilder
 from elfs.workspace.files import digest_json
-from elfs.workspace.manifest import PARTIAL_NAME
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["CompareReport", "compare", "planned_cells", "prepare"]
+__all__ = ["CompareReport", "compare", "prepare"]
 
-_RECORD, _ARTIFACT = "compare", "comparison"
+_ARTIFACT = "comparison"
 _FILES = tuple(f"{_ARTIFACT}/{name}" for name in ("table.csv", "cells.csv", "figure.svg"))
 
 Rows = NDArray[np.int64]
@@ -123,8 +122,8 @@ def compare(
         selections, needs, uses = None, needed_in_rounds(setting, config), STAGES["select"].needs
     run = _Run(setting, selections, force, say)
     reads = tuple(dict.fromkeys([*needs, *uses]))
-    stage = Stage(_RECORD, reads, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
-    call = StageCall(stage, _RECORD, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(_RECORD))
+    stage = Stage(COMPARE, reads, (_ARTIFACT, TRAININGS), "elfs.evaluation.compare", parallel=True)
+    call = StageCall(stage, COMPARE, needs, force, smoke, code=StageCode(run, prepare), draft_key=digest_json(COMPARE))
     outcome = run_call(call, path, config, runtime)
     files = tuple(str(path / name) for name in _FILES)
     comparison = Comparison.of(outcome.summary)
@@ -134,58 +133,6 @@ def compare(
 def prepare(config: CompareConfig, source_root: Path | None) -> Prepared:
     """Digest the table of labels; nothing where the source has labels of its own."""
     return Prepared(labels_digest(config.labels))
-
-
-def planned_cells(path: Path, config: CompareConfig, runtime: Runtime, *, force: bool = False) -> list[dict[str, Any]]:
-    """Return what a comparison would select and train; does nothing.
-
-    Parameters
-    ----------
-    path : Path
-        The workspace.
-    config : CompareConfig
-        Methods, budgets, seeds, protocol.
-    runtime : Runtime
-        Device.
-    force : bool
-        Whether recorded trainings would be trained again.
-
-    Returns
-    -------
-    list of dict
-        ``method``, ``budget``, ``seed``, ``selection``, ``action`` ("select and train", "train" or "recorded") and
-        ``accuracy`` of each training, in ``[0, 1]``, None where it is not recorded.
-
-    Raises
-    ------
-    ElfsError
-        What `compare` refuses before it selects anything.
-    """
-    setting = checked(Workspace.open(path), config)
-    trainer = setting.trainer(config, runtime)
-    known = {} if force else published(setting.workspace)
-    journals = [Journal(draft) for draft in (path / PARTIAL_NAME / _RECORD).glob("*")]
-
-    def progress(rows: Rows | None, seed: int) -> dict[str, Any]:
-        if rows is None:
-            return {"action": "select and train", "accuracy": None}
-        digest = trainer.digest(rows, seed)
-        results = (known.get(digest), *(journal.get(digest) for journal in journals))
-        found = next((result for result in results if result is not None), None)
-        return {"action": "train" if found is None else "recorded", "accuracy": found and found.share}
-
-    found = []
-    for plan in setting.plans:
-        name = setting.selected(plan) if config.rounds is None else None
-        cell = {"method": plan.entry.label, "budget": plan.budget, "seed": plan.seed}
-        cell |= {"selection": name or (plan.selection if config.rounds is None else None)}
-        found.append(cell | progress(None if name is None else setting.rows(name), plan.seed))
-    pool = np.flatnonzero(setting.table.eligible())
-    if config.reference and missing_labels(setting, pool) is None:
-        cell = {"method": WHOLE_POOL, "budget": "1.0", "selection": None}
-        seeds = dict.fromkeys(plan.seed for plan in setting.plans)
-        found += [cell | {"seed": seed} | progress(pool, seed) for seed in seeds]
-    return found
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from elfs.evaluation.training import Accuracy
 from elfs.workspace.files import atomic_write, json_bytes, make_directory
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["TRAININGS", "Journal", "published", "trainings_csv"]
+__all__ = ["COMPARE", "TRAININGS", "Journal", "published", "trainings_csv"]
+
+COMPARE = "compare"
+"""Record of a comparison."""
 
 TRAININGS = "trainings"
 """Artifact that holds what every training of every comparison came to."""

@@ -46,6 +46,7 @@ CALLS: dict[str, tuple[str, ...]] = {
     "annotate": ("annotate", "labels.csv"),
     "annotate, shown": ("annotate",),
     "doubtful": ("annotate", "--doubtful", "-o", "doubtful.csv"),
+    "train -n": ("train", *LITTLE, "-n"),
     "train": ("train", *LITTLE),
     "train --labels": ("train", "--labels", "labels.csv", "--selection", "aum-12", *LITTLE),
     "predict": ("predict", "-o", "named.csv", "--devices", "cpu"),

@@ -15,7 +15,8 @@ from elfs.catalog import SELECTORS
 from elfs.config import CompareConfig, TrainConfig
 from elfs.data.samples import SampleTable, Split
 from elfs.errors import InputDataError, MissingUpstreamError, StaleUpstreamError, UsageError
-from elfs.evaluation.compare import CompareReport, compare, planned_cells
+from elfs.evaluation.compare import CompareReport, compare
+from elfs.evaluation.comparison_forecast import planned_cells
 from elfs.evaluation.labels import true_labels
 from elfs.evaluation.train import train
 from elfs.evaluation.training import Trainer
@@ -429,11 +430,13 @@ def test_plan_does_nothing(used: Path) -> None:
     before = bytes_of(used)
     cells = planned_cells(used, settings(), CPU)
     assert bytes_of(used) == before
+    assert cells[0].pop("seconds") > 0
     assert cells[0] == {
         "method": "elfs@aum:0.2",
         "budget": "0.1",
         "seed": 0,
         "selection": "compare-elfs-aum-0.1-hard0.2",
+        "images": 16,
         "action": "select and train",
         "accuracy": None,
     }

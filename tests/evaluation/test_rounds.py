@@ -10,7 +10,8 @@ import pytest
 from elfs.config import CompareConfig
 from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.evaluation import rounds
-from elfs.evaluation.compare import CompareReport, compare, planned_cells
+from elfs.evaluation.compare import CompareReport, compare
+from elfs.evaluation.comparison_forecast import planned_cells
 from elfs.evaluation.training import Trainer
 from elfs.parallel.runtime import Runtime
 from elfs.train.annotated import AnnotatedClassifier

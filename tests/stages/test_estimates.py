@@ -29,6 +29,8 @@ from elfs.stages.estimates import chain
 from elfs.stages.estimates.chain import chain_costs
 from elfs.stages.estimates.costs import core_speed, encoder_seconds, stage_cost
 from elfs.stages.estimates.pool_facts import PoolFacts, facts_before_embed, facts_of
+from elfs.stages.estimates.training_costs import training_seconds
+from elfs.train.recipes import RECIPES
 
 pytestmark = pytest.mark.usefixtures("few_atoms")
 
@@ -177,6 +179,21 @@ def test_the_hard_rate_is_judged_or_searched_window_by_window() -> None:
     assert seconds("select", search) == pytest.approx(seconds("select", given) + 8 * window)
     unknown = dataclasses.replace(POOL, dynamics=DynamicsConfig(network="resnet50"))
     assert stage_cost("select", search, unknown, speed=1.0, cores=1).seconds is None
+
+
+def test_a_linear_network_goes_to_its_minimum_in_some_steps() -> None:
+    linear = dataclasses.replace(RECIPES["small"], network="linear", iterations=200)
+
+    def of(num_learned: int, **changes: Any) -> float:
+        recipe = dataclasses.replace(linear, **changes)
+        found = training_seconds(recipe, POOL, num_learned=num_learned, num_asked=3_000)
+        assert found is not None
+        return found
+
+    each = 6 * 176 * 10 / 10e9
+    assert of(100) == pytest.approx(40 * 1.5e-3 + 1_000 * each)
+    assert of(10_000) == pytest.approx(40 * 10_000 * each + 1_000 * each)
+    assert of(10_000, iterations=5) == pytest.approx(5 * 10_000 * each + 1_000 * each)
 
 
 def test_label_asks_as_many_heads_as_label() -> None:

@@ -6,8 +6,8 @@ from elfs.budget import Budget
 from elfs.catalog import SELECTORS
 from elfs.config import SelectConfig
 from elfs.ops.selection.hard_rate import num_windows
-from elfs.stages.estimates.pool_facts import USUAL_CLUSTERS, PoolFacts
-from elfs.stages.estimates.training_costs import MLP_FLOPS_PER_SECOND, image_seconds
+from elfs.stages.estimates.pool_facts import PoolFacts
+from elfs.stages.estimates.training_costs import training_seconds
 from elfs.train.clustering_costs import GFLOP_PER_SECOND
 from elfs.train.recipes import proxy_recipe
 
@@ -44,12 +44,6 @@ _PAIR_SECONDS, _PAIR_DIM_SECONDS, _BADGE_DIMS = 5e-9, 2.7e-10, 200
 
 _INFORMED_SECONDS = 1.5
 """Of a cross-validated classifier of some hundred annotations, up to two thousand."""
-
-_LEAST_STEP_SECONDS = 1.5e-3
-"""Of a step of one network on the embeddings."""
-
-_ASKED = 1 / 3
-"""Of forward and backward: forward alone, for every image that was not selected."""
 
 
 def num_picks(config: SelectConfig, facts: PoolFacts) -> int:
@@ -106,17 +100,6 @@ def select_seconds(config: SelectConfig, facts: PoolFacts) -> float | None:
     if config.hard_rate is None:
         flops = 2e-9 * dims * windows * min(picks, _JUDGED_PICKS) * min(num, _JUDGED_IMAGES)
         return seconds + flops / GFLOP_PER_SECOND
-    window = _window_seconds(facts, picks)
+    recipe = proxy_recipe(facts.dynamics, num, facts.image_side, on_cpu=True)
+    window = training_seconds(recipe, facts, num_learned=picks, num_asked=num)
     return None if window is None else seconds + windows * window
-
-
-def _window_seconds(facts: PoolFacts, picks: int) -> float | None:
-    """Return what it takes to train a proxy on a window, and to ask it about all other images."""
-    recipe = proxy_recipe(facts.dynamics, facts.num_images, facts.image_side, on_cpu=True)
-    seen = recipe.iterations * min(recipe.batch_size, picks)
-    if recipe.network == "mlp":
-        flops = 6 * recipe.hidden * ((facts.dims or 0) + (facts.num_clusters or USUAL_CLUSTERS))
-        each = flops / MLP_FLOPS_PER_SECOND
-        return max(seen * each, recipe.iterations * _LEAST_STEP_SECONDS) + _ASKED * each * facts.num_images
-    found = image_seconds(recipe, facts)
-    return None if found is None else found * (seen + _ASKED * facts.num_images)
