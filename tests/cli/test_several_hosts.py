@@ -24,6 +24,9 @@ pytestmark = [
 ]
 
 TIMEOUT_S = 4
+
+LONGEST_S = 60.0
+"""What a busy machine may take to notice; without a timeout of its own a rank waits for 600 s."""
 STAGES: dict[str, tuple[str, ...]] = {
     "embed": ("digits", "--encoder", "pixels", "--neighbors", "10", "--batch-size", "100"),
     "cluster": ("--clusters", "10", "--heads", "2", "--epochs", "4", "--hidden", "32", "--bottleneck", "16"),
@@ -129,7 +132,7 @@ def test_row_55_a_host_or_a_cable_that_is_gone_ends_the_stage_and_one_host_goes_
     broken = BREAK.format(what=BREAKS[what])
     began = time.monotonic()
     first, second = run(tmp_path, stage, workspace, hosts, broken)
-    assert time.monotonic() - began < 5 * TIMEOUT_S
+    assert time.monotonic() - began < LONGEST_S
     assert first.code == 8, first.err
     assert second.code == (8 if what == "cable" else -9), second.err
     told = [line for line in first.err.splitlines() if line.startswith("error: ")]
@@ -154,6 +157,6 @@ def test_wrong_interfaces_are_told_in_time(before: dict[str, Path], hosts: Hosts
     shutil.copytree(before["label"], tmp_path / "w")
     began = time.monotonic()
     ended = run(tmp_path, "label", tmp_path / "w", hosts, GLOO_SOCKET_IFNAME="lo")
-    assert time.monotonic() - began < 5 * TIMEOUT_S
+    assert time.monotonic() - began < LONGEST_S
     assert [each.code for each in ended] == [8, 8]
     assert any("over the network interface lo: GLOO_SOCKET_IFNAME names another" in each.err for each in ended)

