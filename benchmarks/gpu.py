@@ -22,15 +22,17 @@ import numpy as np
 import torch
 
 from benchmarks.scaling_costs import Setting, heads_flops
+from elfs.config import ClusterConfig
 from elfs.data.training_images import CachedImages
 from elfs.models.encoders import NetworkEncoder
 from elfs.models.networks import build_network
 from elfs.ops.neighbors import cosine_neighbors
 from elfs.parallel.runtime import Silence
 from elfs.train.classifier import record_dynamics
-from elfs.train.clustering import HeadSettings, train_heads
+from elfs.train.clustering import train_heads
 from elfs.train.features import Features
 from elfs.train.fit import Fit
+from elfs.train.head_settings import settings_for
 from elfs.train.recipes import RECIPES
 
 DEVICE = torch.device("cuda")
@@ -89,24 +91,8 @@ def heads(num_epochs: int) -> Line:
     rows = random.standard_normal((num_rows, 768), dtype=np.float32)
     near = torch.from_numpy(random.integers(0, num_rows, (num_rows, 50)))
     features = Features(rows, np.arange(num_rows), DEVICE)
-    settings = HeadSettings(
-        clusters=10,
-        heads=50,
-        hidden=setting.hidden,
-        bottleneck=setting.bottleneck,
-        loss="temi",
-        epochs=num_epochs,
-        warmup_epochs=0,
-        batch_size=1024,
-        learning_rate=4e-4,
-        min_learning_rate=1e-6,
-        weight_decay=1e-4,
-        beta=0.6,
-        temperature=0.1,
-        teacher_momentum=0.996,
-        prior_momentum=0.9,
-        seed=0,
-    )
+    config = ClusterConfig(heads=50, epochs=num_epochs, warmup_epochs=0)
+    settings = settings_for(config, num_rows, setting.clusters, on_cpu=False)
 
     def turn() -> None:
         with tempfile.TemporaryDirectory() as folder:

@@ -110,9 +110,11 @@ def _heads(num_rows: int, folder: Path) -> Pair:
     import torch
 
     from benchmarks.scaling_costs import Setting, heads_flops
+    from elfs.config import ClusterConfig
     from elfs.parallel.runtime import Silence
-    from elfs.train.clustering import HeadSettings, train_heads
+    from elfs.train.clustering import train_heads
     from elfs.train.features import Features
+    from elfs.train.head_settings import settings_for
 
     setting, num_heads, batch_size = Setting(dims=384, clusters=100), 5, 512
     random = np.random.default_rng(0)
@@ -120,24 +122,16 @@ def _heads(num_rows: int, folder: Path) -> Pair:
         random.standard_normal((num_rows, 384), dtype=np.float32), np.arange(num_rows), torch.device("cpu")
     )
     neighbors = torch.from_numpy(random.integers(0, num_rows, (num_rows, 50)))
-    settings = HeadSettings(
-        clusters=setting.clusters,
+    config = ClusterConfig(
         heads=num_heads,
         hidden=setting.hidden,
         bottleneck=setting.bottleneck,
-        loss="temi",
         epochs=1,
         warmup_epochs=0,
         batch_size=batch_size,
         learning_rate=1e-4,
-        min_learning_rate=1e-6,
-        weight_decay=1e-4,
-        beta=0.6,
-        temperature=0.1,
-        teacher_momentum=0.996,
-        prior_momentum=0.9,
-        seed=0,
     )
+    settings = settings_for(config, num_rows, setting.clusters, on_cpu=True)
     first, second = torch.randn(2048, 2048), torch.randn(2048, 2048)
     # Two views of every image: once through the teacher, three times as much through the student and back.
     num_products = round(8 * num_rows * num_heads * heads_flops(setting) / (2 * 2048**3))
