@@ -38,9 +38,12 @@ class ClusterFacts(Facts):
     ----------
     estimate : CountFacts or None
         Where the number of clusters was not known.
+    clusters : int or None
+        How many there are.
     """
 
     estimate: CountFacts | None
+    clusters: int | None
 
 
 @dataclass(frozen=True)

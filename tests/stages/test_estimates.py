@@ -249,13 +249,17 @@ def test_what_takes_less(stage: str, config: StageConfig, way: str | None) -> No
 @pytest.mark.parametrize("clusters", [2, 10, 30, 100, 300, 1000])
 @pytest.mark.parametrize("side", [None, 8, 32])
 def test_the_next_larger_pool_takes_neither_far_more_nor_far_less(dims: int, clusters: int, side: int | None) -> None:
-    """What is done in less than 20 seconds may differ more: proxies on the images of small pools do."""
+    """What is done in less than 20 seconds may differ more: proxies on the images of small pools do.
+
+    So may the dynamics of clusters of less than ten images.
+    """
     stages = {"cluster": ClusterConfig(clusters=clusters), "dynamics": DynamicsConfig()}
     sizes = [round(1_000 * 1.05**step) for step in range(170)]
     assert sizes[-1] > 3_000_000
     for stage, config in stages.items():
         pools = [PoolFacts(num_images=num, image_side=side, dims=dims, num_clusters=clusters) for num in sizes]
-        said = [max(20.0, seconds(stage, config, pool)) for pool in pools]
+        fewest = 10 * clusters if stage == "dynamics" else 1
+        said = [max(20.0, seconds(stage, config, pool)) for pool in pools if pool.num_images >= fewest]
         steps = [after / before for before, after in itertools.pairwise(said)]
         assert 1 / LARGEST_STEP < min(steps) <= max(steps) < LARGEST_STEP
     for pool in pools[::10]:
@@ -365,6 +369,35 @@ def test_a_stage_alone_goes_by_what_made_the_others(tmp_path: Path, monkeypatch:
     facts = dataclasses.replace(facts_of(tmp_path), cluster=heads)
     assert found == stage_cost("label", LabelConfig(), facts, speed=1.0, cores=1)
     assert (found.seconds or 0) > seconds("label", LabelConfig(head=0), facts)
+
+
+def test_labels_are_of_as_many_clusters_as_are_asked_for_found_or_drawn(tmp_path: Path) -> None:
+    unknown = dataclasses.replace(POOL, num_clusters=None)
+    asked = dataclasses.replace(POOL, cluster=ClusterConfig(clusters=500))
+    found = dataclasses.replace(asked, found_clusters=300)
+    assert [facts.labelled_clusters for facts in (unknown, POOL, asked, found)] == [10, 10, 500, 300]
+    for facts in (unknown, asked, found):
+        each = 64 * (6 * 32 * (176 + facts.labelled_clusters) / 33e9 + 8e-9 * facts.labelled_clusters)
+        assert seconds("dynamics", DynamicsConfig(), facts) == pytest.approx(1 + 20 * 10_000 * each)
+    own = tmp_path / "own.npy"
+    np.save(own, np.random.default_rng(0).normal(size=(400, 8)).astype(np.float32))
+    chained = calls() | {"embed": EmbedConfig(source="embeddings", embeddings=str(own), neighbors=10)}
+    chained |= {"dynamics": DynamicsConfig(epochs=100)}
+    many = chained | {"cluster": ClusterConfig(clusters=300)}
+    few, more = (chain_costs(tmp_path / "w", None, configs, STAGES) for configs in (chained, many))
+    assert (more["dynamics"].seconds or 0) > 5 * (few["dynamics"].seconds or 0)
+
+
+@pytest.mark.slow
+def test_a_number_of_clusters_that_was_found_counts_until_it_is_found_anew(tmp_path: Path) -> None:
+    own, workspace = tmp_path / "own.npy", tmp_path / "w"
+    np.save(own, np.eye(60, dtype=np.float32).repeat(4, axis=0))
+    embed = EmbedConfig(source="embeddings", embeddings=str(own), neighbors=3)
+    execute("embed", workspace, embed, Runtime(devices="cpu"))
+    execute("cluster", workspace, ClusterConfig(method="kmeans", clusters=60), Runtime(devices="cpu"))
+    configs: dict[str, StageConfig] = {"cluster": ClusterConfig(), "dynamics": DynamicsConfig(epochs=1000)}
+    alone, anew = (chain_costs(workspace, None, configs, runs)["dynamics"] for runs in (["dynamics"], list(configs)))
+    assert (alone.seconds or 0) > 2 * (anew.seconds or 0)
 
 
 def test_a_damaged_workspace_is_left_to_who_reads_it(tmp_path: Path) -> None:

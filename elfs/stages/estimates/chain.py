@@ -9,15 +9,17 @@ from typing import cast
 from huggingface_hub import constants, try_to_load_from_cache
 
 from elfs.config import ClusterConfig, DynamicsConfig, EmbedConfig, StageConfig
-from elfs.errors import CorruptArtifactError, InputDataError
+from elfs.errors import CorruptArtifactError, InputDataError, MissingUpstreamError
 from elfs.models.published import PUBLISHED
 from elfs.models.weights import find_weights
 from elfs.parallel.cpus import available_cpus
+from elfs.pipeline.cluster_facts import ClusterFacts
 from elfs.pipeline.execution import recorded_root
 from elfs.pipeline.status import recorded_config
 from elfs.stages.embedding.encoder import LITE, PATCHES, PRETRAINED, TINY_SIDE
 from elfs.stages.estimates.costs import Cost, core_speed, stage_cost
 from elfs.stages.estimates.pool_facts import facts_before_embed, facts_of
+from elfs.workspace.workspace import Workspace
 
 __all__ = ["chain_costs"]
 
@@ -73,11 +75,21 @@ def chain_costs(
         facts = replace(facts, cluster=cluster)
     if isinstance(dynamics, DynamicsConfig):
         facts = replace(facts, dynamics=dynamics)
-    facts = replace(facts, on_cpu=on_cpu)
+    found = None if "cluster" in runs else _found_clusters(workspace)
+    facts = replace(facts, found_clusters=found, on_cpu=on_cpu)
     speed, cores = core_speed() if on_cpu else 1.0, available_cpus()
     return {
         stage: stage_cost(stage, configs[stage], facts, speed=speed, cores=cores) for stage in calls if stage in runs
     }
+
+
+def _found_clusters(workspace: Path) -> int | None:
+    """Return how many clusters there are; None where nothing was clustered, or the manifest is damaged."""
+    try:
+        found = Workspace.open(workspace)
+        return found.summary("cluster", ClusterFacts).clusters if "cluster" in found.manifest.records else None
+    except (MissingUpstreamError, CorruptArtifactError):
+        return None
 
 
 def _likely_encoder(image_side: int) -> str:

@@ -65,6 +65,9 @@ _COUNTING_SECONDS, _COUNTED_ROWS = 3.0, 1_800
 _HEAD_IMAGE_SECONDS = 2e-6
 """Of an image for each further head that labels, beside its products."""
 
+_LOGIT_SECONDS = 8e-9
+"""Of a number that a proxy on the embeddings gives an image, beside its products: its loss and what is recorded."""
+
 _RERANK_SECONDS, _RERANK_DIM_SECONDS = 8e-6, 5e-8
 """Of a query of the inverted lists: its candidates compared exactly, and what each dimension adds."""
 
@@ -288,7 +291,7 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
 
 def _label(config: StageConfig, facts: PoolFacts) -> _Found:
     num, dims = facts.num_images, facts.dims or 0
-    clusters = facts.cluster.clusters or facts.num_clusters or USUAL_CLUSTERS
+    clusters = facts.labelled_clusters
     settings = settings_for(facts.cluster, num, clusters, on_cpu=facts.on_cpu)
     method = method_for(facts.cluster, num, dims, clusters)
     heads = {"temi": settings.heads, "turtle": facts.cluster.heads or _TURTLE_RUNS}.get(method, 1)
@@ -306,8 +309,10 @@ def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:
     epochs = config.epochs or recipe.epochs
     disk = num * epochs * (9 if recipe.proxies == 1 else 10)
     if recipe.network == "mlp":
-        values = recipe.proxies * recipe.hidden * (dims + (facts.num_clusters or USUAL_CLUSTERS))
-        seconds = 1.0 + num * epochs * 6 * values / MLP_FLOPS_PER_SECOND
+        clusters = facts.labelled_clusters
+        values = recipe.proxies * recipe.hidden * (dims + clusters)
+        image = 6 * values / MLP_FLOPS_PER_SECOND + _LOGIT_SECONDS * recipe.proxies * clusters
+        seconds = 1.0 + num * epochs * image
         return seconds, 200e6 + 4 * num * dims, disk + 4 * values
     each, kept = image_seconds(recipe, facts), 0 if recipe.streamed else 3 * num * seen_side(recipe, facts) ** 2
     return None if each is None else 1.0 + num * epochs * recipe.proxies * each, 200e6 + kept, disk

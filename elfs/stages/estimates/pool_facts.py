@@ -41,6 +41,8 @@ class PoolFacts:
         What reading one image takes here.
     num_clusters : int or None
         That its makers drew; None where nobody said.
+    found_clusters : int or None
+        That cluster found; None where it has not run yet, or runs again.
     cluster : ClusterConfig
         How it is clustered, which other stages depend on, too.
     dynamics : DynamicsConfig
@@ -55,9 +57,15 @@ class PoolFacts:
     dims: int | None = None
     read_seconds: float = 0.0
     num_clusters: int | None = None
+    found_clusters: int | None = None
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     on_cpu: bool = True
+
+    @property
+    def labelled_clusters(self) -> int:
+        """Clusters that there will be labels of: found, asked for, drawn, or as many as is usual."""
+        return self.found_clusters or self.cluster.clusters or self.num_clusters or USUAL_CLUSTERS
 
 
 def facts_of(workspace: Path) -> PoolFacts:
