@@ -15,7 +15,7 @@ from elfs.errors import UsageError
 from elfs.pipeline.job import Outcome
 from elfs.pipeline.other_source import other_source, refusal
 from elfs.pipeline.status import recorded_config
-from elfs.stages.selection.before import refuse_before_run
+from elfs.stages.selection.before import refuse_before_run, refuse_network_without_images
 from elfs.suggestions import suggestion
 
 __all__ = ["cluster", "dynamics", "embed", "label", "run", "score"]
@@ -230,6 +230,7 @@ def run(
     assert isinstance(wanted, EmbedConfig)
     assert isinstance(select, SelectConfig)
     refuse_before_run(path, wanted, folder, select)
+    refuse_network_without_images(path, configs)
     _require_same(path, wanted, folder, moved=False, force=force)
     for stage, config in configs.items():
         source_root = folder if stage == "embed" else None

@@ -12,4 +12,8 @@ EXAMPLES = ("elfs dynamics", "elfs dynamics --recipe cifar --devices 0")
 @command("dynamics")
 def body(invocation: Invocation) -> None:
     """Train a proxy network on the pseudo-labels and record how every image is learned."""
-    run_stage(invocation, "dynamics", invocation.config("dynamics"))
+    from elfs.stages.selection.before import refuse_network_without_images
+
+    config = invocation.config("dynamics")
+    refuse_network_without_images(invocation.workspace, {"dynamics": config})
+    run_stage(invocation, "dynamics", config)

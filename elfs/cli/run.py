@@ -54,10 +54,11 @@ def body(
     embed, select = configs.get("embed"), configs["select"]
     assert isinstance(select, SelectConfig)
     sources = None
-    from elfs.stages.selection.before import refuse_before_run
+    from elfs.stages.selection.before import refuse_before_run, refuse_network_without_images
 
     told = embed if isinstance(embed, EmbedConfig) else None
     refuse_before_run(invocation.workspace, told, source_root, select, download=not invocation.dry_run)
+    refuse_network_without_images(invocation.workspace, configs)
     if isinstance(embed, EmbedConfig):
         from elfs.pipeline.other_source import other_source
 

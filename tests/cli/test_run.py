@@ -230,6 +230,28 @@ def test_what_needs_annotations_is_refused_before_the_first_stage(
     assert match in ran.err
 
 
+@pytest.mark.parametrize("network", ["resnet8", "resnet18", "resnet34", "mlp", "linear"])
+def test_a_network_on_images_is_refused_before_the_first_stage_where_there_are_none(
+    elfs: Elfs, stages: list[Any], builder: Any, tmp_path: Path, network: str
+) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((30, 2), dtype=np.float32))
+    calls = [("run", "--embeddings", "rows.npy"), ("run", "--embeddings", "rows.npy", "--dry-run")]
+    on_images = network.startswith("resnet")
+    for call in calls:
+        ran = elfs(*call, "--network", network)
+        assert ran.code == (3 if on_images else 0)
+        assert (f"network '{network}' needs images, but embeddings alone are given. Use --network mlp." in ran.err) == (
+            on_images
+        )
+    assert bool(stages) != on_images
+    assert elfs("run", "digits", "--network", network, "--dry-run").code == 0
+    builder.commit("embed", {"source": "embeddings", "embeddings": "rows.npy"})
+    for call in (("dynamics",), ("dynamics", "--dry-run"), ("run", "--from", "dynamics")):
+        stages.clear()
+        ran = elfs(*call, "--network", network)
+        assert ("needs images" in ran.err) == on_images
+
+
 @pytest.mark.parametrize(
     ("command", "usual", "rest"),
     [

@@ -1,17 +1,20 @@
-"""What is refused before any stage has run for nothing: a selection that cannot come out of it."""
+"""What is refused before any stage has run for nothing: what a later one cannot do."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from elfs.budget import Budget
-from elfs.config import EmbedConfig, SelectConfig
+from elfs.catalog import EMBEDDING_NETWORKS
+from elfs.config import DynamicsConfig, EmbedConfig, SelectConfig, StageConfig
 from elfs.data.pool_size import most_images
-from elfs.errors import MissingUpstreamError, UsageError
+from elfs.errors import InputDataError, MissingUpstreamError, UsageError
 from elfs.pipeline.annotated import refuse_without_annotations
 from elfs.pipeline.facts import EmbedFacts
+from elfs.pipeline.status import recorded_config
 from elfs.stages.selection.rounds import list_digests
 from elfs.workspace.workspace import Workspace
 
-__all__ = ["refuse_before_run", "refuse_budget_above_pool"]
+__all__ = ["refuse_before_run", "refuse_budget_above_pool", "refuse_network_without_images"]
 
 
 def refuse_before_run(
@@ -83,3 +86,25 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
             f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "
             "such as 10%."
         )
+
+
+def refuse_network_without_images(workspace: Path, configs: Mapping[str, StageConfig]) -> None:
+    """Refuse a proxy on images where there are embeddings alone, in a dry run too.
+
+    Parameters
+    ----------
+    workspace : Path
+        The workspace, which need not exist.
+    configs : mapping of str to StageConfig
+        The stages that are called; without embed what was embedded counts.
+
+    Raises
+    ------
+    InputDataError
+        If the network of dynamics looks at images and there are none.
+    """
+    dynamics, embed = configs.get("dynamics"), configs.get("embed") or recorded_config(workspace, "embed")
+    network = dynamics.network if isinstance(dynamics, DynamicsConfig) else None
+    if network in {None, *EMBEDDING_NETWORKS} or not isinstance(embed, EmbedConfig) or embed.embeddings is None:
+        return
+    raise InputDataError(f"network '{network}' needs images, but embeddings alone are given. Use --network mlp.")
