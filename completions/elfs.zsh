@@ -129,8 +129,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -170,8 +170,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -212,8 +212,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -234,8 +234,8 @@ _elfs() {
                         '--rank-timeout=[How long one of several processes may be silent]:value: ' \
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -267,8 +267,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -291,8 +291,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -330,8 +330,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -379,8 +379,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -422,8 +422,8 @@ _elfs() {
                         '--force[Replace what is there]' \
                         '(--workspace -w)--workspace=[Folder that holds everything elfs writes]:value:_files -/' \
                         '(--workspace -w)-w+[Folder that holds everything elfs writes]:value:_files -/' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
                         '(--quiet -q)-q[Print errors and results only]' \
@@ -456,8 +456,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \
@@ -518,8 +518,8 @@ _elfs() {
                         '--profile=[Write where the time of each loop goes: a table and a trace of ten steps]:value:_files -/' \
                         '--seed=[Seed of every random choice]:value: ' \
                         '--force[Run even if everything is fresh]' \
-                        '(--dry-run -n)--dry-run[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
-                        '(--dry-run -n)-n[Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing]' \
+                        '(--dry-run -n)--dry-run[Say what would run and what that takes, and do nothing]' \
+                        '(--dry-run -n)-n[Say what would run and what that takes, and do nothing]' \
                         '--smoke[Settings so small that every step runs in seconds; the result means nothing]' \
                         '--json[Print one JSON document]' \
                         '(--quiet -q)--quiet[Print errors and results only]' \

@@ -107,7 +107,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
                 "--dry-run",
                 "-n",
                 metavar="",
-                help="Say what would run and why, with its memory and disk, on CPUs its time too, and do nothing.",
+                help="Say what would run and what that takes, and do nothing.",
                 rich_help_panel=PANEL,
             ),
         ],
