@@ -188,4 +188,4 @@ def test_a_list_from_standard_input_is_read_from_a_pipe_alone(elfs: Elfs, monkey
 
 def test_the_help_says_what_it_is_for(elfs: Elfs) -> None:
     words = " ".join(elfs("run", "--help-all").out.replace("│", " ").split())
-    assert "its memory and disk, on CPUs its time too" in words
+    assert "Say what would run and what that takes, and do nothing." in words
