@@ -174,9 +174,13 @@ def test_the_hard_rate_is_judged_or_searched_window_by_window() -> None:
     on_images = dataclasses.replace(POOL, dynamics=DynamicsConfig(recipe="small"))
     window = 0.00097 * (600 * 64 + 10_000 / 3)
     assert seconds("select", search, on_images) == pytest.approx(seconds("select", given) + 8 * window)
-    each = 6 * 32 * (176 + 10) / 33e9
+    each = 6 * 32 * (176 + 10) / 33e9 + 8e-9 * 10
     window = max(600 * 256 * each, 600 * 1.5e-3) + each * 10_000 / 3
     assert seconds("select", search) == pytest.approx(seconds("select", given) + 8 * window)
+    many = dataclasses.replace(POOL, found_clusters=900)
+    each = 6 * 32 * (176 + 900) / 33e9 + 8e-9 * 900
+    window = 600 * 256 * each + each * 10_000 / 3
+    assert seconds("select", search, many) == pytest.approx(seconds("select", given) + 8 * window)
     unknown = dataclasses.replace(POOL, dynamics=DynamicsConfig(network="resnet50"))
     assert stage_cost("select", search, unknown, speed=1.0, cores=1).seconds is None
 

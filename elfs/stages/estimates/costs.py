@@ -18,7 +18,7 @@ from elfs.stages.embedding.encoder import FIT_IMAGES
 from elfs.stages.embedding.neighbors import EXACT_ROWS
 from elfs.stages.estimates.pool_facts import USUAL_CLUSTERS, PoolFacts
 from elfs.stages.estimates.select_costs import select_seconds
-from elfs.stages.estimates.training_costs import MLP_FLOPS_PER_SECOND, image_seconds, seen_side
+from elfs.stages.estimates.training_costs import LOGIT_SECONDS, MLP_FLOPS_PER_SECOND, image_seconds, seen_side
 from elfs.stages.estimates.ways import cheaper_way
 from elfs.train.clustering_costs import (
     GFLOP_PER_SECOND,
@@ -64,9 +64,6 @@ _COUNTING_SECONDS, _COUNTED_ROWS = 3.0, 1_800
 
 _HEAD_IMAGE_SECONDS = 2e-6
 """Of an image for each further head that labels, beside its products."""
-
-_LOGIT_SECONDS = 8e-9
-"""Of a number that a proxy on the embeddings gives an image, beside its products: its loss and what is recorded."""
 
 _RERANK_SECONDS, _RERANK_DIM_SECONDS = 8e-6, 5e-8
 """Of a query of the inverted lists: its candidates compared exactly, and what each dimension adds."""
@@ -311,7 +308,7 @@ def _dynamics(config: StageConfig, facts: PoolFacts) -> _Found:
     if recipe.network == "mlp":
         clusters = facts.labelled_clusters
         values = recipe.proxies * recipe.hidden * (dims + clusters)
-        image = 6 * values / MLP_FLOPS_PER_SECOND + _LOGIT_SECONDS * recipe.proxies * clusters
+        image = 6 * values / MLP_FLOPS_PER_SECOND + LOGIT_SECONDS * recipe.proxies * clusters
         seconds = 1.0 + num * epochs * image
         return seconds, 200e6 + 4 * num * dims, disk + 4 * values
     each, kept = image_seconds(recipe, facts), 0 if recipe.streamed else 3 * num * seen_side(recipe, facts) ** 2

@@ -1,6 +1,7 @@
 """What select takes on CPUs, from measured rates (benchmarks/RESULTS.md)."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from elfs.budget import Budget
 from elfs.catalog import SELECTORS
@@ -101,5 +102,6 @@ def select_seconds(config: SelectConfig, facts: PoolFacts) -> float | None:
         flops = 2e-9 * dims * windows * min(picks, _JUDGED_PICKS) * min(num, _JUDGED_IMAGES)
         return seconds + flops / GFLOP_PER_SECOND
     recipe = proxy_recipe(facts.dynamics, num, facts.image_side, on_cpu=True)
-    window = training_seconds(recipe, facts, num_learned=picks, num_asked=num)
+    labelled = replace(facts, num_clusters=facts.labelled_clusters)
+    window = training_seconds(recipe, labelled, num_learned=picks, num_asked=num)
     return None if window is None else seconds + windows * window

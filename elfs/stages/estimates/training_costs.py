@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from elfs.stages.estimates.pool_facts import USUAL_CLUSTERS, PoolFacts
 from elfs.train.recipes import Recipe
 
-__all__ = ["MLP_FLOPS_PER_SECOND", "image_seconds", "seen_side", "training_seconds"]
+__all__ = ["LOGIT_SECONDS", "MLP_FLOPS_PER_SECOND", "image_seconds", "seen_side", "training_seconds"]
 
 _PROXY_SECONDS: Mapping[str, tuple[float, int]] = {
     "resnet8": (0.00097, 32),
@@ -19,6 +19,9 @@ _STEP_SECONDS = 0.011
 
 MLP_FLOPS_PER_SECOND = 33e9
 """Of the small networks on the embeddings, forward and backward."""
+
+LOGIT_SECONDS = 8e-9
+"""Of a number that a network on the embeddings gives an image, beside its products: its loss and what is recorded."""
 
 _LEAST_STEP_SECONDS = 1.5e-3
 """Of a step of one network on the embeddings."""
@@ -96,7 +99,7 @@ def training_seconds(recipe: Recipe, facts: PoolFacts, *, num_learned: int, num_
         steps = min(recipe.iterations, _LINEAR_STEPS)
         return steps * step + _ASKED * flops / _LINEAR_FLOPS_PER_SECOND * num_asked
     if recipe.network == "mlp":
-        each = 6 * recipe.hidden * (dims + classes) / MLP_FLOPS_PER_SECOND
+        each = 6 * recipe.hidden * (dims + classes) / MLP_FLOPS_PER_SECOND + LOGIT_SECONDS * classes
         return max(seen * each, recipe.iterations * _LEAST_STEP_SECONDS) + _ASKED * each * num_asked
     found = image_seconds(recipe, facts)
     return None if found is None else found * (seen + _ASKED * num_asked)
