@@ -19,6 +19,11 @@ WAIT, WARM_UP, STEPS = 1, 2, 10
 
 _ROWS = 30
 
+_HEAD = f"""{{label}}: up to {STEPS} steps, after the first {WAIT + WARM_UP}; torch's operators by their own time.
+ProfilerStep* is a step as a whole: its own time is what passed outside of torch, such as reading images.
+
+"""
+
 
 class _ProfiledTask:
     """A piece of work whose every advance is a step, unless other work is done within it."""
@@ -49,9 +54,9 @@ class ProfiledProgress:
     progress : Progress
         What people see.
     folder : Path
-        Is there. ``LABEL.txt``, a table of operators by their own time, and ``LABEL.json``, a trace for
-        https://ui.perfetto.dev or ``chrome://tracing``, are written there for each piece of work that has more
-        than three; one of the same name takes the place of an earlier one.
+        Is there. ``LABEL.txt``, a table of operators by their own time under two lines that say what it is, and
+        ``LABEL.json``, a trace for https://ui.perfetto.dev or ``chrome://tracing``, are written there for each piece of
+        work that has more than three; one of the same name takes the place of an earlier one.
     say : Callable
         Takes the path of a table that was written.
     """
@@ -99,7 +104,8 @@ class ProfiledProgress:
         path = self._folder / (re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-") + ".txt")
         averages: Any = found.key_averages()
         order = "self_device_time_total" if found.use_device else "self_cpu_time_total"
-        path.write_text(averages.table(sort_by=order, row_limit=_ROWS) + "\n", encoding="utf-8")
+        table = averages.table(sort_by=order, row_limit=_ROWS)
+        path.write_text(_HEAD.format(label=label) + table + "\n", encoding="utf-8")
         found.export_chrome_trace(str(path.with_suffix(".json")))
         self._num_written += 1
         self._say(path)

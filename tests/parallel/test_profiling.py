@@ -29,6 +29,11 @@ def test_a_table_and_a_trace_of_ten_steps(tmp_path: Path) -> None:
     run(progress, "label", ENOUGH)
     assert said == [tmp_path / "stage-2-of-6-the-heads.txt", tmp_path / "label.txt"]
     table = said[0].read_text()
+    head, meaning, _ = table.split("\n", 2)
+    assert head.startswith(
+        f"Stage 2 of 6: the heads: up to {STEPS} steps, after the first {WAIT + WARM_UP}; torch's operators"
+    )
+    assert meaning.startswith("ProfilerStep* is a step as a whole: ")
     [product] = [line for line in table.splitlines() if line.split()[:1] == ["aten::mm"]]
     assert product.split()[-1] == str(STEPS)
     trace = json.loads(said[0].with_suffix(".json").read_text())
