@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,13 @@ def worse(key: str, found: dict[str, Any], kept: dict[str, Any]) -> list[str]:
     return said
 
 
+def compared(keys: Collection[str], kept: dict[str, Any], complaints: Sequence[str]) -> str:
+    """Return how many lines the kept run has, and whether all held."""
+    known = sum(key in kept for key in keys)
+    found = "" if complaints or not known else "; none became slower or larger"
+    return f"{known} of {len(keys)} lines compared with {KEPT.name}{found}."
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +153,7 @@ def main() -> None:
             results[key] = in_child(name, size, options.turns)
             print(line(name, size, results[key]), flush=True)
             complaints += worse(key, results[key], kept)
-    print(f"\n{time.perf_counter() - begin:.0f} s", *complaints, sep="\n")
+    print(f"\n{time.perf_counter() - begin:.0f} s", *complaints, compared(results, kept, complaints), sep="\n")
     if options.keep:
         KEPT.write_text(json.dumps(kept | results, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     sys.exit(1 if complaints and not options.keep else 0)

@@ -1,10 +1,11 @@
 """The table of ``python -m benchmarks``."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import cpu_seconds, line, machine, measured, worse
+from benchmarks.__main__ import KEPT, compared, cpu_seconds, line, machine, measured, worse
 from benchmarks.speed import CASES
 
 FOUND = {
@@ -42,6 +43,17 @@ def test_more_memory_than_in_the_kept_run() -> None:
     assert large == f"{said} The kept run was on another machine: {FOUND['machine']}."
     old = {key: value for key, value in FOUND.items() if key != "machine"}
     assert worse("auto 10", elsewhere, {"auto 10": old})[-1].endswith("another machine: an unknown one.")
+
+
+def test_every_line_is_compared_with_a_kept_one() -> None:
+    kept = json.loads(KEPT.read_text(encoding="utf-8"))
+    asked = {f"{name} {size}" for name, case in CASES.items() for size in (case.quick, *case.sizes)}
+    assert asked <= kept.keys()
+    assert compared(["auto 10", "auto 20"], {"auto 10": FOUND}, []) == (
+        "1 of 2 lines compared with speed.json; none became slower or larger."
+    )
+    assert compared(["auto 10"], {"auto 10": FOUND}, ["slow"]) == "1 of 1 lines compared with speed.json."
+    assert compared(["auto 10"], {}, []) == "0 of 1 lines compared with speed.json."
 
 
 def test_seconds_of_the_processor_count() -> None:
