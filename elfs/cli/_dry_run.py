@@ -75,7 +75,11 @@ def _costs(
         return {}
     from elfs.stages.estimates.chain import chain_costs
 
-    return chain_costs(invocation.workspace, source_root, configs, runs, on_cpu=invocation.runtime().on_cpu)
+    def tell(why: str) -> None:
+        invocation.output.warn(f"what it takes is not known: {why}")
+
+    on_cpu = invocation.runtime().on_cpu
+    return chain_costs(invocation.workspace, source_root, configs, runs, on_cpu=on_cpu, tell=tell)
 
 
 @dataclasses.dataclass(frozen=True)

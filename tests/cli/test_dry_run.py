@@ -60,6 +60,28 @@ def test_a_long_chain_names_what_takes_less_for_what_takes_most_of_it(elfs: Elfs
     assert len(few.splitlines()) == 7
 
 
+@pytest.mark.parametrize(
+    ("call", "why"),
+    [
+        (("folder",), "there is no image that can be read."),
+        (("cifar10",), "nothing was downloaded"),
+        (("--files", "list.txt"), "expected paths below "),
+    ],
+)
+def test_where_nothing_is_known_of_the_pool_it_is_said_why(
+    elfs: Elfs, tmp_path: Path, call: tuple[str, ...], why: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "list.txt").write_text("/elsewhere/a.png\n")
+    for command in ("run", "embed"):
+        ran = elfs(command, *call, "--data-root", "none", "-n")
+        assert ran.code == 0
+        assert ran.out.startswith("embed ")
+        assert "warning: what it takes is not known: " in ran.err
+        assert why in " ".join(ran.err.split())
+
+
 def test_memory_and_disk_are_said_of_gpus(elfs: Elfs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "on_cpu", False)
     lines = elfs("run", SOURCE, "--dry-run").out.splitlines()

@@ -1,7 +1,7 @@
 """What the stages of a call will take, before the first of them starts."""
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,6 +13,7 @@ from elfs.errors import CorruptArtifactError, InputDataError, MissingUpstreamErr
 from elfs.models.published import PUBLISHED
 from elfs.models.weights import find_weights
 from elfs.parallel.cpus import available_cpus
+from elfs.parallel.runtime import ignore
 from elfs.pipeline.cluster_facts import ClusterFacts
 from elfs.pipeline.execution import recorded_root
 from elfs.pipeline.status import recorded_config
@@ -34,6 +35,7 @@ def chain_costs(
     runs: Collection[str],
     *,
     on_cpu: bool = True,
+    tell: Callable[[str], None] = ignore,
 ) -> dict[str, Cost]:
     """Return what every stage that runs will take on this machine.
 
@@ -49,6 +51,8 @@ def chain_costs(
         Those of them that have something to do.
     on_cpu : bool
         Whether they run on CPUs; of GPUs no times are known.
+    tell : Callable
+        Takes why nothing is known of the pool, where it is embedded.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def chain_costs(
     configs, facts = dict(calls), None
     if "embed" in runs:
         embed = cast(EmbedConfig, configs["embed"])
-        facts = facts_before_embed(embed, root or recorded_root(workspace, embed))
+        facts = facts_before_embed(embed, root or recorded_root(workspace, embed), tell)
         if facts is not None and facts.image_side is not None:
             name = embed.encoder or _likely_encoder(facts.image_side)
             configs["embed"] = replace(embed, encoder=name)

@@ -1,6 +1,7 @@
 """What is known of a pool before it is embedded: how many images, how large, how long one takes to read."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from elfs.data.bad_image import BadImageError
 from elfs.data.embeddings_file import embeddings_shape
 from elfs.data.sources import open_source
 from elfs.errors import InputDataError, UsageError
+from elfs.parallel.runtime import ignore
 from elfs.pipeline.source_facts import SourceFacts
 from elfs.workspace.workspace import Workspace
 
@@ -100,7 +102,9 @@ def facts_of(workspace: Path) -> PoolFacts:
     )
 
 
-def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | None:
+def facts_before_embed(
+    config: EmbedConfig, root: Path | None, tell: Callable[[str], None] = ignore
+) -> PoolFacts | None:
     """List a source and read a few images; nothing is fetched.
 
     Parameters
@@ -109,11 +113,13 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
         Which source, and how much of it.
     root : Path or None
         Folder or file of the images.
+    tell : Callable
+        Takes why nothing is known.
 
     Returns
     -------
     PoolFacts or None
-        None where the source cannot be listed here, or nothing of it can be read: embed says why.
+        None where the source cannot be listed here, or nothing of it can be read.
     """
     try:
         if config.embeddings is not None:
@@ -122,7 +128,8 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
         source = open_source(config.source, root, files=config.files)
         table = source.list()
         reader, rows = source.reader(table), np.flatnonzero(table.usable())
-    except (InputDataError, UsageError, OSError):
+    except (InputDataError, UsageError, OSError) as error:
+        tell(str(error))
         return None
     sides, seconds = [], []
     for row in rows[np.linspace(0, len(rows) - 1, min(len(rows), _IMAGES_READ)).astype(np.int64)]:
@@ -133,6 +140,7 @@ def facts_before_embed(config: EmbedConfig, root: Path | None) -> PoolFacts | No
             continue
         seconds.append(time.perf_counter() - start)
     if not sides:
+        tell("there is no image that can be read.")
         return None
     return PoolFacts(
         num_images=min(len(rows), config.limit or len(rows)),
