@@ -178,7 +178,8 @@ def _doing(workspace: Path) -> dict[str, Any]:
     if doing.stage in STAGES:
         with suppress(UsageError):  # another elfs may have noted it
             config = from_json(CONFIGS[doing.stage], doing.config)
-            command = command_line(doing.stage, config, workspace) + (" --force" if doing.force else "")
+            command = command_line(doing.stage, config, workspace, doing.source_root)
+            command += " --force" if doing.force else ""
     facts = {name: getattr(doing, name) for name in ("record", "work", "done", "total", "unit", "pid", "host")}
     return facts | {"state": "running" if is_running else "interrupted", "command": command}
 

@@ -131,7 +131,7 @@ def _lead(call: StageCall, path: Path, config: StageConfig, runtime: Runtime, so
         draft = open_draft(workspace, call.record, call.draft_key or draft_key(config, inputs))
         job = Job(workspace, draft, runtime, source_root, prepared, frozenset(reads), call.force)
         started, clock = datetime.datetime.now(datetime.UTC), time.perf_counter()
-        result = _run(call, _noting(call, job, stored), config)
+        result = _run(call, _noting(call, job, config), config)
         forget_progress(path)
         seconds = time.perf_counter() - clock
         record = result.record or call.record
@@ -222,10 +222,11 @@ def _run_facts(started: datetime.datetime, seconds: float, runtime: Runtime) -> 
     return facts | ({"ranks": runtime.ranks.size} if runtime.ranks.size > 1 else {})
 
 
-def _noting(call: StageCall, job: Job, stored: dict[str, Any]) -> Job:
+def _noting(call: StageCall, job: Job, config: StageConfig) -> Job:
     """Return the job with its progress noted in the workspace, too."""
-    path = job.workspace.path
-    doing = Doing(call.record, call.stage.name, str(job.draft.directory.relative_to(path)), stored, call.force)
+    path, root = job.workspace.path, None if job.source_root is None else str(job.source_root)
+    draft = str(job.draft.directory.relative_to(path))
+    doing = Doing(call.record, call.stage.name, draft, as_json(config), call.force, source_root=root)
     progress = NotedProgress(job.runtime.progress, path, doing)
     return dataclasses.replace(job, runtime=dataclasses.replace(job.runtime, progress=progress))
 

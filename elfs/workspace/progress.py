@@ -29,7 +29,7 @@ class Doing:
     draft : str
         Where its unfinished work waits, relative to the workspace.
     config : dict
-        The stage's config, plain JSON.
+        The stage's config as it was told, plain JSON.
     force : bool
         Whether it was told to make everything anew.
     work, unit : str
@@ -40,6 +40,8 @@ class Doing:
         The process.
     host, mark : str
         Its machine, and what tells the processes of this machine or container from those of others.
+    source_root : str or None
+        Folder or file of the images, where the stage reads them.
     """
 
     record: str
@@ -54,6 +56,7 @@ class Doing:
     pid: int = 0
     host: str = ""
     mark: str = ""
+    source_root: str | None = None
 
     def is_running(self, root: Path) -> bool:
         """Return whether its process lives; of another machine's, whether the workspace is still being written.
@@ -120,6 +123,7 @@ def read_progress(root: Path) -> Doing | None:
         doing = Doing(**found)
         texts = (doing.record, doing.stage, doing.draft, doing.work, doing.unit, doing.host, doing.mark)
         is_sound = all(isinstance(text, str) for text in texts) and isinstance(doing.config, dict)
+        is_sound = is_sound and isinstance(doing.source_root, str | None)
         is_sound = is_sound and all(isinstance(number, int) for number in (doing.done, doing.total, doing.pid))
         return doing if is_sound and (root / doing.draft).is_dir() else None
     except (OSError, ValueError, TypeError, RecursionError):

@@ -10,11 +10,16 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from elfs.cli.doctor import BAD, NOTE, OK, Check, checks
-from elfs.config import SMOKE, DynamicsConfig, TrainConfig, as_json
+from elfs.config import SMOKE, DynamicsConfig, EmbedConfig, TrainConfig, as_json
 from elfs.data.samples import Outcome, SampleTable
+from elfs.parallel.runtime import Runtime
+from elfs.pipeline.execution import execute
+from elfs.pipeline.noting import NotedProgress
 from elfs.workspace.lock import writer_lock
 from elfs.workspace.progress import Doing, note_progress
 from tests.chain import Finished
@@ -118,6 +123,38 @@ def test_status_says_what_is_running_and_what_was_stopped(elfs: Elfs, builder: A
     assert said in out.splitlines()
     assert document["state"] == ("running" if runs else "interrupted")
     assert (document["done"], document["total"], document["pid"]) == (64, 500, os.getpid())
+
+
+@pytest.mark.parametrize("kind", ["folder", "files", "embeddings"])
+def test_what_is_said_to_go_on_with_the_first_embed_does(
+    elfs: Elfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """No record holds yet where the images lie."""
+    monkeypatch.setattr("elfs.pipeline.noting._INTERVAL_SECONDS", 0.0)
+    pool, workspace = tmp_path / "a pool", tmp_path / "w"
+    pool.mkdir()
+    for number in range(8):
+        Image.new("L", (20, 20), 30 * number).save(pool / f"{number}.png")
+    (pool / "list.txt").write_text("".join(f"{number}.png\n" for number in range(6)))
+    np.save(pool / "rows.npy", np.eye(8, dtype=np.float32) + 1)
+    given: dict[str, Any] = {"encoder": "pixels", "neighbors": 3}
+    given |= {"files": str(pool / "list.txt")} if kind == "files" else {}
+    given |= {"encoder": None, "embeddings": str(pool / "rows.npy")} if kind == "embeddings" else {}
+
+    class Stopped(NotedProgress):
+        def note(self, doing: Doing) -> None:
+            super().note(doing)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("elfs.pipeline.execution.NotedProgress", Stopped)
+    root, runtime = None if kind == "embeddings" else pool, Runtime(devices="cpu", num_workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        execute("embed", workspace, EmbedConfig(source=kind, **given), runtime, source_root=root)
+    monkeypatch.setattr("elfs.pipeline.execution.NotedProgress", NotedProgress)
+    command = json.loads(elfs("status", "--json", "-w", str(workspace)).out)["doing"]["command"]
+    assert elfs("embed", "-w", str(workspace), "-n").code == 2
+    ran = elfs(*shlex.split(command)[1:])
+    assert (ran.code, "embed" in ran.err) == (0, True)
 
 
 @pytest.mark.parametrize("dry_run", [[], ["-n"]])
