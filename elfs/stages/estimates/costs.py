@@ -68,9 +68,11 @@ _HEAD_IMAGE_SECONDS = 2e-6
 _RERANK_SECONDS, _RERANK_DIM_SECONDS = 8e-6, 5e-8
 """Of a query of the inverted lists: its candidates compared exactly, and what each dimension adds."""
 
-_PROBES, _PROBE_FLOPS_PER_SECOND, _TRAINED_ROWS, _JUDGED_QUERIES = 16, 9e9, 64 * 10, 1_000
-"""Lists that a query looks into and how fast; images a list that k-means sees, times its rounds; queries that are asked
-exactly, too."""
+_PROBES, _PROBED_SECONDS, _PROBED_DIM_SECONDS = 16, 1.5e-8, 2.45e-10
+"""Lists that a query looks into, of each image in them, and what each dimension adds."""
+
+_TRAINED_ROWS, _JUDGED_QUERIES = 64 * 10, 1_000
+"""Images a list that k-means sees, times its rounds; queries that are asked exactly, too."""
 
 _SCORE_SECONDS, _SCORE_DIM_SECONDS, _SCORE_ROWS = 2.3e-6, 8e-8, 65_536
 """Of an image by 30 epochs, and of each dimension of those of which k-means is made."""
@@ -241,7 +243,7 @@ def search_seconds(config: EmbedConfig, facts: PoolFacts) -> float:
         return num * (1e-4 + pair * num)
     lists = usual_num_lists(num)
     built = pair * lists * (_TRAINED_ROWS * lists + num) + _JUDGED_QUERIES * (2e-4 + pair * num)
-    probed = 2 * (facts.dims or 0) * _PROBES * num / lists / _PROBE_FLOPS_PER_SECOND
+    probed = _PROBES * num / lists * (_PROBED_SECONDS + _PROBED_DIM_SECONDS * (facts.dims or 0))
     return built + num * (_RERANK_SECONDS + _RERANK_DIM_SECONDS * (facts.dims or 0) + pair * lists + probed)
 
 
