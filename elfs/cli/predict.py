@@ -65,7 +65,8 @@ def body(
     from elfs.evaluation.predict import predict_pool
 
     model = None if selection == "auto" else selection
-    found = predict_pool(invocation.workspace, model, invocation.runtime(), everything=everything)
+    runtime, unasked = invocation.runtime(), written == "label-studio"
+    found = predict_pool(invocation.workspace, model, runtime, everything=everything, unasked=unasked)
     images = named_images(found.workspace, found.model, found.table, found.rows, found.predicted, found.confidence)
     if written == "label-studio":
         write_pre_annotations(images, found.classes, Path(target), force=force)
@@ -76,6 +77,8 @@ def body(
     facts = found.facts()
     sure = f"{facts.confident / max(1, facts.images):.0%} with a confidence of 0.9 or more (not calibrated)"
     output.note(f"{plural(facts.images, 'image')} named by the network of selection {found.model}, {sure}")
+    if found.left_out:
+        output.note(f"{plural(found.left_out, 'image')} left out: annotated already, or in a test set")
     if target != "-":
         output.data(target)
         output.document("predict", facts.as_json() | {"format": written, "path": target})

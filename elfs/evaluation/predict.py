@@ -11,11 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from elfs.annotations.kept import kept_annotations
 from elfs.data.addresses import find_images
 from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.models.networks import build_network
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.holdouts import holdouts, rows_of_selections
 from elfs.pipeline.training_facts import ModelFacts, PredictionFacts
 from elfs.suggestions import suggestion
 from elfs.train.classifier import predict_with_confidence
@@ -49,6 +51,8 @@ class Predictions:
         Position in `classes` of the class of each row.
     confidence : ndarray of shape (n,), float32
         Softmax of that class, in ``(0, 1]``. It is not calibrated: networks are surer than they are right.
+    left_out : int
+        Images that are not named because people have annotated them, or a test set holds them.
     """
 
     workspace: Workspace
@@ -58,6 +62,7 @@ class Predictions:
     classes: tuple[str, ...]
     predicted: NDArray[np.int64]
     confidence: NDArray[np.float32]
+    left_out: int
 
     def facts(self) -> PredictionFacts:
         """Return how many images, of which classes, how many of them surely."""
@@ -67,7 +72,9 @@ class Predictions:
         return PredictionFacts(self.model, len(self.rows), confident, by_class)
 
 
-def predict_pool(path: Path, model: str | None, runtime: Runtime, *, everything: bool = False) -> Predictions:
+def predict_pool(
+    path: Path, model: str | None, runtime: Runtime, *, everything: bool = False, unasked: bool = False
+) -> Predictions:
     """Name the class of every image of the pool that a network has not learned from.
 
     Parameters
@@ -80,6 +87,9 @@ def predict_pool(path: Path, model: str | None, runtime: Runtime, *, everything:
         Device, workers, progress.
     everything : bool
         Name those that it has learned from too.
+    unasked : bool
+        Leave out what people have annotated and the test sets: a guess beside a test image would sway who annotates it.
+        Of no effect where `everything` is wanted.
 
     Returns
     -------
@@ -108,11 +118,19 @@ def predict_pool(path: Path, model: str | None, runtime: Runtime, *, everything:
     rows = np.flatnonzero(table.eligible())
     if not everything:
         rows = np.setdiff1d(rows, find_images(table, [image for image, _ in facts.learned_from or ()]).rows)
+    wanted = np.setdiff1d(rows, _asked(workspace, table)) if unasked and not everything else rows
+    left_out, rows = len(rows) - len(wanted), wanted
     recipe = _recipe(workspace.json(f"models/{name}"))
     root = workspace.manifest.source_root
     builder = InputBuilder(workspace, table, recipe, runtime, None if root is None else Path(root))
     predicted, confidence = _predict(builder, len(facts.classes), rows, workspace, name)
-    return Predictions(workspace, table, name, rows, facts.classes, predicted, confidence)
+    return Predictions(workspace, table, name, rows, facts.classes, predicted, confidence, left_out)
+
+
+def _asked(workspace: Workspace, table: SampleTable) -> NDArray[np.int64]:
+    """Return the rows of what people have annotated and of the test sets."""
+    annotated, _ = kept_annotations(workspace).rows(table)
+    return np.union1d(annotated, rows_of_selections(workspace, table, holdouts(workspace)))
 
 
 def _recipe(protocol: dict[str, Any]) -> Recipe:

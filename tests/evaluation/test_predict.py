@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from elfs.annotations.annotating import annotate
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
 from elfs.evaluation.predict import predict_pool
 from elfs.evaluation.train import train
 from elfs.parallel.runtime import Runtime
+from elfs.pipeline.selections import read_images
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, run_stage
 
@@ -55,6 +57,26 @@ def test_everything_can_be_named_and_parts_say_the_same(used: Path, monkeypatch:
     np.testing.assert_allclose(parts.confidence, rest.confidence, rtol=1e-5)
     same = np.isin(everything.rows, rest.rows)
     np.testing.assert_array_equal(everything.predicted[same], rest.predicted)
+
+
+def test_annotated_images_and_test_sets_are_not_asked_for_again(used: Path) -> None:
+    rest = predict_pool(used, None, CPU)
+    assert rest.left_out == 0
+    assert np.array_equal(predict_pool(used, None, CPU, unasked=True).rows, rest.rows)
+    run_stage("select", used, holdout="8", name="test")
+    others = [name for name in rest.table.ids(rest.rows) if name not in _test_set(used)]
+    (used.parent / "more.csv").write_text("\n".join(["id,label", *(f"{name},{name[0]}" for name in others[:5])]))
+    annotate(used, used.parent / "more.csv")
+    found = predict_pool(used, None, CPU, unasked=True)
+    assert found.table.ids(found.rows) == others[5:]
+    assert found.left_out == len(rest.rows) - len(found.rows) == 8 + 5
+    assert np.array_equal(predict_pool(used, None, CPU).rows, rest.rows)
+    everything = predict_pool(used, None, CPU, everything=True, unasked=True)
+    assert (len(everything.rows), everything.left_out) == (np.count_nonzero(everything.table.eligible()), 0)
+
+
+def _test_set(path: Path) -> set[str]:
+    return {image.id for image in read_images(Workspace.open(path), "test")}
 
 
 def test_which_network_is_found_or_refused(used: Path, embeddings: Finished) -> None:
