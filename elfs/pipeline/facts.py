@@ -162,6 +162,8 @@ class SelectionFacts(Facts):
         Images that were left out because they have none.
     clusters, clusters_covered, fewest_per_cluster, most_per_cluster : int or None
         Clusters of the pool, how many have a pick, and how many picks the clusters have; all known or none.
+    clusters_missed : int or None
+        Clusters without a pick and without an image that is included, excluded or annotated, where some images are.
     coverage : Coverage or None
         Against chance.
     confident : float or None
@@ -202,6 +204,7 @@ class SelectionFacts(Facts):
     clusters_covered: int | None = None
     fewest_per_cluster: int | None = None
     most_per_cluster: int | None = None
+    clusters_missed: int | None = None
     coverage: Coverage | None = None
     confident: float | None = None
     groups: GroupFacts | None = None

@@ -138,16 +138,18 @@ def _coverage(facts: SelectionFacts) -> Finding | None:
 def _clusters(facts: SelectionFacts) -> Finding | None:
     if facts.clusters is None:
         return None
-    num, missed = facts.clusters, facts.clusters - (facts.clusters_covered or 0)
+    num, covered = facts.clusters, facts.clusters_covered or 0
+    missed = num - covered if facts.clusters_missed is None else facts.clusters_missed
     if num == 1:
         detail = "none is told from another, so difficulty by pseudo-labels says nothing"
         return Finding("clusters", WEAK, "all images are in one cluster", detail, (_encoder(facts),))
     detail = f"{facts.picks_per_cluster} picks from each"
     if not missed:
-        return Finding("clusters", GOOD, f"{num:,} of {num:,} clusters", detail)
+        others = ", the others in earlier rounds" if covered < num else ""
+        return Finding("clusters", GOOD, f"{covered:,} of {num:,} clusters{others}", detail)
     text = f"{missed:,} of {num:,} clusters missed"
     if facts.count < num:
-        budget = f"--budget {2 * num} or more" if facts.eligible > 2 * num else f"--budget {facts.eligible}"
+        budget = f"--budget {2 * num}" if facts.eligible > 2 * num else f"--budget {facts.eligible}"
         return Finding("clusters", FAIR, text, detail, (budget,))
     advice = () if facts.balance in ("cluster", "class") else (_TRY_BALANCE,)
     return Finding("clusters", WEAK if missed > _MANY_MISSED * num else FAIR, text, detail, advice)

@@ -129,6 +129,7 @@ def _facts(
         clusters_covered=None if sizes is None else int((sizes > 0).sum()),
         fewest_per_cluster=None if sizes is None else int(sizes.min()),
         most_per_cluster=None if sizes is None else int(sizes.max()),
+        clusters_missed=_missed(job, found, rows),
         coverage=coverage(job, config, found, choice.picked),
         confident=None if labelled is None else job.workspace.summary(labelled, TrustFacts).confident,
         groups=grouping.of_groups(config, found, rows),
@@ -140,6 +141,15 @@ def _facts(
         hard_rate_chosen=_how_hard(config) if method.prunes else None,
         hard_rate_curve=tuple(choice.curve) if method.prunes else None,
     )
+
+
+def _missed(job: Job, found: Candidates, rows: NDArray[np.int64]) -> int | None:
+    """Return how many clusters have neither one of the rows nor a settled image; None where no image is settled."""
+    settled = found.rows[found.pool.held().numpy()]
+    if not len(settled):
+        return None
+    sizes = picks_per_cluster(job, found, np.concatenate([rows, settled]))
+    return None if sizes is None else int((sizes == 0).sum())
 
 
 def _how_hard(config: SelectConfig) -> str:

@@ -56,7 +56,18 @@ def trust(value: float, **more: Any) -> dict[str, Any]:
         (CLUSTERS | {"clusters_covered": 18}, FAIR, "2 of 20 clusters missed: try --balance cluster"),
         (CLUSTERS | {"clusters_covered": 11}, WEAK, "9 of 20 clusters missed: try --balance cluster"),
         (CLUSTERS | {"clusters_covered": 11, "balance": "cluster"}, WEAK, "9 of 20 clusters missed"),
-        (CLUSTERS | {"clusters_covered": 9, "count": 9}, FAIR, "11 of 20 clusters missed: try --budget 40 or more"),
+        (
+            CLUSTERS | {"clusters_covered": 11, "clusters_missed": 3},
+            WEAK,
+            "3 of 20 clusters missed: try --balance cluster",
+        ),
+        (
+            CLUSTERS | {"clusters_covered": 11, "clusters_missed": 0},
+            GOOD,
+            "11 of 20 clusters, the others in earlier rounds",
+        ),
+        (CLUSTERS | {"clusters_covered": 20, "clusters_missed": 0}, GOOD, "20 of 20 clusters"),
+        (CLUSTERS | {"clusters_covered": 9, "count": 9}, FAIR, "11 of 20 clusters missed: try --budget 40"),
         (
             CLUSTERS | {"clusters_covered": 9, "count": 9, "eligible": 30},
             FAIR,

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from elfs.annotations.annotating import annotate, remove_annotations
+from elfs.data.samples import SampleTable
 from elfs.errors import UsageError
+from elfs.pipeline.facts import SelectionFacts
 from elfs.pipeline.selections import read_images, restoring_hint
+from elfs.pipeline.verdict import GOOD, verdict
 from elfs.workspace.workspace import Workspace
 from tests.chain import Finished, artifacts_of, run_stage
 
@@ -33,6 +36,21 @@ def test_the_next_selection_takes_others_and_says_so(used: Path, tmp_path: Path)
     assert not selected(used, "first") & selected(used, "second")
     assert outcome.summary["annotated"] == 12
     assert outcome.summary["excluded"] == 12
+
+
+@pytest.mark.parametrize("how", ["excluded", "included"])
+def test_clusters_of_earlier_rounds_are_not_missed(used: Path, tmp_path: Path, how: str) -> None:
+    found = Workspace.open(used)
+    names = SampleTable.from_tensors(found.arrays("samples")).ids(range(60))
+    of_image = dict(zip(names, found.arrays("pseudo_labels")["pseudo_labels"].tolist(), strict=True))
+    one_each = {cluster: name for name, cluster in of_image.items() if cluster >= 0}
+    (tmp_path / "first.txt").write_text("\n".join(one_each.values()))
+    settings = {how.removesuffix("d"): str(tmp_path / "first.txt")}
+    budget = str(1 + len(one_each) * (how == "included"))
+    summary = run_stage("select", used, budget=budget, name="second", **settings).summary
+    assert summary["clusters_missed"] == 0
+    assert summary["clusters"] == len(one_each) > 1
+    assert verdict(SelectionFacts.of(summary)).findings[1].level == GOOD
 
 
 def test_the_same_command_again_makes_the_next_list(used: Path, tmp_path: Path) -> None:
