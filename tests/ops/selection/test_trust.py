@@ -14,10 +14,44 @@ def ring(num_rows: int, num_neighbors: int) -> torch.Tensor:
 
 
 def test_by_hand() -> None:
-    """Of the eight pairs six agree; chance is 10 / 16: three labels of four are 0."""
+    """Six pairs agree of seven, as a row alone is asked about one; chance is 3/4 in six of them and 1/4 in one."""
     labels = torch.tensor([0, 0, 0, 1])
     neighbors = torch.tensor([[1, 2], [0, 2], [0, 1], [0, 1]], dtype=torch.int32)
-    assert neighbor_trust(labels, [neighbors]) == pytest.approx(math.sqrt((6 / 8 - 10 / 16) / (1 - 10 / 16)))
+    assert neighbor_trust(labels, [neighbors]) == pytest.approx(math.sqrt((6 / 7 - 19 / 28) / (1 - 19 / 28)))
+
+
+@pytest.mark.parametrize("sizes", [(6, 6), (3, 5, 4), (2,) * 10, (11, 12), (2, 40), (10, 11)])
+def test_clusters_that_are_each_others_nearest_are_believed_whatever_their_size(sizes: tuple[int, ...]) -> None:
+    """Ten neighbours of 12 images in two clusters of 6 cannot all agree; the first five do."""
+    labels = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+    distance = (labels[:, None] != labels).double() + torch.eye(len(labels)) * 2
+    near = distance.argsort(dim=1, stable=True)[:, : min(20, len(labels) - 1)]
+    assert neighbor_trust(labels, near.split(5)) == 1.0
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 10, 11, 30])
+def test_labels_dealt_out_by_chance_are_not_believed_whatever_their_size(size: int) -> None:
+    draws = torch.Generator().manual_seed(3)
+    labels = (torch.arange(3000) // size)[torch.randperm(3000, generator=draws)]
+    assert neighbor_trust(labels, [ring(3000, 10)]) < 0.1
+
+
+@pytest.mark.parametrize("size", [3, 7, 11])
+def test_against_loops(size: int) -> None:
+    draws = torch.Generator().manual_seed(size)
+    labels = torch.randint(60 // size, (60,), generator=draws).sort().values
+    labels[torch.rand(60, generator=draws) < 0.1] = -1
+    near = torch.stack([torch.cat([(row + torch.arange(1, 16)) % 60, torch.tensor([-1])]) for row in range(60)])
+    sizes = {value: int((labels == value).sum()) for value in set(labels.tolist()) - {-1}}
+    pairs = []
+    for row in range(60):
+        if (own := int(labels[row])) >= 0:
+            room = max(1, min(10, sizes[own] - 1))
+            others = [int(labels[other]) for other in near[row].tolist() if other >= 0 and labels[other] >= 0][:room]
+            pairs += [(own, other) for other in others]
+    agree = sum(own == other for own, other in pairs) / len(pairs)
+    chance = sum(sizes[own] for own, _ in pairs) / sum(sizes.values()) / len(pairs)
+    assert neighbor_trust(labels, near.split(9)) == pytest.approx(math.sqrt((agree - chance) / (1 - chance)))
 
 
 @pytest.mark.parametrize("right", [0.9, 0.6, 0.3, 0.0])
