@@ -1,5 +1,6 @@
 """Figures, warnings and unreadable images of the page about a selection."""
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ def page_warnings(selection: Selection, stages: list[dict[str, Any]], thumbnails
     if thumbnails.problems:
         first, count = thumbnails.problems[0], len(thumbnails.problems)
         subject = "An image" if count == 1 else f"{count:,} images"
-        advice = " If the folder has moved: elfs embed --root FOLDER" if thumbnails.pictures.are_files else ""
+        place = shlex.quote(str(selection.workspace.path))
+        advice = f" If the folder has moved: elfs embed --root FOLDER --workspace {place}"
+        advice = advice if thumbnails.pictures.are_files else ""
         found.append(f"{subject} of this page can no longer be read ({first.rstrip('.')}).{advice}")
     return found
 

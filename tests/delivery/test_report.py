@@ -239,7 +239,7 @@ def test_a_folder_that_has_moved_costs_the_pictures_only(shop: Any) -> None:
     report = render_report(shop.path, None)
     [warning] = report.warnings
     assert warning.startswith("20 images of this page can no longer be read (missing: No such file")
-    assert warning.endswith("If the folder has moved: elfs embed --root FOLDER")
+    assert warning.endswith(f"If the folder has moved: elfs embed --root FOLDER --workspace {shop.path}")
     assert "img" not in Page(report.html).tags
 
 

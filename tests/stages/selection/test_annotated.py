@@ -1,6 +1,7 @@
 """Nobody is asked twice: images that people have annotated are not selected again."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_clusters_of_earlier_rounds_are_not_missed(used: Path, tmp_path: Path, h
     of_image = dict(zip(names, found.arrays("pseudo_labels")["pseudo_labels"].tolist(), strict=True))
     one_each = {cluster: name for name, cluster in of_image.items() if cluster >= 0}
     (tmp_path / "first.txt").write_text("\n".join(one_each.values()))
-    settings = {how.removesuffix("d"): str(tmp_path / "first.txt")}
+    settings: dict[str, Any] = {how.removesuffix("d"): str(tmp_path / "first.txt")}
     budget = str(1 + len(one_each) * (how == "included"))
     summary = run_stage("select", used, budget=budget, name="second", **settings).summary
     assert summary["clusters_missed"] == 0
