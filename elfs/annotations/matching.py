@@ -57,9 +57,9 @@ class Labels:
         if self.ties:
             named = ", ".join(f"{name!r} ({' or '.join(labels)})" for name, labels in self.ties[:_NAMED])
             more = _more(len(self.ties))
-            what = "image has" if len(self.ties) == 1 else "images have"
+            what, count = ("image has", "counts") if len(self.ties) == 1 else ("images have", "count")
             found.append(
-                f"{len(self.ties):,} {what} several labels and no majority, and count as not labelled: {named}{more}"
+                f"{len(self.ties):,} {what} several labels and no majority, and {count} as not labelled: {named}{more}"
             )
         for names, what in ((self.unknown, "not in the workspace"), (self.ambiguous, "the name of several images")):
             if names:

@@ -142,6 +142,11 @@ def checked(
             "from."
         )
     rows = np.sort(labelled_rows(table, truth, selected, 2))
+    if len(classes := np.unique(truth.values[rows])) == 1:
+        runtime.warn(
+            f"all {len(rows):,} labelled images are of one class, {truth.names[classes[0]]!r}: the network can name no "
+            "other."
+        )
     recipe, iterations = training_recipe(workspace, table, config, on_cpu=runtime.on_cpu)
     builder = InputBuilder(workspace, table, recipe, runtime, source_root)
     held_out = rows_of_selections(workspace, table, holdouts(workspace, but=name))

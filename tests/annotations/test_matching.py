@@ -32,7 +32,7 @@ def test_what_came_to_nothing_is_said() -> None:
     )
     assert (found.names, found.values.tolist()) == (("Cat", "cat"), [-1, 0, 1, -1])
     assert found.remarks() == [
-        "1 image has several labels and no majority, and count as not labelled: 'a/1.png' (cat or dog)",
+        "1 image has several labels and no majority, and counts as not labelled: 'a/1.png' (cat or dog)",
         "5 labels of images ignored (not in the workspace): 'c/0.jpg', 'c/1.jpg', 'c/2.jpg' and 2 more",
         "1 label of an image ignored (the name of several images): '2.png'",
         "1 image is named without a label: skipped, or not annotated",

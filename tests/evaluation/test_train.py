@@ -21,7 +21,7 @@ from elfs.evaluation.train import train
 from elfs.evaluation.train_report import TrainReport
 from elfs.evaluation.training import Trainer
 from elfs.models.networks import build_network
-from elfs.parallel.runtime import Runtime
+from elfs.parallel.runtime import Runtime, Silence
 from elfs.train.classifier import _FitState, predict
 from elfs.train.inputs import InputBuilder
 from elfs.train.recipes import RECIPES
@@ -252,8 +252,12 @@ def test_report_lines() -> None:
 
 
 def test_annotators_table(used: Path, tmp_path: Path) -> None:
-    """One class, no test labels: trained, nothing to measure; the table's folder is no part of the record."""
-    report = trained(used, labels=label_table(tmp_path / "labels.csv", used))
+    """One class, no test labels: trained, nothing to measure, and said; the table's folder is no part of the record."""
+    said: list[str] = []
+    runtime = Runtime(devices="cpu", progress=Silence(), warn=said.append)
+    config = TrainConfig(iterations=5, batch_size=16, labels=label_table(tmp_path / "labels.csv", used))
+    report = train(used, config, runtime)
+    assert said == ["all 32 labelled images are of one class, 'digits': the network can name no other."]
     assert (report.summary["mean"], report.summary["test_images"]) == (None, 0)
     record = Workspace.open(used).manifest.records["train/aum-0.2"]
     assert record.config["labels"] == "labels.csv"
