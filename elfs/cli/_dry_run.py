@@ -79,7 +79,11 @@ def _costs(
         invocation.output.warn(f"what it takes is not known: {why}")
 
     on_cpu = invocation.runtime().on_cpu
-    return chain_costs(invocation.workspace, source_root, configs, runs, on_cpu=on_cpu, tell=tell)
+    found = chain_costs(invocation.workspace, source_root, configs, runs, on_cpu=on_cpu, tell=tell)
+    return {
+        stage: dataclasses.replace(cost, cheaper=cost.cheaper and invocation.as_written(stage, cost.cheaper))
+        for stage, cost in found.items()
+    }
 
 
 @dataclasses.dataclass(frozen=True)

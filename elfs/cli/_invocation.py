@@ -1,6 +1,7 @@
 """One call of a command: what its shared options say, and the configs and the runtime that follow from them."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,6 +62,29 @@ class Invocation:
     def smoke(self) -> bool:
         """Whether ``--smoke`` was given."""
         return bool(self.shared["smoke"])
+
+    def as_written(self, stage: str, text: str) -> str:
+        """Return a sentence about a stage with its options as this command writes them.
+
+        Parameters
+        ----------
+        stage : str
+            Its name.
+        text : str
+            Names options as the stage's own command does; those behind ``elfs STAGE`` stay so.
+
+        Returns
+        -------
+        str
+            Such as ``--dynamics-epochs`` for ``--epochs``, where all stages are called.
+        """
+        written = self.spellings.get(stage, {})
+
+        def option(found: re.Match[str]) -> str:
+            spelling = written.get(found[2].replace("-", "_"), "/")
+            return found[0] if found[1] or "/" in spelling else spelling
+
+        return re.sub(r"(elfs \w+ )?--([a-z][a-z-]*[a-z])", option, text)
 
     @cached_property
     def output(self) -> Output:

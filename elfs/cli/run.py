@@ -77,7 +77,8 @@ def body(
         show_known(invocation, outcome, configs[outcome.stage])
     if runtime is not None:
         for stage, config in list(configs.items())[len(outcomes) :]:
-            outcomes.append(call_stage(invocation, _numbered(runtime, stage), stage, config, source_root))
+            own = _as_one_of_six(invocation, runtime, stage)
+            outcomes.append(call_stage(invocation, own, stage, config, source_root))
     show_end(invocation, outcomes)
 
 
@@ -95,12 +96,15 @@ def _known(invocation: Invocation, configs: Mapping[str, StageConfig], source_ro
     return found
 
 
-def _numbered(runtime: "Runtime", stage: str) -> "Runtime":
-    """Return a runtime whose progress says which of the six stages it shows."""
+def _as_one_of_six(invocation: Invocation, runtime: "Runtime", stage: str) -> "Runtime":
+    """Return a runtime that says which of the six stages it shows, and names options as ``elfs run`` does."""
     from elfs.cli._progress import Numbered
 
+    def warn(text: str) -> None:
+        runtime.warn(invocation.as_written(stage, text))
+
     place = f"stage {STAGES.index(stage) + 1} of {len(STAGES)}"
-    return dataclasses.replace(runtime, progress=Numbered(runtime.progress, place))
+    return dataclasses.replace(runtime, progress=Numbered(runtime.progress, place), warn=warn)
 
 
 def _header(invocation: Invocation, runtime: "Runtime | None") -> str:

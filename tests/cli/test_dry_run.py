@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from elfs.cli._invocation import Invocation
 from elfs.cli._output import Output
 from elfs.config import cheaper
 from elfs.parallel.runtime import Runtime
@@ -54,10 +55,42 @@ def test_a_long_chain_names_what_takes_less_for_what_takes_most_of_it(elfs: Elfs
     assert [(before.split(" takes ")[0], way) for before, _, way in said] == [
         ("embed", cheaper.than_exact_neighbors()),
         ("cluster", cheaper.CLUSTER_GRAPH),
-        ("dynamics", cheaper.EMBEDDING_PROXIES),
+        ("dynamics", cheaper.EMBEDDING_PROXIES.replace("--epochs", "--dynamics-epochs")),
     ]
     few = elfs("run", "--embeddings", "own.npy", "--clusters", "10", "--limit", "2000", "-n").out
     assert len(few.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("stage", "text", "of_run"),
+    [
+        ("dynamics", cheaper.EMBEDDING_PROXIES, ["--dynamics-epochs", "--proxies"]),
+        ("dynamics", cheaper.IMAGE_PROXIES, ["--recipe"]),
+        ("cluster", cheaper.CLUSTER_GRAPH, ["--method"]),
+        ("cluster", cheaper.CLUSTER_HEADS, ["--method", "--cluster-epochs"]),
+        ("select", cheaper.HARD_RATE_SEARCH, ["--hard-rate"]),
+        ("select", cheaper.PAIRWISE, ["--blocks"]),
+        ("embed", cheaper.FEWER_IMAGES, ["--limit"]),
+        ("embed", cheaper.than_encoder("lite"), ["--encoder"]),
+    ],
+)
+def test_what_takes_less_names_options_that_the_command_has(
+    elfs: Elfs, monkeypatch: pytest.MonkeyPatch, stage: str, text: str, of_run: list[str]
+) -> None:
+    seen: dict[str, Invocation] = {}
+
+    def kept(invocation: Invocation, *_: object) -> None:
+        seen[command] = invocation
+
+    monkeypatch.setattr("elfs.cli._dry_run.show_plan", kept)
+    for command in ("run", stage):
+        assert elfs(command, *([SOURCE] if command in ("run", "embed") else []), "-n").code == 0
+        said = seen[command].as_written(stage, text)
+        options = re.findall(r"(elfs \w+ )?(--[a-z-]+)", said)
+        assert command != "run" or [option for _, option in options] == of_run
+        for other, option in options:
+            assert f" {option} " in elfs(other.split()[-1] if other else command, "--help-all").out
+        assert command == "run" or said == text
 
 
 @pytest.mark.parametrize(
