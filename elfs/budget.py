@@ -61,7 +61,8 @@ class Budget:
             raise UsageError(f"--budget is {text}, {expected}; it must be above 0.")
         if share > 1:
             raise UsageError(
-                f"--budget is {text}: a share is at most 1.0 (all images); for a count leave out the point."
+                f"--budget is {text}: a share is at most 1.0, or 100% (all images); a count is digits alone, such as "
+                "500."
             )
         return cls(share, None)
 

@@ -33,7 +33,11 @@ def test_budget_is_a_share_or_a_count(text: str, share: float | None, count: int
         ("-0.1", r"^--budget is -0\.1, .*above 0\.$"),
         ("nan", r"^--budget is nan, .*above 0\.$"),
         ("0%", r"^--budget is 0%, .*above 0\.$"),
-        ("1.5", r"^--budget is 1\.5: a share is at most 1\.0 \(all images\); for a count leave out the point\.$"),
+        (
+            "1.5",
+            r"^--budget is 1\.5: a share is at most 1\.0, or 100% \(all images\); a count is digits alone, such as",
+        ),
+        ("1e2", r"^--budget is 1e2: a share is at most 1\.0, .* a count is digits alone, such as 500\.$"),
         ("inf", r"^--budget is inf: a share is at most 1\.0"),
         ("200%", r"^--budget is 200%: a share is at most 1\.0"),
         ("many", r"^--budget is 'many', expected a share such as 0\.1 or 10%, or a count such as 500\.$"),

@@ -1,5 +1,6 @@
 """What ends up in a selection."""
 
+import re
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, cast
@@ -293,8 +294,12 @@ class TestRefusedRounds:
 
     @pytest.mark.parametrize("option", ["include", "exclude"])
     def test_file_that_is_not_there(self, workspace: Path, option: str) -> None:
-        with pytest.raises(InputDataError, match=f"--{option} nothing.csv: there is no such file"):
+        with pytest.raises(InputDataError, match=rf"--{option} nothing\.csv: there is no such file\.$"):
             run_stage("select", workspace, name="x", **cast("Any", {option: "nothing.csv"}))
+        for name in ("first", "aum-0.1"):
+            said = f"--{option} {name}: there is no such file; an earlier selection is written selections/{name}."
+            with pytest.raises(InputDataError, match=f"^{re.escape(said)}$"):
+                run_stage("select", workspace, name="x", **cast("Any", {option: name}))
 
     def test_unknown_id(self, workspace: Path, tmp_path: Path) -> None:
         path = tmp_path / "list.txt"

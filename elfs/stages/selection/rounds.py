@@ -61,7 +61,9 @@ def list_digests(config: SelectConfig) -> dict[str, str]:
                         f"--{option} {part} is a folder; an earlier selection is written selections/{Path(part).name}."
                     )
                 if not Path(part).is_file():
-                    raise InputDataError(f"--{option} {part}: there is no such file.")
+                    is_name = not Path(part).suffix[1:].isalpha()  # first or aum-0.1, not list.csv
+                    advice = f"; an earlier selection is written selections/{Path(part).name}" if is_name else ""
+                    raise InputDataError(f"--{option} {part}: there is no such file{advice}.")
                 digests[f"external:{option}:{place}:{Path(part).name}"] = sha256_file(Path(part))
     for option in ("groups", "metadata"):
         if (named := table_name(getattr(config, option) or "")) is not None:
