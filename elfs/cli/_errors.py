@@ -2,12 +2,16 @@
 
 import errno
 import os
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from elfs.cli._commands import COMMANDS
+from elfs.config import DEFAULT_WORKSPACE
 from elfs.errors import DeviceError, ElfsError, StorageError, UsageError
 
-__all__ = ["EXIT_CODES", "Failure", "as_document", "as_text", "bug", "describe", "interrupted"]
+__all__ = ["EXIT_CODES", "Failure", "as_document", "as_text", "bug", "describe", "interrupted", "naming_workspace"]
 
 EXIT_CODES: dict[int, str] = {
     0: "done",
@@ -23,6 +27,8 @@ EXIT_CODES: dict[int, str] = {
     143: "terminated (SIGTERM)",
 }
 """What each exit code means."""
+
+_ABOUT_NO_WORKSPACE = frozenset({"doctor", "completion"})
 
 _LONGEST_NAME = 200
 
@@ -137,6 +143,31 @@ def bug(error: BaseException) -> Failure:
     """
     message = f"{type(error).__name__}: {error}. This is a bug in elfs: please report it with the traceback."
     return Failure(message, "elfs doctor --json", ElfsError.exit_code)
+
+
+def naming_workspace(hint: str | None, workspace: Path) -> str | None:
+    """Return the command to type next, for the workspace that the command that failed was about.
+
+    Parameters
+    ----------
+    hint : str or None
+        As the error has it; where it was raised the workspace may not be known.
+    workspace : Path
+        The workspace.
+
+    Returns
+    -------
+    str or None
+        The hint with ``--workspace``. As it is where the workspace need not be named, is named, or the hint is no
+        single command about a workspace.
+    """
+    if hint is None or workspace == DEFAULT_WORKSPACE or os.environ.get("ELFS_WORKSPACE") == str(workspace):
+        return hint
+    program, _, rest = hint.partition(" ")
+    about = program == "elfs" and rest.partition(" ")[0] in COMMANDS.keys() - _ABOUT_NO_WORKSPACE
+    if not about or any(part in hint for part in (" --workspace ", " -w ", " --list", " --help", " && ", " or: ")):
+        return hint
+    return f"{hint} --workspace {shlex.quote(str(workspace))}"
 
 
 def as_text(failure: Failure) -> str:

@@ -8,19 +8,22 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from elfs.catalog import ENCODERS, NETWORKS, SELECTORS
+from elfs.cli._errors import naming_workspace
 from elfs.cli._help import HelpAllOption
 from elfs.cli._invocation import Invocation
 from elfs.cli._ranks import own_place
 from elfs.cli._settings import parse_option
 from elfs.cli._shared_options import SHARED, STAGE_SHARED
 from elfs.cli._words import DIRECTORY, FILE, LISTS, SELECTION, words
-from elfs.config import CONFIGS, field_type
+from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
 from elfs.config.spellings import hidden_spellings, option_fields, spellings
+from elfs.errors import ElfsError
 from elfs.models.published import PUBLISHED
 
 __all__ = ["command"]
@@ -174,7 +177,11 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
             invocation = Invocation(chosen, flags, spellings(stages))
             if chosen.get("verbose", False):
                 invocation.output.show_log()
-            body(invocation, **values)
+            try:
+                body(invocation, **values)
+            except ElfsError as error:
+                error.hint = naming_workspace(error.hint, Path(chosen.get("workspace", DEFAULT_WORKSPACE)))
+                raise
             invocation.end()
 
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -1,12 +1,23 @@
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from elfs.cli._errors import EXIT_CODES, Failure, as_document, as_text, bug, describe, interrupted
+from elfs.cli._errors import (
+    EXIT_CODES,
+    Failure,
+    as_document,
+    as_text,
+    bug,
+    describe,
+    interrupted,
+    naming_workspace,
+)
 from elfs.errors import (
     CorruptArtifactError,
     DeviceError,
@@ -18,6 +29,7 @@ from elfs.errors import (
     UsageError,
     WorkspaceLockedError,
 )
+from tests.chain import make_pictures
 
 FAMILIES: list[type[ElfsError]] = [
     UsageError,
@@ -79,6 +91,40 @@ def test_what_no_machine_can_hold_is_no_bug(refused: Callable[[], object]) -> No
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), FileNotFoundError(errno.ENOENT, "gone"), OSError()])
 def test_everything_else_is_a_bug(error: Exception) -> None:
     assert describe(error) is None
+
+
+@pytest.mark.parametrize(
+    ("hint", "expected"),
+    [
+        ("elfs embed --root FOLDER", "elfs embed --root FOLDER --workspace 'my pool'"),
+        ("elfs verify", "elfs verify --workspace 'my pool'"),
+        ("elfs score -w other", "elfs score -w other"),
+        ("elfs label --workspace 'my pool'", "elfs label --workspace 'my pool'"),
+        ("elfs cluster && elfs label", "elfs cluster && elfs label"),
+        ("elfs annotate FILE   or: elfs select --method auto", "elfs annotate FILE   or: elfs select --method auto"),
+        ("elfs embed --list-encoders", "elfs embed --list-encoders"),
+        ("elfs run --help", "elfs run --help"),
+        ("elfs doctor", "elfs doctor"),
+        ("pip install 'elfs[hf]'", "pip install 'elfs[hf]'"),
+        (None, None),
+    ],
+)
+def test_a_hint_names_the_workspace_that_was_named(
+    hint: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ELFS_WORKSPACE", raising=False)
+    assert naming_workspace(hint, Path("my pool")) == expected
+    assert naming_workspace(hint, Path("elfs-workspace")) == hint
+    monkeypatch.setenv("ELFS_WORKSPACE", "my pool")
+    assert naming_workspace(hint, Path("my pool")) == hint
+
+
+def test_a_folder_that_has_moved_is_named_for_its_workspace(elfs: Callable[..., Any], tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pool")
+    assert elfs("embed", str(tmp_path / "pool"), "--encoder", "pixels", "-q", "-w", "kept").code == 0
+    (tmp_path / "pool").rename(tmp_path / "moved")
+    assert "run:   elfs embed --root FOLDER --workspace kept\n" in elfs("embed", "-w", "kept").err
+    assert elfs("embed", "--root", str(tmp_path / "moved"), "--workspace", "kept").code == 0
 
 
 def test_a_bug_asks_for_a_report() -> None:
