@@ -7,6 +7,7 @@ that Typer reads, so that name, type, default, help, variable and completion of 
 import dataclasses
 import functools
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from elfs.cli._errors import naming_workspace
 from elfs.cli._help import HelpAllOption
 from elfs.cli._invocation import Invocation
 from elfs.cli._ranks import own_place
-from elfs.cli._settings import parse_option
+from elfs.cli._settings import parse_option, unknown_variables
 from elfs.cli._shared_options import SHARED, STAGE_SHARED
 from elfs.cli._words import DIRECTORY, FILE, LISTS, SELECTION, words
 from elfs.config import CONFIGS, DEFAULT_WORKSPACE, field_type
@@ -177,6 +178,8 @@ def command(*stages: str, shared: Sequence[str] = STAGE_SHARED) -> Callable[[Cal
             invocation = Invocation(chosen, flags, spellings(stages))
             if chosen.get("verbose", False):
                 invocation.output.show_log()
+            for sentence in unknown_variables(stages, os.environ):
+                invocation.output.warn(sentence)
             try:
                 body(invocation, **values)
             except ElfsError as error:

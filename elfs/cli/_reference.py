@@ -21,7 +21,7 @@ The first of these that names it:
 
 1. the option: `--heads 8`;
 2. the variable `ELFS_<STAGE>_<OPTION>`: `ELFS_CLUSTER_HEADS=8`; for the shared options `ELFS_WORKSPACE`,
-   `ELFS_DEVICES`, `ELFS_WORKERS`, `ELFS_SEED`;
+   `ELFS_DEVICES`, `ELFS_WORKERS`, `ELFS_SEED`. A command warns of one that names its stage and no option of it;
 3. the settings of `--smoke`, where it is given;
 4. `elfs.toml` beside the workspace;
 5. for `elfs run` without SOURCE, and for `elfs embed --root` without SOURCE: what the stage was told last;

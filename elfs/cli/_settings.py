@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from elfs.config.spellings import option_fields
 from elfs.errors import UsageError
 from elfs.suggestions import suggestion
 
-__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_count", "parse_option", "resolve"]
+__all__ = ["FILE_NAME", "Settings", "load_settings", "parse_count", "parse_option", "resolve", "unknown_variables"]
 
 FILE_NAME = "elfs.toml"
 _WORDS = ("devices", "workers", "rank_timeout")
@@ -63,6 +63,32 @@ class Settings:
         if self.seed is not None and any(item.name == "seed" for item in dataclasses.fields(CONFIGS[stage])):
             found["seed"] = self.seed
         return found
+
+
+def unknown_variables(stages: Iterable[str], environment: Iterable[str]) -> list[str]:
+    """Return what to say of variables that look like an option of a stage and are none.
+
+    Parameters
+    ----------
+    stages : iterable of str
+        Keys of ``CONFIGS``; variables of others are theirs to judge.
+    environment : iterable of str
+        Names of all variables.
+
+    Returns
+    -------
+    list of str
+        A sentence for each, sorted by name.
+    """
+    found = []
+    names = sorted(environment)
+    for stage in stages:
+        prefix, known = f"ELFS_{stage.upper()}_", [name.upper() for name in option_fields(stage)]
+        for name in names:
+            if name.startswith(prefix) and (option := name.removeprefix(prefix)) not in known:
+                advice = suggestion(option, known).replace("'", f"'{prefix}", 1)
+                found.append(f"the variable {name} is no option and has no effect.{advice}")
+    return found
 
 
 def load_settings(workspace: Path) -> Settings:

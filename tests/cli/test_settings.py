@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from elfs.cli._settings import Settings, load_settings, parse_count, parse_option, resolve
+from elfs.cli._settings import Settings, load_settings, parse_count, parse_option, resolve, unknown_variables
 from elfs.config import CONFIGS, SMOKE, ClusterConfig, SelectConfig
 from elfs.config.spellings import option_fields
 from elfs.errors import UsageError
@@ -141,6 +141,24 @@ def test_values_that_are_no_values_are_refused(name: str, text: str, message: st
 def test_internal_fields_are_no_options() -> None:
     assert "seed" not in option_fields("cluster")
     assert "source" not in option_fields("embed")
+
+
+def test_variables_that_are_no_options_are_named() -> None:
+    right = ["ELFS_SELECT_BUDGET", "ELFS_SELECT_HARD_RATE", "ELFS_WORKSPACE", "ELFS_SEED", "PATH"]
+    assert unknown_variables(["select"], [*right, "ELFS_CLUSTER_HEDS"]) == []
+    assert unknown_variables(["cluster", "select"], [*right, "ELFS_SELECT_BUDGT", "ELFS_CLUSTER_QQ"]) == [
+        "the variable ELFS_CLUSTER_QQ is no option and has no effect.",
+        "the variable ELFS_SELECT_BUDGT is no option and has no effect. Did you mean 'ELFS_SELECT_BUDGET'?",
+    ]
+    for stage in CONFIGS:
+        assert unknown_variables([stage], [f"ELFS_{stage}_{name}".upper() for name in option_fields(stage)]) == []
+
+
+def test_a_command_warns_of_a_variable_that_is_no_option(elfs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ELFS_SELECT_BUDGT", "6")
+    warning = "warning: the variable ELFS_SELECT_BUDGT is no option and has no effect."
+    assert warning in elfs("select").err
+    assert warning not in elfs("cluster").err
 
 
 def test_counts() -> None:
