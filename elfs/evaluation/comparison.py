@@ -198,6 +198,7 @@ class Comparison(ComparisonFacts):
             f"{self.training.test_images:,} test images",
             f"seeds       {seeds}, for the selection and the training"
             + ("; +- is the sample standard deviation over them" if len(self.seeds) > 1 else ""),
+            *(["*           the best mean at its budget"] if any(map(self.is_best, self.cells)) else []),
         ]
         if self.reference is not None and self.reference.mean is not None:
             found.append(f"whole pool  {self.reference.text} on {self.reference.images or 0:,} images")

@@ -37,6 +37,7 @@ elfs@aum      +2.0 (0.6) within
 
 protocol    resnet8, 600 iterations whatever the budget, last iterate (recipe small), 360 test images
 seeds       0, 1, 2, for the selection and the training; +- is the sample standard deviation over them
+*           the best mean at its budget
 whole pool  98.0 +- 1.0 on 1,437 images
 random      is beaten beyond the spread by: none
 random      beats beyond the spread: none

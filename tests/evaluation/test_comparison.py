@@ -115,6 +115,7 @@ def test_words() -> None:
     assert comparison().lines() == [
         "protocol    resnet8, 1,600 iterations whatever the budget, last iterate (recipe small), 360 test images",
         "seeds       0, 1, 2, for the selection and the training; +- is the sample standard deviation over them",
+        "*           the best mean at its budget",
         "whole pool  98.0 +- 1.0 on 1,437 images",
         "random      is beaten beyond the spread by: elfs@aum at 0.05; elfs@aum:0.9 at 0.05",
         "random      beats beyond the spread: hardest@aum at 0.05",
@@ -137,6 +138,7 @@ def test_one_seed_is_no_ground_for_a_claim() -> None:
     ]
     assert one.lines()[1:] == [
         "seeds       4, for the selection and the training",
+        "*           the best mean at its budget",
         "random      one seed has no spread, so no difference can be judged; use --seeds 3 or more",
     ]
 

@@ -83,8 +83,8 @@ def refuse_budget_above_pool(workspace: Path, select: SelectConfig) -> None:
     most = found.summary("embed", EmbedFacts).train if "embed" in found.manifest.records else None
     if wanted is not None and most is not None and wanted > most:
         raise UsageError(
-            f"--budget asks for {wanted:,} images, but only {most:,} can be selected: give a smaller count, or a share "
-            "such as 10%."
+            f"--budget asks for {wanted:,} images, and there are {most:,}, copies and annotated ones included: give a "
+            "smaller count, or a share such as 10%."
         )
 
 
