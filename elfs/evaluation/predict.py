@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from elfs.annotations.kept import kept_annotations
+from elfs.annotations.kept import ARTIFACT, kept_annotations
 from elfs.data.addresses import find_images
 from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
@@ -107,7 +107,10 @@ def predict_pool(
     """
     workspace = Workspace.open(path)
     name = _model_name(workspace, model)
-    hint = f"elfs train --selection {shlex.quote(name)} --workspace {shlex.quote(str(path))}"
+    which = "" if name == ARTIFACT else f" --selection {shlex.quote(name)}"  # of all annotations: no selection is named
+    network = workspace.manifest.records[f"train/{name}"].config.get("network")
+    which += "" if network is None else f" --network {network}"
+    hint = f"elfs train{which} --workspace {shlex.quote(str(path))}"
     facts = workspace.document(f"models/{name}", ModelFacts)
     reason = workspace.stale_reason(f"train/{name}")
     if reason is None and facts.learned_from is None:

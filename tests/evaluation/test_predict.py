@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from elfs.annotations.annotating import annotate
+from elfs.cli.app import run as run_command
 from elfs.config import TrainConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import MissingUpstreamError, StaleUpstreamError, UsageError
@@ -105,3 +106,17 @@ def test_a_network_of_other_images_is_refused(used: Path, folder: Finished) -> N
     with pytest.raises(StaleUpstreamError, match=r"^models/aum-0\.2 is stale: ") as caught:
         predict_pool(used, None, CPU)
     assert caught.value.hint == f"elfs train --selection aum-0.2 --workspace {used}"
+
+
+def test_what_makes_a_stale_network_anew_can_be_typed(used: Path, tmp_path: Path) -> None:
+    names = SampleTable.from_tensors(Workspace.open(used).arrays("samples")).ids(np.arange(60))
+    for count in (12, 14):
+        (tmp_path / "l.csv").write_text("id,label\n" + "".join(f"{name},{name[0]}\n" for name in names[::3][:count]))
+        annotate(used, tmp_path / "l.csv")
+        if count == 12:
+            train(used, TrainConfig(network="linear", folds=1), CPU)
+    with pytest.raises(StaleUpstreamError, match=r"^models/annotations is stale: ") as caught:
+        predict_pool(used, "annotations", CPU)
+    assert caught.value.hint == f"elfs train --network linear --workspace {used}"
+    assert run_command(["train", *(caught.value.hint or "").split()[2:]]) == 0
+    assert len(predict_pool(used, "annotations", CPU).rows) == 60 - 14
