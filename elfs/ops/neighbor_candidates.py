@@ -18,8 +18,9 @@ from elfs.ops.database import Database, Ring
 
 __all__ = ["Candidates", "candidates_among_all", "candidates_of_all", "rows_reaching"]
 
-# Cosines of one product: 64 MiB; on a GPU, where each takes a dozen launches, 1 GiB.
-_PRODUCT_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 28}
+# Cosines of one product: as many as glibc takes out of what it holds, which maps larger ones anew each time (see
+# `elfs.parallel.allocator`); on a GPU, where each takes a dozen launches, 1 GiB.
+_PRODUCT_ELEMENTS = {"cpu": (1 << 23) - 1024, "cuda": 1 << 28}
 _TILE_ROWS = {"cpu": 2048, "cuda": 16_384}
 # Rows of which a product with themselves is not divided.
 _WHOLE_ROWS = 256

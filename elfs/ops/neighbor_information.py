@@ -28,8 +28,8 @@ __all__ = [
 Linkage = Literal["information", "lift", "cut"]
 """Which two clusters are merged first: see `merged`."""
 
-BLOCK_NUMBERS = 1 << 26
-"""Numbers of a block that are in memory together."""
+BLOCK_NUMBERS = 1 << 20
+"""Numbers of a block that are in memory together: few enough for a cache, and for an allocator to keep."""
 
 SMOOTHING = 1e-4
 """Weight of the uniform distribution in a joint distribution before its logarithm is taken."""
@@ -140,11 +140,10 @@ def neighbor_joint(labels: Tensor, neighbors: Tensor, num_clusters: int) -> Tens
         Joint distribution of the clusters of a row and of one of its neighbours, both ways round: symmetric, sums to 1.
         On the device of `labels`.
     """
-    joint_CC = torch.zeros(num_clusters, num_clusters, dtype=torch.float64, device=labels.device)
+    counts_CC = torch.zeros(num_clusters, num_clusters, dtype=torch.int64, device=labels.device)
     for block in _blocks(len(labels), neighbors.shape[1]):
-        share = len(labels[block]) / len(labels)
-        joint_CC += share * pair_joint(labels[block], labels[neighbors[block]], num_clusters)
-    return joint_CC
+        counts_CC += _pair_counts(labels[block], labels[neighbors[block]], num_clusters)
+    return _symmetric(counts_CC, neighbors.numel())
 
 
 def pair_joint(labels: Tensor, neighbor_labels: Tensor, num_clusters: int) -> Tensor:
@@ -164,9 +163,19 @@ def pair_joint(labels: Tensor, neighbor_labels: Tensor, num_clusters: int) -> Te
     Tensor of shape (n_clusters, n_clusters), float64
         Symmetric, sums to 1.
     """
-    pairs_BK = labels.unsqueeze(1) * num_clusters + neighbor_labels
-    counts_CC = torch.bincount(pairs_BK.flatten(), minlength=num_clusters**2).view(num_clusters, num_clusters).double()
-    return (counts_CC + counts_CC.T) / (2 * pairs_BK.numel())
+    return _symmetric(_pair_counts(labels, neighbor_labels, num_clusters), neighbor_labels.numel())
+
+
+def _pair_counts(labels_B: Tensor, near_BK: Tensor, num_clusters: int) -> Tensor:
+    """Return how often a row of one cluster has a neighbour of another, int64 [C, C]."""
+    pairs_BK = labels_B.unsqueeze(1) * num_clusters + near_BK
+    return torch.bincount(pairs_BK.flatten(), minlength=num_clusters**2).view(num_clusters, num_clusters)
+
+
+def _symmetric(counts_CC: Tensor, num_pairs: int) -> Tensor:
+    """Return a joint distribution, float64, both ways round."""
+    wide_CC = counts_CC.double()
+    return (wide_CC + wide_CC.T) / (2 * num_pairs)
 
 
 def information(joint: Tensor, penalty: float) -> float:

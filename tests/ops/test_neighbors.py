@@ -13,6 +13,7 @@ from torch import Tensor
 from elfs.ops import neighbor_candidates, neighbors, wide_products
 from elfs.ops.database import Database
 from elfs.ops.neighbors import cosine_neighbors, exact_neighbors, queries_at_once, reranked
+from elfs.parallel import allocator
 from elfs.parallel.ranks import Ranks
 from elfs.workspace.tensors import RowArray
 from tests.ranks import in_ranks
@@ -341,3 +342,8 @@ def test_ranks_find_what_one_process_finds() -> None:
     expected = cosine_neighbors(random_rows(500, 24), 10, device="cpu")
     assert torch.equal(torch.cat([positions for positions, _ in found]).int(), expected[0])
     assert torch.equal(torch.cat([similarity for _, similarity in found]), expected[1])
+
+
+def test_products_of_a_cpu_are_no_larger_than_what_the_allocator_keeps() -> None:
+    """Larger ones are mapped anew each time: 16,384 of 60,000 x 64 took 5.0 CPU seconds so, and take 3.6."""
+    assert 4 * neighbor_candidates._PRODUCT_ELEMENTS["cpu"] < allocator._LARGEST_BYTES

@@ -12,11 +12,14 @@ from elfs.config import ClusterConfig, LabelConfig
 from elfs.data.samples import SampleTable
 from elfs.errors import InputDataError
 from elfs.models.heads import ClusterHeads
-from elfs.ops.neighbors import cosine_neighbors
+from elfs.ops.database import Database
+from elfs.ops.inverted_lists import probed_neighbors
+from elfs.ops.neighbors import exact_neighbors
 from elfs.parallel.runtime import Runtime
 from elfs.pipeline.execution import execute
 from elfs.stages import cluster, label
 from elfs.stages.clustering import pool, temi
+from elfs.stages.embedding import neighbors as search
 from elfs.train.graph_clustering import GraphClusters, graph_clusters
 from elfs.train.head_settings import method_for, settings_for
 from elfs.workspace.workspace import Workspace
@@ -357,11 +360,14 @@ def test_few_confident_labels_are_commented_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("offset", "is_searched"), [(0.0, False), (100.0, True)])
+@pytest.mark.parametrize(
+    ("offset", "is_searched", "most"), [(0.0, False, 9999), (100.0, True, 9999), (100.0, True, 99)]
+)
 def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_asked(
-    offset: float, is_searched: bool, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    offset: float, is_searched: bool, most: int, workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Far from the origin all cosines are nearly 1; the groups are seen from the mean."""
+    """Far from the origin all cosines are nearly 1; the groups are seen from the mean. Many rows are put into lists."""
+    monkeypatch.setattr(search, "EXACT_ROWS", {"cpu": most})
     random = np.random.default_rng(0)
     truth = np.arange(240) % 4
     rows = 5 * np.eye(4)[truth] + random.normal(0, 1, (240, 4))
@@ -369,9 +375,10 @@ def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_a
     np.save(tmp_path / "own.npy", (rows + offset * np.ones(4)).astype(np.float32))
     searched: list[int] = []
 
-    def watched(rows: torch.Tensor, k: int, **settings: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def watched(database: Database, queries: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        assert most > len(database)
         searched.append(k)
-        return cosine_neighbors(rows, k, **settings)
+        return exact_neighbors(database, queries, k)
 
     linked: list[torch.Tensor] = []
 
@@ -379,13 +386,19 @@ def test_embeddings_that_point_one_way_are_centred_and_their_mutual_neighbours_a
         linked.append(neighbors)
         return graph_clusters(inputs, neighbors, *rest, **settings)
 
-    monkeypatch.setattr("elfs.stages.clustering.graph.cosine_neighbors", watched)
+    def probed(index: Any, database: Database, queries: torch.Tensor, k: int, num_probes: int) -> Any:
+        assert most < len(database)
+        searched.append(k)
+        return probed_neighbors(index, database, queries, k, num_probes)
+
+    monkeypatch.setattr("elfs.stages.clustering.graph.exact_neighbors", watched)
+    monkeypatch.setattr("elfs.stages.clustering.graph.probed_neighbors", probed)
     monkeypatch.setattr("elfs.stages.clustering.graph.graph_clusters", clustered)
     run_stage("embed", workspace, source="embeddings", embeddings=str(tmp_path / "own.npy"), encoder=None)
     execute("cluster", workspace, ClusterConfig(clusters=4, method="graph"), Runtime(devices="cpu"))
     execute("label", workspace, LabelConfig(), Runtime(devices="cpu"))
     labels = Workspace.open(workspace).arrays("pseudo_labels")["pseudo_labels"]
-    assert bool(searched) == is_searched
+    assert searched == [5] * is_searched
     own = torch.arange(len(linked[0])).unsqueeze(1)
     assert bool((linked[0] == own).any()) == is_searched  # in the place of neighbours that are not mutual
     assert all(len(set(labels[truth == group])) <= 3 for group in range(4))

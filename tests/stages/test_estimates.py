@@ -34,8 +34,9 @@ from elfs.train.recipes import RECIPES
 
 pytestmark = pytest.mark.usefixtures("few_atoms")
 
-LARGEST_STEP = 3.5
-"""From a pool to one with a twentieth more images, clusters or dimensions."""
+LARGEST_STEP = 3.75
+"""From a pool to one with a twentieth more images, clusters or dimensions: the graph is taken up to three times the
+time of heads, and looks for neighbours anew where embeddings may point one way."""
 
 POOL = PoolFacts(num_images=10_000, image_side=32, dims=176, num_clusters=10)
 
@@ -121,7 +122,8 @@ def test_every_method_of_cluster_has_a_time_of_its_own() -> None:
     trained += 3 * 6.5e-5 * 8 * 176 * 30
     assert seconds("cluster", wide) == pytest.approx(trained + 16 * (own + 15 * pair))
     by_clusters = 10_000 * 30 * (5.5e-8 * 176 + 3.5e-8 * 30) + 8.5e-7 * 30**3
-    assert seconds("cluster", graph) == pytest.approx(3 + 10_000 * (5e-4 + 0.9e-6 * 176) + by_clusters)
+    centred = dataclasses.replace(POOL, may_point_one_way=False)
+    assert seconds("cluster", graph, centred) == pytest.approx(3 + 10_000 * (5e-4 + 0.9e-6 * 176) + by_clusters)
     disk = [stage_cost("cluster", config, POOL, speed=1.0, cores=1).disk_bytes for config in (kmeans, turtle, wide)]
     assert disk == [4 * 176 * 30, 8 * 4 * 176 * 30, 16 * 4 * 176 * 30]
 
@@ -198,6 +200,22 @@ def test_a_linear_network_goes_to_its_minimum_in_some_steps() -> None:
     assert of(100) == pytest.approx(40 * 1.5e-3 + 1_000 * each)
     assert of(10_000) == pytest.approx(40 * 10_000 * each + 1_000 * each)
     assert of(10_000, iterations=5) == pytest.approx(5 * 10_000 * each + 1_000 * each)
+
+
+def test_the_graph_looks_for_neighbours_of_what_may_point_one_way() -> None:
+    config = ClusterConfig(method="graph", clusters=10)
+    centred = dataclasses.replace(POOL, may_point_one_way=False)
+    anew = seconds("embed", EmbedConfig(source="embeddings"), dataclasses.replace(POOL, image_side=None))
+    assert seconds("cluster", config) == pytest.approx(seconds("cluster", config, centred) + anew)
+    kmeans = dataclasses.replace(config, method="kmeans")
+    assert seconds("cluster", kmeans) == seconds("cluster", kmeans, centred)
+
+
+@pytest.mark.parametrize(("encoder", "may"), [("patches", False), ("pixels", True)])
+def test_only_patches_centres_its_embeddings(encoder: str, may: bool, workspace: Path) -> None:
+    source = "synthetic:clean,images=60,test=0,size=12"
+    execute("embed", workspace, EmbedConfig(source=source, encoder=encoder, neighbors=5), Runtime(devices="cpu"))
+    assert facts_of(workspace).may_point_one_way == may
 
 
 def test_label_asks_as_many_heads_as_label() -> None:

@@ -4,11 +4,13 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from elfs.config import TrainConfig, cheaper
 from elfs.evaluation.train import train
 from elfs.parallel.runtime import Runtime
+from elfs.stages.clustering import graph
 from elfs.stages.embedding import neighbors
 from elfs.train import window_search
 from tests.chain import Finished, run_stage
@@ -50,6 +52,18 @@ def test_clustering(embeddings: Finished, workspace: Path, options: dict[str, An
     told: list[str] = []
     run_stage("cluster", workspace, runtime=slow(told), force=True, **options)
     assert next(line for line in told if line.startswith("cluster will take ")).endswith(advice)
+
+
+@pytest.mark.slow
+def test_clustering_looks_for_neighbors_anew(workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 4)) + 100
+    np.save(tmp_path / "own.npy", rows.astype(np.float32))
+    monkeypatch.setattr(graph, "queries_at_once", lambda num_dims, k: 5)
+    told: list[str] = []
+    run_stage("embed", workspace, source="embeddings", embeddings=str(tmp_path / "own.npy"), encoder=None)
+    run_stage("cluster", workspace, runtime=slow(told), clusters=3, method="graph")
+    assert [line.split(" will take ")[0] for line in told if "will take" in line] == ["cluster: neighbours", "cluster"]
+    assert told[0].endswith(cheaper.CLUSTER_GRAPH)
 
 
 @pytest.mark.slow

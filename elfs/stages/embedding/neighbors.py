@@ -31,7 +31,7 @@ from elfs.workspace.files import atomic_write, digest_json, json_bytes, make_dir
 from elfs.workspace.pieces import Pieces, Run, deal
 from elfs.workspace.tensors import RowArray
 
-__all__ = ["EXACT_ROWS", "FILE_ROWS", "write_neighbors"]
+__all__ = ["EXACT_ROWS", "FILE_ROWS", "search_method", "write_neighbors"]
 
 FILE_ROWS = 1 << 20
 """Rows of one file of neighbours at most."""
@@ -112,7 +112,7 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
         job.runtime.warn(
             f"{len(rows):,} images have at most {k} neighbours: --neighbors {config.neighbors} is too many."
         )
-    facts: dict[str, Any] = {"neighbors": k, "neighbor_search": _method(job, config.neighbor_search, len(rows))}
+    facts: dict[str, Any] = {"neighbors": k, "neighbor_search": search_method(job, config.neighbor_search, len(rows))}
     decides = facts | {"seed": config.seed, "rows": hashlib.sha256(rows.tobytes()).hexdigest()}
     mark = digest_json(decides | {"embeddings": _digest(embeddings, ranks)}).removeprefix("sha256:")[:16]
     pieces = Pieces(job.draft.directory / "pieces" / "neighbors", mark)
@@ -132,8 +132,28 @@ def write_neighbors(job: Job, table: SampleTable, embeddings: RowArray, config: 
     return facts
 
 
-def _method(job: Job, wanted: str, num_rows: int) -> str:
-    """Return ``exact`` or ``ivf``."""
+def search_method(job: Job, wanted: str, num_rows: int) -> str:
+    """Return how neighbours are searched for.
+
+    Parameters
+    ----------
+    job : Job
+        Its device decides, and is warned for.
+    wanted : {"auto", "exact", "ivf"}
+        As ``--neighbor-search`` takes it.
+    num_rows : int
+        Images that are compared.
+
+    Returns
+    -------
+    str
+        ``exact`` or ``ivf``.
+
+    Raises
+    ------
+    UsageError
+        If inverted lists are asked for and FAISS is not installed.
+    """
     most = EXACT_ROWS["cpu" if job.runtime.device().type == "cpu" else "cuda"]
     if wanted == "exact" or (wanted == "auto" and num_rows <= most):
         return "exact"

@@ -68,7 +68,7 @@ def chain_costs(
         if facts is not None and facts.image_side is not None:
             name = embed.encoder or _likely_encoder(facts.image_side)
             configs["embed"] = replace(embed, encoder=name)
-            facts = replace(facts, dims=_width(name, facts.image_side))
+            facts = replace(facts, dims=_width(name, facts.image_side), may_point_one_way=name != PATCHES)
     else:
         with contextlib.suppress(CorruptArtifactError):  # whoever reads it says what is wrong with it
             facts = facts_of(workspace)

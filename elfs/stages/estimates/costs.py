@@ -56,6 +56,9 @@ _FIT_BYTES = 24
 _HEADS_BYTES = 28
 """Of each number of the heads that train: itself, its gradient, AdamW's two, the teacher's, and what a step makes."""
 
+_GRAPH_BYTES = 700
+"""Of an image on the graph, beside its embedding, which is smoothed twice: neighbours, and eight clusterings."""
+
 _TURTLE_SECONDS, _TURTLE_WEIGHT_SECONDS, _TURTLE_RUNS, _TURTLE_BATCH = 3.3, 6.5e-5, 8, 256
 """Of 500 steps, and what each number of the weights of a run adds; runs and images of a step by default."""
 
@@ -279,7 +282,9 @@ def _cluster(config: StageConfig, facts: PoolFacts) -> _Found:
         seconds = heads_seconds(settings, num, dims, settings.epochs)
         return counted + seconds, memory + _HEADS_BYTES * values, 4 * values
     if method == "graph":
-        return counted + graph_seconds(num, dims, clusters), memory, 4 * values
+        anew = search_seconds(EmbedConfig(), facts) if facts.may_point_one_way else 0.0
+        memory += num * (_GRAPH_BYTES + 8 * dims)
+        return counted + anew + graph_seconds(num, dims, clusters), memory, 4 * values
     seconds, runs = kmeans_seconds(num, dims, clusters), 1
     if method == "turtle":
         runs = config.heads or _TURTLE_RUNS

@@ -13,7 +13,9 @@ from elfs.data.embeddings_file import embeddings_shape
 from elfs.data.sources import open_source
 from elfs.errors import InputDataError, UsageError
 from elfs.parallel.runtime import ignore
+from elfs.pipeline.facts import EmbedFacts
 from elfs.pipeline.source_facts import SourceFacts
+from elfs.stages.embedding.encoder import PATCHES
 from elfs.workspace.workspace import Workspace
 
 __all__ = ["USUAL_CLUSTERS", "PoolFacts", "facts_before_embed", "facts_of"]
@@ -51,6 +53,9 @@ class PoolFacts:
         How its dynamics are recorded, likewise.
     on_cpu : bool
         Whether the stages run on CPUs.
+    may_point_one_way : bool
+        Whether embeddings may have to be centred, so that clustering looks for their neighbours anew; `patches`
+        centres its own.
     """
 
     num_images: int
@@ -63,6 +68,7 @@ class PoolFacts:
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     on_cpu: bool = True
+    may_point_one_way: bool = True
 
     @property
     def labelled_clusters(self) -> int:
@@ -99,6 +105,7 @@ def facts_of(workspace: Path) -> PoolFacts:
         channels=facts.channels,
         dims=shape[1],
         num_clusters=facts.num_classes,
+        may_point_one_way=found.summary("embed", EmbedFacts).encoder != PATCHES,
     )
 
 
