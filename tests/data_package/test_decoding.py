@@ -320,6 +320,7 @@ def test_row_37_a_decoder_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None
         raise ImportError(name)
 
     monkeypatch.setattr(decoding.importlib, "import_module", absent)  # type: ignore[attr-defined]
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)  # of a plugin that is installed here
     monkeypatch.setattr(decoding.features, "check", lambda _: False)  # type: ignore[attr-defined]
     find = decoding._has_decoder.__wrapped__
     assert [find(kind) for kind in ("jpeg", "heic", "jxl", "avif")] == [True, False, False, False]

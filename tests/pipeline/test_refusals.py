@@ -182,7 +182,10 @@ class TestLater:
             ("-3", r"--budget is -3, .*above 0"),
             ("-0.1", r"--budget is -0\.1, .*above 0"),
             ("1.5", r"--budget is 1\.5: a share is at most 1\.0"),
-            ("161", r"--budget asks for 161 images, but only 160 can be selected"),
+            (
+                "161",
+                r"--budget asks for 161 images, and there are 160, copies and annotated ones included: give",
+            ),
             ("lots", r"--budget is 'lots', expected a share"),
         ],
     )
