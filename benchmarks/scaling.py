@@ -381,8 +381,8 @@ def main() -> None:
     parser.add_argument("--measure", nargs="?", const=",".join(MEASURES), help=f"some of {','.join(MEASURES)}")
     parser.add_argument("--write", action="store_true", help="put the tables into docs/scaling.md")
     parser.add_argument("--ranks", action="store_true", help="one process against two")
-    parser.add_argument("--images", type=int, default=600, help="images of --ranks")
-    parser.add_argument("--rows", type=int, default=40_960, help="own embeddings of --ranks")
+    parser.add_argument("--images", type=int, default=120, help="images of --ranks")
+    parser.add_argument("--rows", type=int, default=16_384, help="own embeddings of --ranks")
     parser.add_argument("--repeats", type=int, default=3, help="turns of --ranks")
     options = parser.parse_args()
     if options.measure:
