@@ -88,12 +88,14 @@ def annotate(path: Path, file: Path, *, dry_run: bool = False) -> Report:
     Raises
     ------
     InputDataError
-        If the file cannot be read, holds no label, or names no image of the workspace.
+        If the file cannot be read, holds no label, or names no image of the workspace; if it is a folder around the
+        workspace or the images themselves.
     MissingUpstreamError
         If there is no workspace with images.
     """
     with _opened(path, dry_run) as workspace:
         table = _samples(workspace)
+        _refuse_surroundings(file, workspace)
         answers = read_answers(file)
         found = match_answers(answers, table, root=workspace.manifest.source_root, said=str(file))
         rows = [row for row, position in enumerate(found.values.tolist()) if position >= 0]
@@ -110,6 +112,18 @@ def annotate(path: Path, file: Path, *, dry_run: bool = False) -> Report:
         if not dry_run and change.after != before:
             _publish(workspace, change.after)
         return _report(workspace, table, change.after, remarks, counts, change.changed)
+
+
+def _refuse_surroundings(file: Path, workspace: Workspace) -> None:
+    """Refuse a folder around the workspace or the images: its folders are no classes, and would label every image."""
+    root = workspace.manifest.source_root
+    inside = {"workspace": workspace.path} | ({} if root is None else {"folder of the images": Path(root)})
+    for what, place in inside.items():
+        if file.is_dir() and file.resolve() in place.resolve().parents:
+            raise InputDataError(
+                f"{file} holds the {what} {place}: its folders are no classes. Expected a folder with one folder for "
+                "each class, or a file."
+            )
 
 
 def remove_annotations(path: Path, wanted: str, *, dry_run: bool = False) -> Report:

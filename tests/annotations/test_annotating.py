@@ -10,7 +10,7 @@ from elfs.annotations.kept import kept_annotations
 from elfs.errors import InputDataError, MissingUpstreamError
 from elfs.pipeline.selections import read_images
 from elfs.workspace.workspace import Workspace
-from tests.chain import Finished, bytes_of, run_stage
+from tests.chain import Finished, bytes_of, make_pictures, run_stage
 from tests.faults import faults
 
 
@@ -211,3 +211,16 @@ def test_annotations_of_before_outlive_a_kill_while_they_are_replaced(
         assert len(set(before.of_image) - set(after)) == (call == "remove")
         assert not (place / "w" / "partial").exists()
     assert lost
+
+
+@pytest.mark.parametrize("around", ["workspace", "folder of the images"])
+def test_a_folder_around_the_project_is_no_folder_of_labels(tmp_path: Path, around: str) -> None:
+    """The folder of the images would be a class, and every image of it."""
+    pool, apart = make_pictures(tmp_path / "project" / "photos"), tmp_path / "apart" / "w"
+    workspace = tmp_path / "project" / "w" if around == "workspace" else apart
+    run_stage("embed", workspace, source="folder", root=pool, encoder="pixels")
+    project = tmp_path / "project" if around == "workspace" else pool.parent
+    before = bytes_of(workspace)
+    with pytest.raises(InputDataError, match=rf"project holds the {around} .*: its folders are no classes\. Expected"):
+        annotate(workspace, project)
+    assert bytes_of(workspace) == before
