@@ -25,6 +25,7 @@ __all__ = ["cluster_by_graph"]
 
 _TRUST_NEIGHBORS = 10
 _QUERIES_AT_ONCE = 16_384
+"""Rows that inverted lists are asked about before it is shown how far that is."""
 _CENTRED = 0.01
 """Squared length of the mean, as a share of the mean squared length of centred rows, below which rows are centred."""
 
@@ -79,12 +80,12 @@ def _centred_neighbors(job: Job, seed: int, pool: Pool, clusters: int, inputs_MD
     stored_MK = torch.from_numpy(neighbor_positions(job, pool, clusters)).long()[:, :NEIGHBORS]
     if shift < _CENTRED:
         return stored_MK.to(device), stored_MK.to(device)
-    found_MK = _found(job, seed, inputs_MD.cpu(), stored_MK.shape[1]).to(device)
+    found_MK = _look_for(job, seed, inputs_MD.cpu(), stored_MK.shape[1]).to(device)
     return found_MK, mutual(found_MK)
 
 
-def _found(job: Job, seed: int, inputs_MD: Tensor, k: int) -> Tensor:
-    """Return the neighbours [M, K] of rows, found as embed finds those of so many images."""
+def _look_for(job: Job, seed: int, inputs_MD: Tensor, k: int) -> Tensor:
+    """Return the neighbours [M, K] of rows, all pairs compared or inverted lists, as embed does by itself."""
     database = Database(inputs_MD, device=job.runtime.device())
     find: Callable[[Tensor], tuple[Tensor, Tensor]] = partial(exact_neighbors, database, k=k)
     at_once = queries_at_once(database.num_dims, k)
